@@ -1,0 +1,90 @@
+"""The machinery: one file for each array library, and the register of them.
+
+The mathematics in ``npnn`` knows none of this; a model is handed one :class:`Backend`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from npnn.backends.backend import DTYPES, Backend
+
+from npnn.errors import MissingError
+
+__all__ = ["DTYPES", "Backend", "available", "get", "names", "register"]
+
+# Name -> where its class is, so that a library is imported only when it is asked for.
+_register: dict[str, str | type[Backend]] = {
+    "numpy": "npnn.backends.numpy:NumpyBackend",
+    "cupy": "npnn.backends.cupy:CupyBackend",
+    "torch": "npnn.backends.torch:TorchBackend",
+    "jax": "npnn.backends.jax:JaxBackend",
+    "array_api_strict": "npnn.backends.array_api_strict:ArrayApiStrictBackend",
+}
+
+
+def names() -> list[str]:
+    """Return the names of all registered backends, installed or not."""
+    return list(_register)
+
+
+def register(name: str, backend: type[Backend]) -> None:
+    """Make `backend` reachable as ``Sequential(backend=name)``.
+
+    Parameters
+    ----------
+    name : str
+        Must not be taken.
+    backend : type
+        A subclass of :class:`Backend`.
+    """
+    if name in _register:
+        raise ValueError(f"a backend named {name!r} is registered already")
+    if not (isinstance(backend, type) and issubclass(backend, Backend)):
+        raise TypeError(f"backend must be a subclass of Backend, not {backend!r}")
+    _register[name] = backend
+
+
+def get(backend: str | Backend, dtype: str = "float32", device: str | int | None = None) -> Backend:
+    """Return the backend of that name for a dtype and a device.
+
+    Raises
+    ------
+    ValueError
+        If the name, the dtype or the device is unknown.
+    npnn.MissingError
+        If the library, its driver or its device is not there; the message names the remedy.
+    """
+    if isinstance(backend, Backend):
+        return backend
+    return _class(backend)(dtype, device)
+
+
+def available() -> dict[str, dict[str, Any]]:
+    """Return which backends work here, on which devices, and why the others do not.
+
+    Returns
+    -------
+    dict
+        Name to ``{"works": bool, "devices": list of str, "reason": str}``.
+    """
+    found = {}
+    for name in _register:
+        try:
+            backend = _class(name)()
+            found[name] = {"works": True, "devices": backend.devices(), "reason": ""}
+        except (MissingError, ImportError) as error:
+            found[name] = {"works": False, "devices": [], "reason": str(error)}
+    return found
+
+
+def _class(name: str) -> type[Backend]:
+    if not isinstance(name, str) or name not in _register:
+        raise ValueError(f"unknown backend {name!r}; there are {', '.join(_register)}")
+    entry = _register[name]
+    if isinstance(entry, str):
+        module, _, attribute = entry.partition(":")
+        entry = getattr(importlib.import_module(module), attribute)
+        _register[name] = entry
+    return entry

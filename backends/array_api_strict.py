@@ -1,0 +1,28 @@
+"""array-api-strict, which allows the standard and nothing else: slow, and there for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from npnn.backends.backend import Array, Backend, missing
+
+
+class ArrayApiStrictBackend(Backend):
+    """The reference implementation of the Array API standard."""
+
+    name = "array_api_strict"
+    libraries = ("array_api_strict",)
+
+    def load(self) -> None:  # noqa: D102
+        try:
+            import array_api_strict
+        except ImportError:
+            raise missing("array-api-strict", self.name, "pip install array-api-strict") from None
+        self.xp = array_api_strict
+
+    def owns(self, x: Any) -> bool:  # noqa: D102
+        return isinstance(x, self.xp.asarray(0).__class__)
+
+    def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
+        return np.from_dlpack(x)

@@ -1,0 +1,206 @@
+"""What an array library must bring: arrays on a device, transfers, randomness, running a step.
+
+Everything here has a default that works for any library that follows the Array API standard; a
+subclass sets :attr:`Backend.xp` and overrides what its library does better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from npnn.errors import MissingError
+
+Array = Any
+Tree = dict[str, Any]
+"""Arrays (and numbers), in nested dicts and lists."""
+Step = Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]
+"""``step(carry, data, inputs) -> (carry, outputs)``: a pure function of trees of arrays.
+
+The carry lives from call to call and is changed by each (parameters, moments, state); the old one
+may be overwritten. Data lives from call to call and is only read (a training set, the weights of
+a prediction). Inputs are new at each call: a batch, the numbers of this step, the metrics so far.
+"""
+
+DTYPES = ("float32", "float64")
+
+
+class Backend:
+    """One array library, with the dtype and the device of one model.
+
+    Parameters
+    ----------
+    dtype : str
+        ``"float32"`` or ``"float64"``.
+    device : str, int or None
+        Where arrays live; None is the library's own default.
+
+    Attributes
+    ----------
+    name : str
+        The name a model is constructed with.
+    xp : module
+        The library's Array API namespace.
+    in_place : bool
+        Whether arrays can be written; then all parameters live in one flat array.
+    """
+
+    name: ClassVar[str]
+    in_place: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ()
+    xp: Any
+
+    def __init__(self, dtype: str = "float32", device: str | int | None = None) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        self.load()
+        self.dtype_name = dtype
+        self.dtype = getattr(self.xp, dtype)
+        self.device = self.find_device(device)
+
+    # A new library says at least this much -----------------------------------------------------
+
+    def load(self) -> None:
+        """Import the library and set `xp`; MissingError names the remedy if it is not there."""
+        raise NotImplementedError
+
+    def find_device(self, device: str | int | None) -> Any:
+        """Return the library's own device object, or raise MissingError or ValueError."""
+        if device not in (None, "cpu"):
+            raise ValueError(
+                f"device must be None or 'cpu' for backend {self.name!r}, not {device!r}"
+            )
+        return None
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Return the names of the devices that can be used here."""
+        return ["cpu"]
+
+    # Arrays ------------------------------------------------------------------------------------
+
+    def asarray(self, x: Any, *, keep_integers: bool = False, copy: bool = False) -> Array:
+        """Return `x` as an array of this library, on this device, of this dtype.
+
+        Parameters
+        ----------
+        x : array_like
+            An array of any library that speaks DLPack, or whatever NumPy understands.
+        keep_integers : bool, default False
+            Whether an integer array stays one (class targets, indices).
+        copy : bool, default False
+            Whether the result must not share its memory with `x`.
+        """
+        y = x if self.owns(x) else self.convert(x)
+        if y.dtype != self.dtype and not (keep_integers and self.xp.isdtype(y.dtype, "integral")):
+            return self.xp.astype(y, self.dtype)
+        return self.copy(y) if copy else y
+
+    def owns(self, x: Any) -> bool:
+        """Return whether `x` is already an array of this library on this device."""
+        return isinstance(x, type(self.xp.zeros(1)))
+
+    def convert(self, x: Any) -> Array:
+        """Return an array of another kind as one of this library, on this device."""
+        return self.xp.asarray(host_array(x), device=self.device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return `x` as a NumPy array on the host."""
+        return np.asarray(x)
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """Return an array of zeros."""
+        return self.xp.zeros(shape, dtype=self.dtype, device=self.device)
+
+    def copy(self, x: Array) -> Array:
+        """Return `x` in memory of its own."""
+        return self.xp.asarray(x, copy=True)
+
+    def random(self, kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        """Return random numbers, ``"uniform"`` over [0, 1) or ``"normal"``.
+
+        They are drawn on the host, so that a seed gives the same ones on every backend.
+        """
+        drawn = rng.random(shape) if kind == "uniform" else rng.standard_normal(shape)
+        return self.asarray(drawn)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+
+    # Parameters --------------------------------------------------------------------------------
+
+    def pack(self, arrays: Sequence[Array]) -> list[Array]:
+        """Return `arrays` in the form a step carries them: one flat array where possible."""
+        if not self.in_place or not arrays:
+            return list(arrays)
+        return [self.xp.concat([self.xp.reshape(a, (-1,)) for a in arrays])]
+
+    def unpack(self, packed: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+        """Return the arrays that :meth:`pack` made `packed` of; views of it where possible."""
+        if not self.in_place or not packed:
+            return list(packed)
+        flat, start, arrays = packed[0], 0, []
+        for shape in shapes:
+            stop = start + math.prod(shape)
+            arrays.append(self.xp.reshape(flat[start:stop], shape))
+            start = stop
+        return arrays
+
+    def store(self, old: Sequence[Array], new: Sequence[Array]) -> list[Array]:
+        """Return `new`, written into the memory of `old` where the library allows it."""
+        if not self.in_place:
+            return list(new)
+        for target, value in zip(old, new, strict=True):
+            if target is not value:
+                target[...] = value
+        return list(old)
+
+    # Running a step ----------------------------------------------------------------------------
+
+    def capture(self, step: Step) -> Step:
+        """Return a faster function that does the same as `step`; here, `step` itself.
+
+        Parameters
+        ----------
+        step : callable
+            A pure function of arrays, see :data:`Step`.
+        """
+        return step
+
+    def __repr__(self) -> str:
+        device = "" if self.device is None else f", device={str(self.device)!r}"
+        return f"<backend {self.name}: {self.dtype_name}{device}>"
+
+
+def host_array(x: Any) -> np.ndarray:
+    """Return an array of any library, or nested lists of numbers, as a NumPy array on the host."""
+    if isinstance(x, np.ndarray):
+        return x
+    if hasattr(x, "detach"):
+        x = x.detach()
+    for to_host in ("get", "cpu"):
+        # Arrays on a GPU say how they come to the host; NumPy cannot read them where they are.
+        if not hasattr(x, "__array__") and hasattr(x, to_host) and hasattr(x, "__dlpack__"):
+            return np.asarray(getattr(x, to_host)())
+    if hasattr(x, "__dlpack__"):
+        try:
+            return np.from_dlpack(x)
+        except (BufferError, RuntimeError, TypeError, ValueError):
+            x = x.cpu() if hasattr(x, "cpu") else x.get() if hasattr(x, "get") else x
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"cannot make an array of it: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"an array of numbers is needed, not one of {array.dtype} ({type(x).__name__})"
+        )
+    return array
+
+
+def missing(library: str, backend: str, command: str) -> MissingError:
+    """Return the error for a backend whose library is not installed."""
+    return MissingError(f"backend {backend!r} needs {library}, which is not installed: {command}")

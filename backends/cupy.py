@@ -1,0 +1,80 @@
+"""CuPy, on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from npnn.backends.backend import Array, Backend, host_array
+
+from npnn.errors import MissingError
+
+INSTALL = (
+    "pip install 'npnn-xp[cupy-cuda13]' (or cupy-cuda12, whichever CUDA version nvidia-smi shows)"
+)
+
+
+class CupyBackend(Backend):
+    """CuPy arrays on one GPU."""
+
+    name = "cupy"
+    libraries = ("cupy",)
+
+    def load(self) -> None:  # noqa: D102
+        try:
+            import cupy
+        except ImportError as error:
+            if "cupy" not in str(error) or "failed" in str(error).lower():
+                raise MissingError(f"CuPy is installed but cannot be loaded: {error}") from None
+            raise MissingError(
+                f"backend 'cupy' needs CuPy, which is not installed: {INSTALL}"
+            ) from None
+        import array_api_compat.cupy as xp
+
+        self.cupy, self.xp = cupy, xp
+        if self._count(cupy) == 0:
+            raise MissingError(
+                "backend 'cupy' needs an NVIDIA GPU and its driver; none is found here (nvidia-smi "
+                "shows what the driver sees). backend='numpy' runs the same model on the CPU."
+            )
+
+    @staticmethod
+    def _count(cupy: Any) -> int:
+        try:
+            return int(cupy.cuda.runtime.getDeviceCount())
+        except cupy.cuda.runtime.CUDARuntimeError:
+            return 0
+
+    def find_device(self, device: str | int | None) -> Any:  # noqa: D102
+        kind, _, index = str(device).rpartition(":")
+        if device is None or device == "cuda":
+            number = self.cupy.cuda.runtime.getDevice()
+        elif index.isdecimal() and kind in ("", "cuda"):
+            number = int(index)
+        else:
+            number = -1
+        if not 0 <= number < self._count(self.cupy):
+            raise ValueError(f"device must be one of {self.devices()}, not {device!r}")
+        return self.cupy.cuda.Device(number)
+
+    @classmethod
+    def devices(cls) -> list[str]:  # noqa: D102
+        import cupy
+
+        return [f"cuda:{i}" for i in range(cls._count(cupy))]
+
+    def owns(self, x: Any) -> bool:  # noqa: D102
+        return isinstance(x, self.cupy.ndarray) and x.device == self.device
+
+    def convert(self, x: Any) -> Array:  # noqa: D102
+        with self.device:
+            on_gpu = hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] == 2
+            if on_gpu and not isinstance(x, self.cupy.ndarray):
+                return self.cupy.from_dlpack(x.detach() if hasattr(x, "detach") else x)
+            return self.cupy.asarray(x if isinstance(x, self.cupy.ndarray) else host_array(x))
+
+    def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
+        return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
+
+    def synchronize(self) -> None:  # noqa: D102
+        self.device.synchronize()

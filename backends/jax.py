@@ -1,0 +1,70 @@
+"""JAX: the step is compiled by XLA, once for each batch shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from npnn.backends.backend import Array, Backend, Step, host_array, missing
+
+
+class JaxBackend(Backend):
+    """JAX arrays, which cannot be written: parameters stay separate arrays.
+
+    The facts behind that: concatenated gradients and one flat Adam took 9.1 ms for a step of
+    784-256-128-10, one array for each parameter 1.7 ms.
+    """
+
+    name = "jax"
+    libraries = ("jax",)
+    in_place = False
+
+    def __init__(self, dtype: str = "float32", device: str | int | None = None) -> None:
+        super().__init__(dtype, device)
+        if dtype == "float64":
+            # JAX turns float64 into float32 without this, for all its arrays.
+            self.jax.config.update("jax_enable_x64", True)
+
+    def load(self) -> None:  # noqa: D102
+        try:
+            import jax
+        except ImportError:
+            raise missing(
+                "JAX", self.name, "pip install 'npnn-xp[jax]', or pip install jax"
+            ) from None
+        self.jax, self.xp = jax, jax.numpy
+
+    def find_device(self, device: str | int | None) -> Any:  # noqa: D102
+        if device is None:
+            return self.jax.devices()[0]
+        platform, _, index = str(device).partition(":")
+        if isinstance(device, int):
+            platform, index = "cuda", str(device)
+        try:
+            return self.jax.devices(platform)[int(index or 0)]
+        except (RuntimeError, IndexError, ValueError):
+            raise ValueError(f"device must be one of {self.devices()}, not {device!r}") from None
+
+    @classmethod
+    def devices(cls) -> list[str]:  # noqa: D102
+        import jax
+
+        found = [*jax.devices(), *(jax.devices("cpu") if jax.default_backend() != "cpu" else [])]
+        return ["cpu" if d.platform == "cpu" else f"{d.platform}:{d.id}" for d in found]
+
+    def owns(self, x: Any) -> bool:  # noqa: D102
+        return isinstance(x, self.jax.Array) and x.devices() == {self.device}
+
+    def convert(self, x: Any) -> Array:  # noqa: D102
+        if not isinstance(x, self.jax.Array):
+            x = host_array(x)
+            if x.dtype == np.float64 and self.dtype_name == "float32":
+                x = x.astype(np.float32)
+        return self.jax.device_put(x, self.device)
+
+    def synchronize(self) -> None:  # noqa: D102
+        self.jax.effects_barrier()
+        self.jax.device_put(0.0, self.device).block_until_ready()
+
+    def capture(self, step: Step) -> Step:  # noqa: D102
+        return self.jax.jit(step, donate_argnums=0)  # type: ignore[no-any-return]

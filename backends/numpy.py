@@ -1,0 +1,25 @@
+"""NumPy, on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+from npnn.backends.backend import Array, Backend, host_array
+
+
+class NumpyBackend(Backend):
+    """NumPy arrays on the CPU."""
+
+    name = "numpy"
+    libraries = ("numpy",)
+
+    def load(self) -> None:  # noqa: D102
+        self.xp = xp
+
+    def owns(self, x: Any) -> bool:  # noqa: D102
+        return type(x) is np.ndarray
+
+    def convert(self, x: Any) -> Array:  # noqa: D102
+        return host_array(x)

@@ -1,0 +1,72 @@
+"""PyTorch tensors as plain arrays, on the CPU or a GPU; its autograd stays off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from npnn.backends.backend import Array, Backend, Step, host_array, missing
+
+from npnn.errors import MissingError
+
+
+class TorchBackend(Backend):
+    """PyTorch tensors."""
+
+    name = "torch"
+    libraries = ("torch",)
+
+    def load(self) -> None:  # noqa: D102
+        try:
+            import torch
+        except ImportError:
+            raise missing("PyTorch", self.name, "pip install torch") from None
+        import array_api_compat.torch as xp
+
+        self.torch, self.xp = torch, xp
+
+    def find_device(self, device: str | int | None) -> Any:  # noqa: D102
+        name = f"cuda:{device}" if isinstance(device, int) else device or "cpu"
+        try:
+            found = self.torch.device(name)
+        except RuntimeError:
+            raise ValueError(f"device must be one of {self.devices()}, not {device!r}") from None
+        if found.type == "cuda":
+            if not self.torch.cuda.is_available():
+                raise MissingError(
+                    f"device {name!r}: PyTorch sees no NVIDIA GPU (no driver, or a build for CPUs)"
+                )
+            if (found.index or 0) >= self.torch.cuda.device_count():
+                raise ValueError(f"device must be one of {self.devices()}, not {device!r}")
+        return found
+
+    @classmethod
+    def devices(cls) -> list[str]:  # noqa: D102
+        import torch
+
+        return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+
+    def owns(self, x: Any) -> bool:  # noqa: D102
+        return isinstance(x, self.torch.Tensor) and x.device == self.device and not x.requires_grad
+
+    def convert(self, x: Any) -> Array:  # noqa: D102
+        if isinstance(x, self.torch.Tensor):
+            return x.detach().to(self.device)
+        if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
+            try:
+                return self.torch.from_dlpack(x).to(self.device)
+            except (BufferError, RuntimeError, TypeError, ValueError):
+                pass
+        # A copy: PyTorch warns of arrays that NumPy holds read-only.
+        return self.torch.asarray(host_array(x).copy(), device=self.device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
+        result: np.ndarray = x.detach().cpu().numpy()
+        return result
+
+    def synchronize(self) -> None:  # noqa: D102
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize(self.device)
+
+    def capture(self, step: Step) -> Step:  # noqa: D102
+        return self.torch.no_grad()(step)  # type: ignore[no-any-return]

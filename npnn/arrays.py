@@ -1,0 +1,28 @@
+"""The one thing a formula needs to know of its arrays: the namespace that computes on them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from array_api_compat import array_namespace, device
+
+Array: TypeAlias = Any
+"""An array of any library that follows the Python Array API standard."""
+
+Shape: TypeAlias = tuple[int, ...]
+"""The shape of one sample: no batch axis."""
+
+__all__ = ["Array", "Shape", "array_namespace", "as_shape", "device"]
+
+
+def as_shape(shape: int | tuple[int, ...] | list[int], name: str) -> Shape:
+    """Return `shape` as a tuple of positive ints; `name` is the argument's, for the error."""
+    axes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    for axis in axes:
+        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+            raise TypeError(f"{name} must be an int or a tuple of ints, not {shape!r}")
+        if axis < 1:
+            raise ValueError(f"{name} must be positive, not {shape!r}")
+    if not axes:
+        raise ValueError(f"{name} must have at least one axis, not {shape!r}")
+    return tuple(int(axis) for axis in axes)

@@ -1,0 +1,267 @@
+"""What can happen beside training: stopping early, saving, logging, changing the rate."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn.schedules import Schedule
+
+if TYPE_CHECKING:
+    from npnn.training import Training
+
+
+class Callback:
+    """Base of the callbacks; each method is called by :func:`npnn.training.fit` at its moment.
+
+    A callback that must survive a checkpoint returns plain values from :meth:`get_state` and
+    arrays from :meth:`get_arrays`, and takes both back in :meth:`set_state`.
+    """
+
+    def on_train_begin(self, training: Training) -> None:
+        """Do something before the first epoch."""
+
+    def on_epoch_begin(self, training: Training) -> None:
+        """Do something before epoch ``training.epoch``, counted from 1."""
+
+    def on_batch_end(self, training: Training) -> None:
+        """Do something after step ``training.step`` of the epoch, counted from 1."""
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
+        """Do something with the epoch's metrics; ``training.stop(reason)`` ends training."""
+
+    def on_train_end(self, training: Training) -> None:
+        """Do something after the last epoch, however training ended."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the plain values to go on from."""
+        return {}
+
+    def get_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays to go on from."""
+        return {}
+
+    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`get_state` and :meth:`get_arrays` gave."""
+
+
+class Monitor(Callback):
+    """Base of the callbacks that watch one metric.
+
+    Parameters
+    ----------
+    monitor : str, optional
+        The metric; by default the validation loss, or the loss where nothing is validated.
+    mode : str, optional
+        ``"min"`` or ``"max"``; by default "max" for an accuracy, and "min" for all else.
+    """
+
+    def __init__(self, monitor: str | None = None, mode: str | None = None) -> None:
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"mode must be 'min', 'max' or None, not {mode!r}")
+        self.monitor, self.mode = monitor, mode
+        self.best = math.inf
+
+    def improved(self, metrics: dict[str, float], min_delta: float = 0.0) -> bool:
+        """Return whether the metric is better than ever, and remember it if so."""
+        value = self.cost(metrics)
+        if value < self.best - min_delta:
+            self.best = value
+            return True
+        return False
+
+    def cost(self, metrics: dict[str, float]) -> float:
+        """Return the metric, with its sign turned where more is better."""
+        name = self.monitor or ("val_loss" if "val_loss" in metrics else "loss")
+        if name not in metrics:
+            raise ValueError(
+                f"{type(self).__name__} watches {name!r}, but training reports {', '.join(metrics)}"
+            )
+        mode = self.mode or ("max" if "accuracy" in name else "min")
+        return -metrics[name] if mode == "max" else metrics[name]
+
+
+class EarlyStopping(Monitor):
+    """Stop when a metric has not improved for some epochs, and go back to the best weights.
+
+    Parameters
+    ----------
+    patience : int, default 10
+        Epochs without improvement that are waited for.
+    monitor, mode : str, optional
+        See :class:`Monitor`.
+    min_delta : float, default 0
+        Improvement that counts as one.
+    restore_best : bool, default True
+        Whether the model ends with the weights of its best epoch.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        monitor: str | None = None,
+        mode: str | None = None,
+        *,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode)
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, not {patience}")
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.waited = 0
+        self.best_epoch = 0
+        self.best_arrays: dict[str, np.ndarray] = {}
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+        if self.improved(metrics, self.min_delta):
+            self.waited, self.best_epoch = 0, training.epoch
+            if self.restore_best:
+                self.best_arrays = training.get_arrays()
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            training.stop(f"no improvement for {self.patience} epochs; best was {self.best_epoch}")
+
+    def on_train_end(self, training: Training) -> None:  # noqa: D102
+        if self.best_arrays:
+            training.set_arrays(self.best_arrays)
+
+    def get_state(self) -> dict[str, Any]:  # noqa: D102
+        return {"best": self.best, "waited": self.waited, "best_epoch": self.best_epoch}
+
+    def get_arrays(self) -> dict[str, np.ndarray]:  # noqa: D102
+        return self.best_arrays
+
+    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:  # noqa: D102
+        self.best, self.waited = state["best"], state["waited"]
+        self.best_epoch, self.best_arrays = state["best_epoch"], arrays
+
+
+class Checkpoint(Monitor):
+    """Save what is needed to go on: ``fit(..., resume=path)``. The file is a model file too.
+
+    Parameters
+    ----------
+    path : path_like
+        Replaced, whole or not at all, each time.
+    every : int, default 1
+        Epochs between two saves.
+    best_only : bool, default False
+        Whether to save only when the metric is better than ever.
+    monitor, mode : str, optional
+        See :class:`Monitor`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        every: int = 1,
+        best_only: bool = False,
+        monitor: str | None = None,
+        mode: str | None = None,
+    ) -> None:
+        super().__init__(monitor, mode)
+        if every < 1:
+            raise ValueError(f"every must be at least 1, not {every}")
+        self.path, self.every, self.best_only = os.fspath(path), every, best_only
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+        improved = self.improved(metrics) if self.best_only else True
+        if improved and training.epoch % self.every == 0:
+            training.when_epoch_is_complete(lambda: training.save(self.path))
+
+    def get_state(self) -> dict[str, Any]:  # noqa: D102
+        return {"best": self.best}
+
+    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:  # noqa: D102
+        self.best = state["best"]
+
+
+class CSVLog(Callback):
+    """Append each epoch's metrics to a CSV file as they come.
+
+    Parameters
+    ----------
+    path : path_like
+        Overwritten when training starts, unless it resumes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+
+    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+        if training.history.num_epochs:
+            training.history.to_csv(self.path)
+        else:
+            open(self.path, "w").close()
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="\n")
+        if os.path.getsize(self.path) == 0:
+            writer.writerow(["epoch", *metrics])
+        writer.writerow([training.epoch, *metrics.values()])
+        with open(self.path, "a") as file:
+            file.write(line.getvalue())
+
+
+class TerminateOnNaN(Callback):
+    """End training quietly when the loss becomes NaN or infinite, instead of with an error.
+
+    Either way the model is left as it was before the step that did it.
+    """
+
+
+class LearningRateSchedule(Callback):
+    """Multiply the optimizer's alpha by a factor that depends on the epoch, or on a metric.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Counts epochs, from 0.
+    monitor : str, optional
+        The metric that a schedule such as ReduceOnPlateau watches; see :class:`Monitor`.
+    """
+
+    def __init__(self, schedule: Schedule, monitor: str | None = None) -> None:
+        self.schedule = schedule
+        self.watch = Monitor(monitor)
+
+    def on_epoch_begin(self, training: Training) -> None:  # noqa: D102
+        training.optimizer.factor = self.schedule(training.epoch - 1)
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+        self.schedule.observe(self.watch.cost(metrics))
+
+    def on_train_end(self, training: Training) -> None:  # noqa: D102
+        training.optimizer.factor = 1.0
+
+    def get_state(self) -> dict[str, Any]:  # noqa: D102
+        return self.schedule.to_config()
+
+    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:  # noqa: D102
+        self.schedule = Schedule.from_config(state)
+
+
+class ProgressBar(Callback):
+    """A progress bar over the epochs, with the metrics behind it."""
+
+    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+        from tqdm.auto import tqdm
+
+        self.bar = tqdm(total=training.epochs, initial=training.epoch, unit="epoch")
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+        shown = {name: f"{value:.4f}" for name, value in metrics.items()}
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update()
+
+    def on_train_end(self, training: Training) -> None:  # noqa: D102
+        self.bar.close()

@@ -1,0 +1,413 @@
+"""A batch's way through models and losses, as pure functions of arrays that can be captured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from npnn.arrays import Array, array_namespace
+from npnn.layers.layer import Layer
+from npnn.loss_layer import LossLayer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from npnn.backends.backend import Tree
+    from npnn.optimizer import Optimizer
+    from npnn.sequential import Sequential
+
+
+class Chain:
+    """The links that start at a model: models and losses, in the order a batch meets them.
+
+    Parameters
+    ----------
+    model : Sequential
+        The first link; ``model.chain`` is the next, and so on.
+    alone : bool, default False
+        Whether to stop at the model.
+
+    Raises
+    ------
+    ValueError
+        If a link does not fit the shape that comes to it, or a link comes twice.
+    """
+
+    def __init__(self, model: Sequential, *, alone: bool = False) -> None:
+        self.model, self.alone = model, alone
+        self.backend = model.backend
+        self.links = links_of(model, alone)
+        self.versions = [getattr(link, "version", 0) for link in self.links]
+        self._connect()
+        self.layers = [
+            (f"{number}:{place}" if number else place, layer)
+            for number, link in enumerate(self.links)
+            for place, layer in link.walk()
+        ]
+        self.losses = [link for link in self.links if isinstance(link, LossLayer)]
+        self.parameter_slots = _slots(self.layers, "parameter_names")
+        self.state_slots = _slots(self.layers, "state_names")
+        self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
+        self.owned = list({id(layer): layer for _, layer, _ in self.parameter_slots}.values())
+        self.zero = self.backend.zeros(())
+        self._captured: dict[Any, Any] = {}
+        self.packed: list[Array] = []
+
+    def is_current(self, model: Sequential) -> bool:
+        """Return whether this is still the chain of `model`."""
+        return links_of(model, self.alone) == self.links and self.versions == [
+            getattr(link, "version", 0) for link in self.links
+        ]
+
+    # The pure functions ------------------------------------------------------------------------
+
+    def forward(self, x: Array, t: Array = None) -> Array:
+        """Return what the last link gives for inputs `x`; losses take in `t` if it is there."""
+        for before, link in zip([None, *self.links], self.links, strict=False):
+            if not isinstance(link, LossLayer):
+                x = link.forward(x)
+            elif t is not None or not link.needs_targets:
+                x = link.measure(x, t, self._logits(before, link))
+        return x
+
+    def backward(self) -> None:
+        """Leave the gradients of the sum of all losses in the layers."""
+        gradient: Array = None
+        for link, after in reversed(list(zip(self.links, [*self.links[1:], None], strict=True))):
+            if isinstance(after, LossLayer) and not isinstance(link, LossLayer):
+                gradient = link.backward(gradient, at_logits=after.from_logits)
+            else:
+                gradient = link.backward(gradient)
+
+    def train_step(self, optimizer: Optimizer) -> Any:
+        """Return the training step as a function ``(carry, data, inputs) -> (carry, outputs)``."""
+
+        def step(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+            parameters = carry["parameters"]
+            self._bind_parameters(parameters)
+            self._bind(carry["state"], inputs, training=True)
+            self.forward(*_batch(data, inputs))
+            self.backward()
+            gradients = [getattr(layer, f"grad_{name}") for _, layer, name in self.parameter_slots]
+            gradients = optimizer.limit(parameters, self.backend.pack(gradients))
+            updated = [
+                optimizer.update(*arrays, **inputs["scalars"])
+                for arrays in zip(parameters, gradients, *carry["moments"], strict=True)
+            ]
+            new, *moments = [list(column) for column in zip(*updated, strict=True)]
+            carry = {"parameters": new, "moments": moments, "state": self.state}
+            return carry, {"metrics": self._metrics()}
+
+        return step
+
+    def predict_step(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+        """Compute outputs and metrics; the weights come in as data and stay as they are."""
+        for (_, layer, name), value in zip(self.parameter_slots, data["parameters"], strict=True):
+            setattr(layer, name, value)
+        self._bind(data["state"], inputs, training=False)
+        y = self.forward(*_batch(data, inputs))
+        return carry, {"y": y, "metrics": self._metrics()}
+
+    # Running them ------------------------------------------------------------------------------
+
+    def train(self, optimizer: Optimizer, x: Any, t: Any) -> None:
+        """Do one training step on a batch of raw inputs and targets."""
+        x, t = self.prepare(x, t)
+        self.run_training(optimizer, {}, {"x": x, "t": t}, x.shape[0])
+
+    def run_training(
+        self,
+        optimizer: Optimizer,
+        data: Tree,
+        inputs: Tree,
+        num_samples: int,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        """Do one training step on prepared arrays, and store what it gives."""
+        self.attach(optimizer)
+        key = optimizer
+        if key not in self._captured:
+            self._captured.clear()
+            self._captured[key] = self._capture(self.train_step(optimizer))
+        for loss in self.losses:
+            loss.begin(training=True)
+        optimizer.steps += 1
+        carry = {
+            "parameters": self.packed,
+            "moments": optimizer.state,
+            "state": self.state,
+        }
+        inputs = {
+            **inputs,
+            "scalars": optimizer.scalars(),
+            "noise": self._draw_noise(num_samples, rng),
+            "metrics": self._metrics(),
+        }
+        old = carry
+        carry, outputs = self._captured[key](carry, data, inputs)
+        store = self.backend.store
+        self.packed = store(old["parameters"], carry["parameters"])
+        optimizer.state = [
+            store(*pair) for pair in zip(old["moments"], carry["moments"], strict=True)
+        ]
+        # A state is small; what the layers hold is replaced, not written.
+        self._bind_parameters(self.packed)
+        self._bind_state(carry["state"])
+        self._take_metrics(outputs["metrics"], num_samples)
+
+    def predict(self, x: Any, t: Any = None) -> Array:
+        """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
+        x, t = self.prepare(x, t)
+        return self.run_prediction({}, {"x": x} if t is None else {"x": x, "t": t}, x.shape[0])
+
+    def run_prediction(self, data: Tree, inputs: Tree, num_samples: int) -> Array:
+        """Compute the outputs of prepared arrays; with targets, also add to the metrics."""
+        measured = "t" in inputs or "t" in data
+        if "predict" not in self._captured:
+            self._captured["predict"] = self._capture(self.predict_step)
+        if measured:
+            for loss in self.losses:
+                loss.begin(training=False)
+        parameters = [getattr(layer, name) for _, layer, name in self.parameter_slots]
+        state, metrics = self.state, self._metrics()
+        _, outputs = self._captured["predict"](
+            {},
+            {**data, "parameters": parameters, "state": state},
+            {**inputs, "metrics": metrics},
+        )
+        for (_, layer, name), value in zip(self.parameter_slots, parameters, strict=True):
+            setattr(layer, name, value)
+        self._bind_state(state)
+        self._take_metrics(outputs["metrics"] if measured else metrics, num_samples * measured)
+        return outputs["y"]
+
+    def predict_class(self, x: Any) -> Array:
+        """Return the class of each raw input."""
+        y = self.predict(x)
+        xp = array_namespace(y)
+        if y.shape[-1] == 1:
+            return xp.astype(y[..., 0] > 0.5, xp.int64)
+        return xp.argmax(y, axis=-1)
+
+    # Inputs ------------------------------------------------------------------------------------
+
+    def prepare(self, x: Any, t: Any = None) -> tuple[Array, Array]:
+        """Return inputs and targets as arrays of the backend: checked, inputs normalised."""
+        x = self.prepare_inputs(x)
+        if t is None:
+            if self.losses and self.losses[-1].needs_targets and self.alone:
+                raise ValueError("targets are needed")
+            return x, None
+        t = self.prepare_targets(t)
+        if t.shape[0] != x.shape[0]:
+            raise ValueError(f"{x.shape[0]} inputs do not go with {t.shape[0]} targets")
+        return x, t
+
+    def prepare_inputs(self, x: Any) -> Array:
+        """Return raw inputs as a normalised array of the backend, its shape checked."""
+        x = self.backend.asarray(x)
+        check_inputs(x, self.model)
+        return x if self.model.norm is None else self.model.norm(x)
+
+    def prepare_targets(self, t: Any) -> Array:
+        """Return targets as an array of the backend, of the shape that the last loss needs."""
+        if not self.losses:
+            raise ValueError("the model has no loss: set model.chain, or give fit a loss")
+        loss = self.losses[-1]
+        assert loss.shape_in is not None
+        t = self.backend.asarray(t, keep_integers=True)
+        classes = loss.shape_in[-1]
+        xp = self.backend.xp
+        if t.ndim == len(loss.shape_in) and classes > 1 and xp.isdtype(t.dtype, "integral"):
+            low, high = int(xp.min(t)), int(xp.max(t))
+            if low < 0 or high >= classes:
+                raise ValueError(
+                    f"class labels must be from 0 to {classes - 1}, but there is a "
+                    f"{low if low < 0 else high}"
+                )
+        return loss.prepare_targets(t, loss.shape_in, self.backend.dtype)
+
+    # Parameters and state ----------------------------------------------------------------------
+
+    @property
+    def state(self) -> list[Array]:
+        """The arrays that layers carry from step to step without a gradient."""
+        return [getattr(layer, name) for _, layer, name in self.state_slots]
+
+    def arrays(self) -> list[tuple[str, Array]]:
+        """Return the name and the array of every parameter and state of the chain."""
+        slots = (*self.parameter_slots, *self.state_slots)
+        return [(name, getattr(layer, attribute)) for name, layer, attribute in slots]
+
+    def set_arrays(self, arrays: dict[str, Any]) -> None:
+        """Replace the arrays that :meth:`arrays` lists by others of the same names."""
+        if arrays.keys() != {name for name, _ in self.arrays()}:
+            raise ValueError("the arrays are not those of this chain")
+        asarray = self.backend.asarray
+        new = [asarray(arrays[name], copy=True) for name, _, _ in self.parameter_slots]
+        state = [asarray(arrays[name], copy=True) for name, _, _ in self.state_slots]
+        for (name, old), value in zip(self.arrays(), [*new, *state], strict=True):
+            if tuple(old.shape) != tuple(value.shape):
+                raise ValueError(f"{name!r} has shape {tuple(value.shape)}, not {tuple(old.shape)}")
+        self.set_packed(self.backend.pack(new), state)
+
+    def set_packed(self, packed: list[Array], state: list[Array]) -> None:
+        """Replace the parameters, packed, and the state."""
+        self.packed = self.backend.store(self.packed, packed)
+        self._bind_parameters(self.packed)
+        self._bind_state(state)
+
+    def unpack(self, packed: list[Array]) -> list[tuple[str, Array]]:
+        """Return the slot and the part of each parameter in a packed array of any kind."""
+        arrays = self.backend.unpack(packed, self.shapes)
+        return [(name, a) for (name, _, _), a in zip(self.parameter_slots, arrays, strict=True)]
+
+    def pack(self, arrays: dict[str, Any]) -> list[Array]:
+        """Return one packed array of arrays by slot, the opposite of :meth:`unpack`."""
+        asarray = self.backend.asarray
+        return self.backend.pack([asarray(arrays[name]) for name, _, _ in self.parameter_slots])
+
+    # The parts between -------------------------------------------------------------------------
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Make the packed parameters this chain's own, and give a new optimizer its moments."""
+        if not self.losses:
+            raise ValueError(
+                "the model has no loss to train on: set model.chain = CrossEntropyLoss(...), say"
+            )
+        if not self.owned:
+            raise ValueError("the model has no parameters to train")
+        if not self.packed or any(layer.owner is not self for layer in self.owned):
+            arrays = [getattr(layer, name) for _, layer, name in self.parameter_slots]
+            self.shapes = [tuple(array.shape) for array in arrays]
+            self.packed = self.backend.pack(arrays)
+            self._bind_parameters(self.packed)
+            for layer in self.owned:
+                layer.owner = self
+        names = optimizer.moments
+        shapes = [tuple(array.shape) for array in self.packed]
+        if len(optimizer.state) != len(names) or any(
+            [tuple(array.shape) for array in moment] != shapes for moment in optimizer.state
+        ):
+            optimizer.state = [[self.backend.zeros(s) for s in shapes] for _ in names]
+
+    def _capture(self, step: Any) -> Any:
+        return self.backend.capture(step) if self.model.capture else step
+
+    def _connect(self) -> None:
+        seen: set[int] = set()
+        shape = None
+        for number, link in enumerate(self.links):
+            for _, layer in link.walk():
+                if id(layer) in seen:
+                    raise ValueError(f"{layer!r} stands in the chain twice")
+                seen.add(id(layer))
+            if not isinstance(link, LossLayer) and link.shape_out is None:
+                link.build_at(shape)
+            try:
+                if shape is not None:
+                    link.accept(shape)
+                    if isinstance(link, LossLayer):
+                        link.build(shape)
+            except ValueError as error:
+                raise ValueError(f"link {number} of the chain, {link!r}: {error}") from None
+            shape = link.shape_out
+
+    @staticmethod
+    def _logits(before: Any, loss: LossLayer) -> Array:
+        canonical = loss.canonical_activation
+        if canonical is None or loss.chain is not None or isinstance(before, LossLayer):
+            return None
+        return before.logits if type(before.layers[-1]) is canonical else None
+
+    def _bind_parameters(self, packed: list[Array]) -> None:
+        arrays = self.backend.unpack(packed, self.shapes)
+        for (_, layer, name), array in zip(self.parameter_slots, arrays, strict=True):
+            setattr(layer, name, array)
+
+    def _bind_state(self, state: list[Array]) -> None:
+        for (_, layer, name), array in zip(self.state_slots, state, strict=True):
+            setattr(layer, name, array)
+
+    def _bind(self, state: list[Array], inputs: Tree, *, training: bool) -> None:
+        self._bind_state(state)
+        for _, layer in self.layers:
+            layer.training = training
+        for layer, random in zip(self.noisy, inputs.get("noise", ()), strict=training):
+            layer.random = random
+        for loss, (total, correct) in zip(self.losses, inputs["metrics"], strict=True):
+            loss.total_loss, loss.total_correct = total, correct
+
+    def _metrics(self) -> list[list[Array]]:
+        # The zeros are arrays of the backend too, so that the first batch is no special case.
+        return [
+            [
+                self.zero if isinstance(value, float) else value
+                for value in (loss.total_loss, loss.total_correct)
+            ]
+            for loss in self.losses
+        ]
+
+    def _take_metrics(self, metrics: list[list[Array]], num_samples: int) -> None:
+        for loss, (total, correct) in zip(self.losses, metrics, strict=True):
+            loss.total_loss, loss.total_correct = total, correct
+            loss.num_samples += num_samples
+
+    def _draw_noise(self, num_samples: int, rng: np.random.Generator | None = None) -> list[Array]:
+        rng = rng or self.model.rng
+        return [
+            self.backend.random(str(layer.noise), (num_samples, *layer.noise_shape), rng)
+            for layer in self.noisy
+        ]
+
+
+def links_of(model: Sequential, alone: bool = False) -> list[Any]:
+    """Return the links that start at `model`: itself, its chain, the chain of that, and so on."""
+    links: list[Any] = []
+    link: Any = model
+    while link is not None and not any(link is other for other in links):
+        links.append(link)
+        link = None if alone else link.chain
+    if link is not None:
+        raise ValueError(f"the chain comes back to {link!r}")
+    return links
+
+
+def check_inputs(x: Array, model: Sequential) -> None:
+    """Raise the error for inputs that do not have the model's shape, or are empty."""
+    if model.shape_in is None:
+        model.build_at(tuple(x.shape[1:]))
+    shape, given = model.shape_in, tuple(x.shape)
+    assert shape is not None
+    if len(given) != len(shape) + 1:
+        raise ValueError(
+            f"inputs must have {len(shape) + 1} axes, (batch, {', '.join(map(str, shape))}), "
+            f"but have {len(given)}: {given}"
+        )
+    if given[1:] != shape:
+        raise ValueError(
+            f"inputs must have shape (batch, {', '.join(map(str, shape))}), but have shape {given}"
+        )
+    if given[0] == 0:
+        raise ValueError("inputs are empty: there must be at least one sample")
+
+
+def parts(num_samples: int, batch_size: int) -> list[slice]:
+    """Return the slices that cut `num_samples` into batches; the last may be smaller."""
+    starts = range(0, num_samples, batch_size)
+    return [slice(start, min(start + batch_size, num_samples)) for start in starts]
+
+
+def _slots(layers: list[tuple[str, Layer]], kind: str) -> list[tuple[str, Layer, str]]:
+    return [
+        (f"{place}.{name}" if place else name, layer, name)
+        for place, layer in layers
+        for name in getattr(layer, kind)
+    ]
+
+
+def _batch(data: Tree, inputs: Tree) -> tuple[Array, Array]:
+    if "index" not in inputs:
+        return inputs["x"], inputs.get("t")
+    xp = array_namespace(inputs["index"])
+    x = xp.take(data["x"], inputs["index"], axis=0)
+    return x, xp.take(data["t"], inputs["index"], axis=0) if "t" in data else None

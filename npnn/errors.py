@@ -1,0 +1,32 @@
+"""The package's own error types; a user's mistake is a ``ValueError`` or a ``TypeError``."""
+
+from __future__ import annotations
+
+
+class MissingError(RuntimeError):
+    """A library, driver or device is not there; the message ends with what would mend it."""
+
+
+class DivergedError(ArithmeticError):
+    """The training loss became NaN or infinite.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened, counted from 1. The model holds the parameters from before that step.
+    """
+
+    def __init__(self, loss: float, epoch: int, step: int) -> None:
+        self.loss, self.epoch, self.step = loss, epoch, step
+        super().__init__(
+            f"the training loss became {loss} at epoch {epoch}, step {step}; the model keeps the "
+            "parameters from before that step. A smaller alpha or clip_norm=1.0 usually helps."
+        )
+
+
+def extra(library: str, extra_name: str) -> MissingError:
+    """Return the error for an optional library, with the command that installs it."""
+    return MissingError(
+        f"{library} is needed for this and is not installed: pip install 'npnn-xp[{extra_name}]', "
+        f"or pip install {library}"
+    )

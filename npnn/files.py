@@ -1,0 +1,189 @@
+"""Model files: safetensors, with everything that is not an array as JSON in the metadata.
+
+Never pickle: reading a file runs no code of the file's author.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn.layers.layer import Layer
+from npnn.normalization import Normalization
+from npnn.sequential import Sequential
+
+if TYPE_CHECKING:
+    from npnn.backends import Backend
+
+FORMAT = 1
+"""The version of the layout below; a file of a later one is refused."""
+
+# Tensors of the model bear their parameter's name ("0.w"); those under a folder are training's.
+FOLDER = "/"
+
+
+def save(
+    model: Sequential,
+    path: str | os.PathLike[str],
+    *,
+    extra_arrays: dict[str, np.ndarray] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write a model to a safetensors file, whole or not at all.
+
+    Parameters
+    ----------
+    model : Sequential
+        Its architecture, weights, state, loss, normalisation, class names and details are saved.
+    path : path_like
+        The file to write; an old one is replaced in one step.
+    extra_arrays, extra : dict, optional
+        What training adds to be able to go on: arrays, whose names hold a ``/``, and plain values.
+
+    Raises
+    ------
+    ValueError
+        If the model's shapes are not known yet.
+    OSError
+        If the file cannot be written; an old one is then as it was.
+    """
+    import safetensors.numpy
+
+    arrays = {**model.parameters(), **model.state()}
+    tensors = {name: np.ascontiguousarray(model.backend.to_numpy(a)) for name, a in arrays.items()}
+    description = {
+        "layers": model.to_config()["layers"],
+        "shape_in": model.shape_in,
+        "dtype": model.dtype,
+        "norm": model.norm and model.norm.to_config(),
+        "class_names": model.class_names,
+        "loss": _loss_config(model),
+        "details": model.details,
+    }
+    from npnn import __version__
+
+    metadata = {
+        "format": "npnn",
+        "format_version": str(FORMAT),
+        "npnn_version": __version__,
+        "model": json.dumps(description),
+        "training": json.dumps(extra),
+    }
+    data = safetensors.numpy.save({**tensors, **(extra_arrays or {})}, metadata)
+    with replacing(path) as file:
+        file.write(data)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | Backend = "numpy",
+    dtype: str | None = None,
+    device: str | int | None = None,
+) -> Sequential:
+    """Return the model that a file holds, on any backend.
+
+    Parameters
+    ----------
+    path : path_like
+        A file that :meth:`Sequential.save` or the Checkpoint callback wrote.
+    backend : str, default "numpy"
+        Not necessarily the one the model was trained on.
+    dtype : str, optional
+        The file's own if None.
+    device : str or int, optional
+        The backend's default if None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is truncated, not a model of this package, of a later version, or lacks a tensor.
+    """
+    description, tensors, _ = read(path)
+    layers = [Layer.from_config(entry["layer"]) for entry in description["layers"]]
+    model = Sequential(backend=backend, dtype=dtype or description["dtype"], device=device)
+    model.layers = layers
+    if model.shape_in is None:
+        model.build_at(tuple(description["shape_in"]))
+    try:
+        model.set_arrays({name: a for name, a in tensors.items() if FOLDER not in name})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    norm = description["norm"]
+    model.norm = norm and Normalization(norm["offset"], norm["scale"])
+    model.class_names = description["class_names"]
+    model.details = description["details"]
+    if description["loss"] is not None:
+        loss: Any = Layer.from_config(description["loss"])
+        model.chain = loss
+    return model
+
+
+def read(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any] | None]:
+    """Return the description, the tensors, and what training stored, of a model file."""
+    import safetensors
+    import safetensors.numpy
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model file {path}")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+        tensors = safetensors.numpy.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+    if metadata.get("format") != "npnn":
+        raise ValueError(f"{path} is a safetensors file, but not a model of npnn")
+    if int(metadata["format_version"]) > FORMAT:
+        raise ValueError(
+            f"{path} was written by npnn {metadata['npnn_version']}, in file format "
+            f"{metadata['format_version']}; this version reads up to {FORMAT}: upgrade npnn"
+        )
+    return json.loads(metadata["model"]), tensors, json.loads(metadata["training"])
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the place of `path` once it is wholly on the disk."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes a private file; the result has the permissions any new file would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def write_with(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> None:
+    """Let `write` fill a temporary file that then takes the place of `path`."""
+    with replacing(path) as file:
+        write(file)
+
+
+def _loss_config(model: Sequential) -> dict[str, Any] | None:
+    from npnn.loss_layer import LossLayer
+
+    loss = model.chain
+    alone = isinstance(loss, LossLayer) and loss.chain is None
+    return loss.to_config() if alone else None

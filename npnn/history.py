@@ -1,0 +1,72 @@
+"""What training recorded: a number for each metric and epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import Any
+
+
+class History(dict[str, list[float]]):
+    """Metrics by name, each a list with one number for each epoch.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether training was stopped by Ctrl-C.
+    stopped : str or None
+        Why a callback stopped training.
+    seconds : float
+        Time spent in training, validation included.
+    samples : int
+        Training samples seen.
+    """
+
+    def __init__(self, columns: dict[str, list[float]] | None = None) -> None:
+        super().__init__({name: list(values) for name, values in (columns or {}).items()})
+        self.interrupted = False
+        self.stopped: str | None = None
+        self.seconds = 0.0
+        self.samples = 0
+
+    @property
+    def num_epochs(self) -> int:
+        """The number of epochs recorded."""
+        return len(self.get("loss", []))
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training samples seen in a second."""
+        return self.samples / self.seconds if self.seconds else 0.0
+
+    def append(self, metrics: dict[str, float]) -> None:
+        """Record the metrics of one more epoch."""
+        for name, value in metrics.items():
+            self.setdefault(name, []).append(value)
+
+    def last(self) -> dict[str, float]:
+        """Return the metrics of the last epoch."""
+        return {name: values[-1] for name, values in self.items() if values}
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write one line for each epoch, the metrics as columns."""
+        from npnn.files import replacing
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *self])
+        for number, row in enumerate(zip(*self.values(), strict=True), start=1):
+            writer.writerow([number, *row])
+        with replacing(path) as file:
+            file.write(text.getvalue().encode())
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw the curves of loss and accuracy; see :func:`npnn.plots.curves`."""
+        from npnn.plots import curves
+
+        return curves(self, path)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
+        return f"<History: {self.num_epochs} epochs, {last}>"

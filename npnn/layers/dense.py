@@ -1,0 +1,120 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from npnn import initializers
+from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.layers.layer import Layer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Dense(Layer):
+    r"""An affine map of the features, a weight for each pair of input and output.
+
+    .. math::
+
+        y = x w^T + b
+
+    and, for a gradient :math:`\partial L / \partial y` that comes in,
+
+    .. math::
+
+        \frac{\partial L}{\partial w} = \frac{\partial L}{\partial y}^T x, \qquad
+        \frac{\partial L}{\partial b} = \sum_{\mathrm{batch}} \frac{\partial L}{\partial y}, \qquad
+        \frac{\partial L}{\partial x} = \frac{\partial L}{\partial y} w
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Shape of one input sample, flattened if it has several axes; inferred if None.
+    shape_out : int or tuple of int
+        Shape of one output sample.
+    initializer : Initializer or str, optional
+        Draws `w`; by default the one that suits the activation that follows. `b` starts at 0.
+
+    Attributes
+    ----------
+    w : array, shape (outputs, inputs)
+    b : array, shape (outputs,)
+
+    Raises
+    ------
+    TypeError
+        If `shape_out` is missing, or a shape is not made of ints.
+    ValueError
+        If a shape is not positive, or does not fit what comes in.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Dense(3, 2, initializer="Constant")
+    >>> layer.build(3, np.random.default_rng(0))
+    (2,)
+    >>> layer.forward(np.ones((1, 3), dtype="float32"))
+    array([[0., 0.]], dtype=float32)
+
+    References
+    ----------
+    Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating errors".
+    """
+
+    parameter_names = ("w", "b")
+    w: Array
+    b: Array
+    shape_out: Shape
+
+    def __init__(
+        self,
+        shape_in: int | Shape | None = None,
+        shape_out: int | Shape | None = None,
+        *,
+        initializer: initializers.Initializer | str | None = None,
+    ) -> None:
+        if shape_out is None:
+            raise TypeError("Dense needs shape_out: Dense(4, 2), or Dense(None, 2) to infer the 4")
+        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_out = as_shape(shape_out, "shape_out")
+        self.initializer = initializers.get(initializer)
+
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
+        self.shape_in = self.accept(shape_in)
+        inputs, outputs = math.prod(self.shape_in), math.prod(self.shape_out)
+        self.draw("w", self.initializer, rng, (outputs, inputs), inputs, outputs)
+        self.draw("b", "Constant", rng, (outputs,))
+        return self.shape_out
+
+    def forward(self, x: Array) -> Array:  # noqa: D102
+        self.x = _merge_features(x, self.shape_in)
+        y = self.x @ self.w.mT
+        y += self.b[..., None, :]
+        return _split_features(y, self.shape_out)
+
+    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+        xp = array_namespace(grad_y)
+        grad_y = _merge_features(grad_y, self.shape_out)
+        self.grad_w = grad_y.mT @ self.x
+        self.grad_b = xp.sum(grad_y, axis=-2)
+        return _split_features(grad_y @ self.w, self.shape_in)
+
+    @property
+    def flops(self) -> int:  # noqa: D102
+        return 2 * math.prod(self.shape_in or ()) * math.prod(self.shape_out)
+
+
+def _merge_features(x: Array, shape: Shape | None) -> Array:
+    if shape is None or len(shape) == 1:
+        return x
+    xp = array_namespace(x)
+    return xp.reshape(x, (*x.shape[: -len(shape)], math.prod(shape)))
+
+
+def _split_features(x: Array, shape: Shape | None) -> Array:
+    if shape is None or len(shape) == 1:
+        return x
+    xp = array_namespace(x)
+    return xp.reshape(x, (*x.shape[:-1], *shape))

@@ -1,0 +1,204 @@
+"""What a layer is: shapes in and out, named parameters, a forward and a backward formula."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from npnn import initializers
+from npnn.arrays import Array, Shape, as_shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from npnn.backends import Backend
+
+
+class Layer:
+    r"""One link of a model: :math:`y = f(x; \theta)` and its derivatives.
+
+    A layer is written once, in terms of the namespace of its input
+    (``xp = array_namespace(x)``), and runs on every backend. A subclass
+
+    * stores each constructor argument under the argument's name, which is all that saving needs,
+    * names its `parameter_names` (trained), `state_names` (carried from step to step, such as
+      running statistics) and sets them in :meth:`build`,
+    * computes :meth:`forward` and :meth:`backward` as pure functions of arrays: nothing looks
+      at a value on the host, so that a step can be captured and replayed.
+
+    Attributes
+    ----------
+    shape_in, shape_out : tuple of int
+        Shape of one sample on either side, without the batch axis; None until known.
+    training : bool
+        True inside a training step, for layers that behave differently there.
+    noise : str or None
+        ``"uniform"`` (over [0, 1)) or ``"normal"`` if the layer uses random numbers; they are an
+        input of the step and stand in `random`, of shape ``(batch, *noise_shape)``, at forward.
+    """
+
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+    state_names: ClassVar[tuple[str, ...]] = ()
+    default_initializer: ClassVar[str | None] = None
+    registry: ClassVar[dict[str, type[Layer]]] = {}
+
+    shape_in: Shape | None = None
+    shape_out: Shape | None = None
+    training: bool = False
+    noise: str | None = None
+    random: Array = None
+    dtype: str = "float32"
+    following: Layer | None = None
+    owner: object = None  # the chain whose flat array the parameters are views of
+
+    def __init_subclass__(cls) -> None:
+        Layer.registry[cls.__name__] = cls
+
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
+        """Fix the input shape, draw the parameters, and return the output shape.
+
+        Parameters
+        ----------
+        shape_in : int or tuple of int
+            Shape of one sample, without the batch axis.
+        rng : numpy.random.Generator, optional
+            Draws the initial parameters, on the host; layers without parameters need none.
+
+        Raises
+        ------
+        ValueError
+            If the layer was constructed for another shape.
+        """
+        self.shape_in = self.accept(shape_in)
+        self.shape_out = self.shape_in
+        return self.shape_out
+
+    def forward(self, x: Array) -> Array:
+        """Return y for a batch `x`, keeping what :meth:`backward` needs."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, grad_y: Array) -> Array:
+        """Return grad_x for `grad_y`, leaving ``grad_<name>`` for each parameter."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the shapes are known and the parameters drawn."""
+        names = (*self.parameter_names, *self.state_names)
+        return self.shape_out is not None and all(name in vars(self) for name in names)
+
+    # What a subclass may say about itself ------------------------------------------------------
+
+    @property
+    def noise_shape(self) -> Shape:
+        """Shape of one sample's random numbers."""
+        assert self.shape_in is not None
+        return self.shape_in
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one sample's forward pass."""
+        return 0
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """Yield the name and the layer of each part, for a layer made of layers."""
+        return iter(())
+
+    # What the model does with it ---------------------------------------------------------------
+
+    def walk(self, place: str = "") -> Iterator[tuple[str, Layer]]:
+        """Yield the place and the layer of this layer and of all its parts."""
+        yield place, self
+        for name, child in self.children():
+            yield from child.walk(f"{place}.{name}" if place else name)
+
+    def accept(self, shape_in: Shape | int) -> Shape:
+        """Return `shape_in` as a tuple, or say that the layer was made for another one."""
+        shape = as_shape(shape_in, "shape_in")
+        if self.shape_in is not None and self.shape_in != shape:
+            raise ValueError(f"takes inputs of shape {self.shape_in}, but is given {shape}")
+        return shape
+
+    def draw(
+        self,
+        name: str,
+        initializer: initializers.Initializer | str | None,
+        rng: np.random.Generator | None,
+        shape: Shape,
+        fan_in: int = 1,
+        fan_out: int = 1,
+    ) -> None:
+        """Set the parameter or state `name` to a fresh host array drawn by `initializer`.
+
+        Without an initializer, the following activation says which one suits it.
+        """
+        if initializer is None and self.following is not None:
+            initializer = self.following.default_initializer
+        function = initializers.get(initializer or "GlorotUniform")
+        assert function is not None
+        if rng is None and not isinstance(function, initializers.Constant):
+            raise TypeError(f"{type(self).__name__}.build needs rng to draw {name!r}")
+        array = function(rng, shape, fan_in, fan_out)  # type: ignore[arg-type]
+        setattr(self, name, array.astype(self.dtype))
+
+    def to(self, backend: Backend) -> None:
+        """Move the parameters and the state to arrays of `backend`."""
+        for _, layer in self.walk():
+            for name in (*layer.parameter_names, *layer.state_names):
+                setattr(layer, name, backend.asarray(getattr(layer, name)))
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values, for a file."""
+        names = inspect.signature(type(self)).parameters
+        return {
+            "type": type(self).__name__,
+            **{name: _plain(getattr(self, name)) for name in names},
+        }
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> Layer:
+        """Return a fresh, unbuilt layer from what :meth:`to_config` gave."""
+        arguments = {key: _restored(value) for key, value in config.items() if key != "type"}
+        if config["type"] not in Layer.registry:
+            raise ValueError(
+                f"unknown layer type {config['type']!r}: import the module that defines it first"
+            )
+        return Layer.registry[config["type"]](**arguments)
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            positional = parameter.kind is not parameter.KEYWORD_ONLY
+            if positional and name in ("shape", "shape_in", "shape_out"):
+                shown.append(_shape_repr(value))
+            elif value != parameter.default:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _shape_repr(shape: Shape | None) -> str:
+    return str(shape[0]) if shape is not None and len(shape) == 1 else str(shape)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Layer):
+        return {"layer": value.to_config()}
+    if isinstance(value, initializers.Initializer):
+        return {"initializer": initializers.to_config(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and "layer" in value:
+        return Layer.from_config(value["layer"])
+    if isinstance(value, dict) and "initializer" in value:
+        arguments = dict(value["initializer"])
+        return initializers.Initializer.registry[arguments.pop("type")](**arguments)
+    if isinstance(value, list):
+        restored = [_restored(item) for item in value]
+        return restored if any(isinstance(item, Layer) for item in restored) else tuple(restored)
+    return value

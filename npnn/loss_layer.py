@@ -1,0 +1,307 @@
+"""The losses: what training makes small, and the gradient that training starts from.
+
+A loss is a link of a chain: ``model.chain = loss``. A loss that only looks at what passes, such
+as a penalty on a code, may itself be followed by a model: ``loss.chain = decoder``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from npnn.arrays import Array, Shape, array_namespace, as_shape, device
+from npnn.layers.activations import Linear, Sigmoid, Softmax
+from npnn.layers.layer import Layer
+
+
+class LossLayer(Layer):
+    r"""Base of the losses.
+
+    A subclass gives the loss of each output, :meth:`value`, and its :meth:`derivative` with
+    respect to that output. The scalar that is reported and differentiated is
+
+    .. math::
+
+        L = \frac{1}{\mathrm{batch}}
+            \sum_{\mathrm{batch}} \sum_{\mathrm{outputs}} \mathrm{value}(y, t)
+
+    Where the layer before is the loss's `canonical_activation`, the model asks for
+    :meth:`canonical_value` of that activation's inputs (the logits) instead, and the gradient at
+    the logits is the plain difference :math:`(y - t) / \mathrm{batch}`.
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Shape of one sample of the model's output; inferred if None.
+
+    Attributes
+    ----------
+    loss : array
+        The loss of each output in the last batch.
+    needs_targets : bool
+        False for a loss that judges the outputs alone.
+    chain : Sequential or None
+        What follows.
+    """
+
+    canonical_activation: ClassVar[type[Layer] | None] = None
+    needs_targets: ClassVar[bool] = True
+
+    def __init__(self, shape_in: int | Shape | None = None) -> None:
+        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.chain: Layer | None = None
+        self.total_loss: Array = 0.0
+        self.total_correct: Array = 0.0
+        self.num_samples = 0
+        self._was_read = False
+        self._was_training = False
+
+    # The formulas ------------------------------------------------------------------------------
+
+    def value(self, y: Array, t: Array) -> Array:
+        """Return the loss of each output `y` for its target `t`."""
+        raise NotImplementedError(f"{type(self).__name__} has no value")
+
+    def derivative(self, y: Array, t: Array) -> Array:
+        """Return the derivative of :meth:`value` with respect to `y`."""
+        raise NotImplementedError(f"{type(self).__name__} has no derivative")
+
+    def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:
+        """Return :meth:`value` computed from the canonical activation's inputs."""
+        return self.value(y, t)
+
+    def correct(self, y: Array, t: Array) -> Array | None:
+        """Return the number of samples answered correctly; None if the loss has no such notion."""
+        return None
+
+    # The link of a chain -----------------------------------------------------------------------
+
+    def forward(self, x: Array, t: Array = None, *, logits: Array = None) -> Array:
+        """Add the batch's loss and accuracy to the running ones and return `x`, unchanged.
+
+        Parameters
+        ----------
+        x : array, shape (batch, outputs)
+            What the layer before gave.
+        t : array
+            The targets, of the shape of `x`, or integer classes of shape ``(batch,)``.
+        logits : array, optional
+            The inputs of the layer before, if it is the canonical activation.
+        """
+        self.begin(self.training)
+        self.num_samples += x.shape[0]
+        return self.measure(x, t, logits)
+
+    def measure(self, x: Array, t: Array, logits: Array = None) -> Array:
+        """Do what :meth:`forward` does, as a pure function of arrays."""
+        if self.needs_targets:
+            t = self.prepare_targets(t, tuple(x.shape[1:]), x.dtype)
+        self.y, self.t, self.from_logits = x, t, logits is not None
+        self.loss = self.value(x, t) if logits is None else self.canonical_value(logits, x, t)
+        self.total_loss = self.total_loss + array_namespace(x).sum(self.loss)
+        correct = self.correct(x, t)
+        if correct is not None:
+            self.total_correct = self.total_correct + correct
+        return x
+
+    def backward(self, grad_y: Array = None) -> Array:
+        """Return the gradient of :meth:`get_loss` of the last batch.
+
+        It is taken at the loss's input, or at the logits if :meth:`forward` was given them. Where
+        a model follows the loss, `grad_y` is its gradient, and is added.
+        """
+        if self.from_logits:
+            gradient = (self.y - self.t) * (1.0 / self.y.shape[0])
+        else:
+            gradient = self.derivative(self.y, self.t) * (1.0 / self.y.shape[0])
+        return gradient if grad_y is None else gradient + grad_y
+
+    def prepare_targets(self, t: Array, shape: Shape, dtype: object) -> Array:
+        """Return targets of one sample shape `shape`: those of one output may lack its axis."""
+        if t.ndim == len(shape) and shape[-1] == 1:
+            t = t[..., None]
+        if t.ndim != len(shape) + 1 or tuple(t.shape[1:]) != tuple(shape):
+            raise ValueError(
+                f"{type(self).__name__}: targets of shape {tuple(t.shape)} do not fit outputs of "
+                f"shape (batch, {', '.join(map(str, shape))})"
+            )
+        return t if t.dtype == dtype else array_namespace(t).astype(t, dtype)
+
+    # The metrics -------------------------------------------------------------------------------
+
+    def begin(self, training: bool) -> None:
+        """Start new sums if the last ones were read, or were those of the other mode."""
+        if self._was_read or self._was_training != training:
+            self.reset()
+        self._was_training = training
+
+    def reset(self) -> None:
+        """Forget the accumulated loss and accuracy."""
+        self.total_loss = 0.0
+        self.total_correct = 0.0
+        self.num_samples = 0
+        self._was_read = False
+
+    def get_loss(self) -> float:
+        """Return the mean loss of the samples since it was last read; NaN if there were none.
+
+        After one batch it is exactly the scalar that :meth:`backward` differentiates. Training
+        and prediction are never mixed: a change of mode starts anew.
+        """
+        self._was_read = True
+        return float(self.total_loss) / self.num_samples if self.num_samples else math.nan
+
+    def get_accuracy(self) -> float | None:
+        """Return the share of samples answered correctly, or None where the loss has none."""
+        self._was_read = True
+        if type(self).correct is LossLayer.correct:
+            return None
+        return float(self.total_correct) / self.num_samples if self.num_samples else math.nan
+
+
+class RMSLoss(LossLayer):
+    r"""Half the squared distance, the loss of least squares.
+
+    .. math::
+
+        \mathrm{value} = \tfrac{1}{2} (y - t)^2, \qquad \frac{d\,\mathrm{value}}{dy} = y - t
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Shape of one sample; inferred if None.
+    """
+
+    canonical_activation = Linear
+
+    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+        return 0.5 * (y - t) ** 2
+
+    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+        return y - t
+
+
+class L1Loss(LossLayer):
+    r"""The absolute distance; less moved by outliers than the squared one.
+
+    .. math::
+
+        \mathrm{value} = |y - t|, \qquad \frac{d\,\mathrm{value}}{dy} = \mathrm{sign}(y - t)
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Shape of one sample; inferred if None.
+    """
+
+    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+        return array_namespace(y).abs(y - t)
+
+    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+        return array_namespace(y).sign(y - t)
+
+
+class CrossEntropyLoss(LossLayer):
+    r"""The surprise at the right class, for probabilities that sum to 1.
+
+    .. math::
+
+        \mathrm{value}_n = -t_n \ln y_n, \qquad
+        \frac{\partial\,\mathrm{value}_n}{\partial y_n} = -\frac{t_n}{y_n}
+
+    After Softmax it is taken from the logits x, which is finite for any x:
+
+    .. math::
+
+        \mathrm{value}_n = t_n \Big( \ln \sum_k e^{x_k} - x_n \Big), \qquad
+        \frac{\partial L}{\partial x_n} = \frac{y_n - t_n}{\mathrm{batch}}
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Number of classes; inferred if None.
+
+    Notes
+    -----
+    Targets are one-hot (or any probabilities that sum to 1), or integer classes. A sample counts
+    as correct when its largest output is at its largest target.
+
+    References
+    ----------
+    Bishop 2006, "Pattern recognition and machine learning", section 4.3.4.
+    """
+
+    canonical_activation = Softmax
+
+    def prepare_targets(self, t: Array, shape: Shape, dtype: object) -> Array:
+        """Return one-hot targets; integer classes have one axis fewer than the outputs."""
+        xp = array_namespace(t)
+        if t.ndim == len(shape) and xp.isdtype(t.dtype, "integral"):
+            classes = xp.arange(shape[-1], dtype=t.dtype, device=device(t))
+            t = xp.astype(t[..., None] == classes, dtype)
+        return super().prepare_targets(t, shape, dtype)
+
+    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+        return -t * array_namespace(y).log(y)
+
+    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+        return -t / y
+
+    def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:  # noqa: D102
+        xp = array_namespace(logits)
+        shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+        return t * (xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True)) - shifted)
+
+    def correct(self, y: Array, t: Array) -> Array:  # noqa: D102
+        xp = array_namespace(y)
+        hits = xp.argmax(y, axis=-1) == xp.argmax(t, axis=-1)
+        return xp.sum(xp.astype(hits, y.dtype))
+
+
+class BinaryCrossEntropyLoss(LossLayer):
+    r"""The surprise at yes-or-no answers, each output a probability of its own.
+
+    .. math::
+
+        \mathrm{value} = -t \ln y - (1 - t) \ln(1 - y), \qquad
+        \frac{d\,\mathrm{value}}{dy} = \frac{y - t}{y (1 - y)}
+
+    After Sigmoid it is taken from the logits x, which is finite for any x:
+
+    .. math::
+
+        \mathrm{value} = \max(x, 0) - t x + \ln(1 + e^{-|x|}), \qquad
+        \frac{\partial L}{\partial x} = \frac{y - t}{\mathrm{batch}}
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Number of outputs; inferred if None.
+
+    Notes
+    -----
+    An output counts as correct when it lies on the side of 1/2 that its target lies on; with
+    several outputs each is counted by its share.
+
+    References
+    ----------
+    Bishop 2006, "Pattern recognition and machine learning", section 4.3.2.
+    """
+
+    canonical_activation = Sigmoid
+
+    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+        xp = array_namespace(y)
+        return -t * xp.log(y) - (1.0 - t) * xp.log1p(-y)
+
+    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+        return (y - t) / (y * (1.0 - y))
+
+    def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:  # noqa: D102
+        xp = array_namespace(logits)
+        return xp.maximum(logits, 0.0) - t * logits + xp.log1p(xp.exp(-xp.abs(logits)))
+
+    def correct(self, y: Array, t: Array) -> Array:  # noqa: D102
+        xp = array_namespace(y)
+        hits = xp.astype((y > 0.5) == (t > 0.5), y.dtype)
+        return xp.sum(hits) * (1.0 / math.prod(y.shape[1:]))

@@ -1,0 +1,177 @@
+"""Learning-rate schedules: the factor that alpha is multiplied by, as time goes on.
+
+A schedule is a function of a count from 0. Given to an optimizer it counts steps
+(``Adam(schedule=Cosine(10_000))``); given to ``fit`` by way of
+:class:`npnn.callbacks.LearningRateSchedule` it counts epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+
+class Schedule:
+    """Base of the schedules: ``schedule(count)`` is the factor for alpha."""
+
+    registry: ClassVar[dict[str, type[Schedule]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Schedule.registry[cls.__name__] = cls
+
+    def __call__(self, count: int) -> float:
+        """Return the factor for the step (or epoch) number `count`, counted from 0."""
+        raise NotImplementedError(f"{type(self).__name__} gives no factor")
+
+    def observe(self, value: float) -> None:
+        """Take in the loss that is watched; only schedules that react to it care."""
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the arguments, and what was learnt so far, as plain values."""
+        return {"type": type(self).__name__, **vars(self)}
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> Schedule:
+        """Return the schedule that :meth:`to_config` described."""
+        schedule = Schedule.registry[config["type"]].__new__(Schedule.registry[config["type"]])
+        vars(schedule).update({key: value for key, value in config.items() if key != "type"})
+        return schedule
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class ConstantRate(Schedule):
+    """Always 1."""
+
+    def __call__(self, count: int) -> float:  # noqa: D102
+        return 1.0
+
+
+class StepDecay(Schedule):
+    r"""A fall by `factor` f every `every` N counts: :math:`f^{\lfloor n / N \rfloor}`.
+
+    Parameters
+    ----------
+    every : int
+        Counts between two falls.
+    factor : float, default 0.1
+        What each fall multiplies by.
+    """
+
+    def __init__(self, every: int, factor: float = 0.1) -> None:
+        self.every = _at_least_one(every, "every")
+        self.factor = _share(factor, "factor")
+
+    def __call__(self, count: int) -> float:  # noqa: D102
+        return float(self.factor ** (count // self.every))
+
+
+class ExponentialDecay(Schedule):
+    r"""A steady fall: :math:`\mathrm{factor}^n`.
+
+    Parameters
+    ----------
+    factor : float
+        What each count multiplies by, above 0 and at most 1.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = _share(factor, "factor")
+
+    def __call__(self, count: int) -> float:  # noqa: D102
+        return float(self.factor**count)
+
+
+class Cosine(Schedule):
+    r"""A linear warm-up to 1, then half a cosine down to `final`.
+
+    .. math::
+
+        \frac{n + 1}{w} \quad (n < w), \qquad
+        f + (1 - f) \, \tfrac{1}{2} \Big(1 + \cos \pi \frac{n - w}{N - w} \Big)
+        \quad (w \le n \le N)
+
+    Parameters
+    ----------
+    length : int
+        N, the number of counts until `final` is reached; it stays there.
+    warm_up : int, default 0
+        w, the counts of the warm-up, fewer than `length`.
+    final : float, default 0
+        f, the factor at the end.
+
+    References
+    ----------
+    Loshchilov and Hutter 2017, "SGDR: stochastic gradient descent with warm restarts", eq. 5;
+    Goyal et al. 2017 for the warm-up.
+    """
+
+    def __init__(self, length: int, warm_up: int = 0, final: float = 0.0) -> None:
+        self.length = _at_least_one(length, "length")
+        if not 0 <= warm_up < length:
+            raise ValueError(f"warm_up must be at least 0 and below length={length}, not {warm_up}")
+        if not 0.0 <= final <= 1.0:
+            raise ValueError(f"final must be between 0 and 1, not {final}")
+        self.warm_up, self.final = warm_up, final
+
+    def __call__(self, count: int) -> float:  # noqa: D102
+        if count < self.warm_up:
+            return (count + 1) / self.warm_up
+        progress = min(1.0, (count - self.warm_up) / (self.length - self.warm_up))
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class ReduceOnPlateau(Schedule):
+    """A fall by `factor` whenever the watched loss has not improved for `patience` observations.
+
+    Parameters
+    ----------
+    factor : float, default 0.1
+        What each fall multiplies by.
+    patience : int, default 10
+        Observations without improvement that are waited for.
+    threshold : float, default 1e-4
+        Relative improvement that counts as one.
+    smallest : float, default 0
+        The factor never goes below this.
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        smallest: float = 0.0,
+    ) -> None:
+        self.factor = _share(factor, "factor")
+        self.patience = _at_least_one(patience, "patience")
+        self.threshold, self.smallest = threshold, smallest
+        self.best, self.waited, self.current = math.inf, 0, 1.0
+
+    def observe(self, value: float) -> None:  # noqa: D102
+        if value < self.best - self.threshold * abs(self.best if math.isfinite(self.best) else 0.0):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.current = max(self.current * self.factor, self.smallest)
+            self.waited = 0
+
+    def __call__(self, count: int) -> float:  # noqa: D102
+        return self.current
+
+
+def _at_least_one(value: int, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
+
+
+def _share(value: float, name: str) -> float:
+    if not 0.0 < value <= 1.0:
+        raise ValueError(f"{name} must be above 0 and at most 1, not {value}")
+    return float(value)
