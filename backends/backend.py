@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from npnn.errors import MissingError
 
@@ -136,27 +137,29 @@ class Backend:
         """Return `arrays` in the form a step carries them: one flat array where possible."""
         if not self.in_place or not arrays:
             return list(arrays)
-        return [self.xp.concat([self.xp.reshape(a, (-1,)) for a in arrays])]
+        xp = array_namespace(arrays[0])  # not self.xp: the arrays may be recorded ones
+        return [xp.concat([xp.reshape(a, (-1,)) for a in arrays])]
 
     def unpack(self, packed: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
         """Return the arrays that :meth:`pack` made `packed` of; views of it where possible."""
         if not self.in_place or not packed:
             return list(packed)
         flat, start, arrays = packed[0], 0, []
+        xp = array_namespace(flat)
         for shape in shapes:
             stop = start + math.prod(shape)
-            arrays.append(self.xp.reshape(flat[start:stop], shape))
+            arrays.append(xp.reshape(flat[start:stop], shape))
             start = stop
         return arrays
 
-    def store(self, old: Sequence[Array], new: Sequence[Array]) -> list[Array]:
-        """Return `new`, written into the memory of `old` where the library allows it."""
+    def store(self, old: list[Array], new: list[Array]) -> list[Array]:
+        """Return `new`; or `old`, with `new` written into it, where the library allows it."""
         if not self.in_place:
-            return list(new)
+            return new
         for target, value in zip(old, new, strict=True):
             if target is not value:
                 target[...] = value
-        return list(old)
+        return old
 
     # Running a step ----------------------------------------------------------------------------
 

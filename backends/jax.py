@@ -53,7 +53,8 @@ class JaxBackend(Backend):
         return ["cpu" if d.platform == "cpu" else f"{d.platform}:{d.id}" for d in found]
 
     def owns(self, x: Any) -> bool:  # noqa: D102
-        return isinstance(x, self.jax.Array) and x.devices() == {self.device}
+        concrete = isinstance(x, self.jax.Array) and not isinstance(x, self.jax.core.Tracer)
+        return concrete and x.devices() == {self.device}
 
     def convert(self, x: Any) -> Array:  # noqa: D102
         if not isinstance(x, self.jax.Array):

@@ -1,4 +1,4 @@
-"""NumPy, on the CPU."""
+"""NumPy, on the CPU: a step is recorded once and replayed as a static plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
-from npnn.backends.backend import Array, Backend, host_array
+from npnn.backends.backend import Array, Backend, Step, host_array
+from npnn.backends.capture import CapturedStep
 
 
 class NumpyBackend(Backend):
@@ -23,3 +24,6 @@ class NumpyBackend(Backend):
 
     def convert(self, x: Any) -> Array:  # noqa: D102
         return host_array(x)
+
+    def capture(self, step: Step) -> Step:  # noqa: D102
+        return CapturedStep(step, self.dtype)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from npnn.arrays import Array, array_namespace
 from npnn.layers.layer import Layer
 from npnn.loss_layer import LossLayer
+from npnn.normalization import normalize
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from npnn.backends.backend import Tree
+    from npnn.backends.backend import Step, Tree
     from npnn.optimizer import Optimizer
     from npnn.sequential import Sequential
 
@@ -36,8 +37,8 @@ class Chain:
         self.model, self.alone = model, alone
         self.backend = model.backend
         self.links = links_of(model, alone)
-        self.versions = [getattr(link, "version", 0) for link in self.links]
         self._connect()
+        self._versions = [(link, link.version) for link in self.links]
         self.layers = [
             (f"{number}:{place}" if number else place, layer)
             for number, link in enumerate(self.links)
@@ -49,14 +50,20 @@ class Chain:
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
         self.owned = list({id(layer): layer for _, layer, _ in self.parameter_slots}.values())
         self.zero = self.backend.zeros(())
+        self._attached: Optimizer | None = None
+        self._norm: tuple[Any, Tree] = (None, {})
+        self._accepted: set[Any] = set()
         self._captured: dict[Any, Any] = {}
         self.packed: list[Array] = []
 
     def is_current(self, model: Sequential) -> bool:
         """Return whether this is still the chain of `model`."""
-        return links_of(model, self.alone) == self.links and self.versions == [
-            getattr(link, "version", 0) for link in self.links
-        ]
+        link: Any = model
+        for expected, version in self._versions:
+            if link is not expected or link.version != version:
+                return False
+            link = None if self.alone else link.chain
+        return link is None
 
     # The pure functions ------------------------------------------------------------------------
 
@@ -81,6 +88,7 @@ class Chain:
     def train_step(self, optimizer: Optimizer) -> Any:
         """Return the training step as a function ``(carry, data, inputs) -> (carry, outputs)``."""
 
+        @self._leaving_no_trace
         def step(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
             parameters = carry["parameters"]
             self._bind_parameters(parameters)
@@ -111,8 +119,8 @@ class Chain:
 
     def train(self, optimizer: Optimizer, x: Any, t: Any) -> None:
         """Do one training step on a batch of raw inputs and targets."""
-        x, t = self.prepare(x, t)
-        self.run_training(optimizer, {}, {"x": x, "t": t}, x.shape[0])
+        x, t = self.accept(x, t)
+        self.run_training(optimizer, self._norm_data(), {"x": x, "t": t}, x.shape[0])
 
     def run_training(
         self,
@@ -122,61 +130,62 @@ class Chain:
         num_samples: int,
         rng: np.random.Generator | None = None,
     ) -> None:
-        """Do one training step on prepared arrays, and store what it gives."""
+        """Do one training step on accepted arrays, and store what it gives."""
         self.attach(optimizer)
-        key = optimizer
-        if key not in self._captured:
-            self._captured.clear()
-            self._captured[key] = self._capture(self.train_step(optimizer))
+        captured = self._captured.get(optimizer)
+        if captured is None:
+            captured = self._captured[optimizer] = self._capture(self.train_step(optimizer))
         for loss in self.losses:
             loss.begin(training=True)
         optimizer.steps += 1
-        carry = {
-            "parameters": self.packed,
-            "moments": optimizer.state,
-            "state": self.state,
-        }
-        inputs = {
-            **inputs,
-            "scalars": optimizer.scalars(),
-            "noise": self._draw_noise(num_samples, rng),
-            "metrics": self._metrics(),
-        }
-        old = carry
-        carry, outputs = self._captured[key](carry, data, inputs)
-        store = self.backend.store
-        self.packed = store(old["parameters"], carry["parameters"])
-        optimizer.state = [
-            store(*pair) for pair in zip(old["moments"], carry["moments"], strict=True)
-        ]
-        # A state is small; what the layers hold is replaced, not written.
-        self._bind_parameters(self.packed)
-        self._bind_state(carry["state"])
+        carry = {"parameters": self.packed, "moments": optimizer.state, "state": self.state}
+        inputs["scalars"] = optimizer.scalars()
+        inputs["noise"] = self._draw_noise(num_samples, rng) if self.noisy else []
+        inputs["metrics"] = self._metrics()
+        updated, outputs = captured(carry, data, inputs)
+        if updated is not carry:
+            self._store(optimizer, updated)
         self._take_metrics(outputs["metrics"], num_samples)
+
+    def _store(self, optimizer: Optimizer, updated: Tree) -> None:
+        store = self.backend.store
+        optimizer.state = [
+            store(*pair) for pair in zip(optimizer.state, updated["moments"], strict=True)
+        ]
+        packed = store(self.packed, updated["parameters"])
+        self._bind_state(updated["state"])
+        if packed is not self.packed:
+            self.packed = packed
+            self._bind_parameters(packed)
 
     def predict(self, x: Any, t: Any = None) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
-        x, t = self.prepare(x, t)
-        return self.run_prediction({}, {"x": x} if t is None else {"x": x, "t": t}, x.shape[0])
+        x, t = self.accept(x, t)
+        inputs = {"x": x} if t is None else {"x": x, "t": t}
+        return self.run_prediction(self._norm_data(), inputs, x.shape[0])
 
     def run_prediction(self, data: Tree, inputs: Tree, num_samples: int) -> Array:
-        """Compute the outputs of prepared arrays; with targets, also add to the metrics."""
+        """Compute the outputs of accepted arrays; with targets, also add to the metrics."""
+        captured = self._captured.get("predict")
+        if captured is None:
+            step = self._leaving_no_trace(self.predict_step)
+            captured = self._captured["predict"] = self._capture(step)
         measured = "t" in inputs or "t" in data
-        if "predict" not in self._captured:
-            self._captured["predict"] = self._capture(self.predict_step)
         if measured:
             for loss in self.losses:
                 loss.begin(training=False)
         parameters = [getattr(layer, name) for _, layer, name in self.parameter_slots]
         state, metrics = self.state, self._metrics()
-        _, outputs = self._captured["predict"](
+        _, outputs = captured(
             {},
             {**data, "parameters": parameters, "state": state},
             {**inputs, "metrics": metrics},
         )
-        for (_, layer, name), value in zip(self.parameter_slots, parameters, strict=True):
-            setattr(layer, name, value)
-        self._bind_state(state)
+        if self.model.capture:
+            # jax.jit leaves what it traced in the layers; a plan leaves them as they were.
+            for (_, layer, name), value in zip(self.parameter_slots, parameters, strict=True):
+                setattr(layer, name, value)
+            self._bind_state(state)
         self._take_metrics(outputs["metrics"] if measured else metrics, num_samples * measured)
         return outputs["y"]
 
@@ -190,23 +199,37 @@ class Chain:
 
     # Inputs ------------------------------------------------------------------------------------
 
-    def prepare(self, x: Any, t: Any = None) -> tuple[Array, Array]:
-        """Return inputs and targets as arrays of the backend: checked, inputs normalised."""
-        x = self.prepare_inputs(x)
-        if t is None:
-            if self.losses and self.losses[-1].needs_targets and self.alone:
-                raise ValueError("targets are needed")
-            return x, None
-        t = self.prepare_targets(t)
-        if t.shape[0] != x.shape[0]:
-            raise ValueError(f"{x.shape[0]} inputs do not go with {t.shape[0]} targets")
+    def accept(self, x: Any, t: Any = None) -> tuple[Array, Array]:
+        """Return inputs and targets as arrays of the backend, their shapes checked."""
+        asarray = self.backend.asarray
+        x, t = asarray(x), None if t is None else asarray(t, keep_integers=True)
+        key = (x.shape, None if t is None else (t.shape, t.dtype))
+        if key in self._accepted:
+            return x, t
+        check_inputs(x, self.model)
+        if t is not None:
+            given = t
+            t = self.prepare_targets(t)
+            if t.shape[0] != x.shape[0]:
+                raise ValueError(f"{x.shape[0]} inputs do not go with {t.shape[0]} targets")
+        if t is None or t is given:
+            # What needs no conversion needs no second look either.
+            self._accepted.add(key)
         return x, t
 
-    def prepare_inputs(self, x: Any) -> Array:
-        """Return raw inputs as a normalised array of the backend, its shape checked."""
-        x = self.backend.asarray(x)
-        check_inputs(x, self.model)
-        return x if self.model.norm is None else self.model.norm(x)
+    def prepare(self, x: Any, t: Any) -> tuple[Array, Array]:
+        """Return inputs and targets as arrays of the backend: checked, inputs normalised."""
+        x, t = self.accept(x, t)
+        return x if self.model.norm is None else self.model.norm(x), t
+
+    def _norm_data(self) -> Tree:
+        norm = self.model.norm
+        if norm is None:
+            return {}
+        if self._norm[0] is not norm:
+            asarray = self.backend.asarray
+            self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
+        return self._norm[1]
 
     def prepare_targets(self, t: Any) -> Array:
         """Return targets as an array of the backend, of the shape that the last loss needs."""
@@ -270,6 +293,8 @@ class Chain:
 
     def attach(self, optimizer: Optimizer) -> None:
         """Make the packed parameters this chain's own, and give a new optimizer its moments."""
+        if self._attached is optimizer and all(layer.owner is self for layer in self.owned):
+            return
         if not self.losses:
             raise ValueError(
                 "the model has no loss to train on: set model.chain = CrossEntropyLoss(...), say"
@@ -289,9 +314,29 @@ class Chain:
             [tuple(array.shape) for array in moment] != shapes for moment in optimizer.state
         ):
             optimizer.state = [[self.backend.zeros(s) for s in shapes] for _ in names]
+        self._attached = optimizer
 
     def _capture(self, step: Any) -> Any:
         return self.backend.capture(step) if self.model.capture else step
+
+    def _leaving_no_trace(self, step: Step) -> Step:
+        """Make `step` give back the layers as they were, if it was run only to be recorded.
+
+        What layers keep for backward would otherwise be arrays without values.
+        """
+
+        def clean(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+            if self.backend.owns(inputs["index" if "index" in inputs else "x"]):
+                return step(carry, data, inputs)
+            kept = [dict(vars(layer)) for _, layer in self.layers]
+            try:
+                return step(carry, data, inputs)
+            finally:
+                for (_, layer), attributes in zip(self.layers, kept, strict=True):
+                    vars(layer).clear()
+                    vars(layer).update(attributes)
+
+        return clean
 
     def _connect(self) -> None:
         seen: set[int] = set()
@@ -341,7 +386,7 @@ class Chain:
         # The zeros are arrays of the backend too, so that the first batch is no special case.
         return [
             [
-                self.zero if isinstance(value, float) else value
+                self.zero if type(value) is float else value
                 for value in (loss.total_loss, loss.total_correct)
             ]
             for loss in self.losses
@@ -407,7 +452,8 @@ def _slots(layers: list[tuple[str, Layer]], kind: str) -> list[tuple[str, Layer,
 
 def _batch(data: Tree, inputs: Tree) -> tuple[Array, Array]:
     if "index" not in inputs:
-        return inputs["x"], inputs.get("t")
+        x = inputs["x"]
+        return (normalize(x, *data["norm"]) if "norm" in data else x), inputs.get("t")
     xp = array_namespace(inputs["index"])
     x = xp.take(data["x"], inputs["index"], axis=0)
     return x, xp.take(data["t"], inputs["index"], axis=0) if "t" in data else None

@@ -38,7 +38,9 @@ class Normalization:
     def standard(cls, x: Any) -> Normalization:
         """Return the map to mean 0 and standard deviation 1 of each feature of `x`."""
         x = np.asarray(x, dtype=np.float64)
-        return cls(x.mean(axis=0), x.std(axis=0))
+        mean, deviation = x.mean(axis=0), x.std(axis=0)
+        # A large feature that never varies has a deviation of its rounding errors, not of 0.
+        return cls(mean, np.where(deviation <= 1e-12 * np.abs(mean), 0.0, deviation))
 
     @classmethod
     def min_max(cls, x: Any) -> Normalization:
@@ -52,7 +54,7 @@ class Normalization:
         if isinstance(x, (list, tuple)):
             x = np.asarray(x, dtype=np.float64)
         offset, scale = self._place(x)
-        return (x - offset) / scale
+        return normalize(x, offset, scale)
 
     def inverse(self, x: Array) -> Array:
         """Return the raw inputs that `x` is the normalised form of."""
@@ -84,3 +86,8 @@ class Normalization:
 
     def __repr__(self) -> str:
         return f"Normalization(offset={self.offset.tolist()}, scale={self.scale.tolist()})"
+
+
+def normalize(x: Array, offset: Array, scale: Array) -> Array:
+    """Return the normalised inputs, for arrays of one library."""
+    return (x - offset) / scale

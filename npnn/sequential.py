@@ -82,7 +82,7 @@ class Sequential(Layer):
         self.norm: Normalization | None = None
         self.class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
-        self.version = 0
+
         self._chain: LossLayer | None = None
         self._alone: Chain | None = None
         self._followed: Chain | None = None

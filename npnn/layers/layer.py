@@ -49,6 +49,7 @@ class Layer:
     noise: str | None = None
     random: Array = None
     dtype: str = "float32"
+    version: int = 0  # goes up when a model is given other layers
     following: Layer | None = None
     owner: object = None  # the chain whose flat array the parameters are views of
 

@@ -1,0 +1,173 @@
+"""From a step to its plans: one for each shape of a batch, kept in a bounded cache."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from npnn.backends.backend import Step, Tree
+from npnn.backends.plan import Plan
+from npnn.backends.tracer import Node, NotRecorded, Recorded, Trace
+
+MOST_PLANS = 32
+Path = tuple[Any, ...]
+
+
+class CapturedStep:
+    """A step that is recorded at its first call for each batch shape, and replayed after.
+
+    Arrays of the carry and of the data are bound to the plan: other arrays get another plan.
+    Inputs are copied into the plan's own memory, outputs out of it.
+
+    Parameters
+    ----------
+    step : callable
+        See :data:`npnn.backends.backend.Step`.
+    dtype : dtype
+        Of the numbers among the inputs, such as the learning rate.
+    make_plan : callable
+        Plan, or a faster one.
+    """
+
+    def __init__(self, step: Step, dtype: Any, make_plan: Callable[..., Plan] = Plan) -> None:
+        self.step, self.dtype, self.make_plan = step, dtype, make_plan
+        self.plans: OrderedDict[Any, tuple[Plan, Callable[..., Any]]] = OrderedDict()
+        self.replays: dict[Any, Callable[..., Any]] = {}
+        self._keys: dict[Any, Callable[..., Any]] = {}
+        self.recordable = True
+
+    def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+        structure = (*inputs, *data)
+        make_key = self._keys.get(structure)
+        if make_key is None:
+            make_key = self._keys[structure] = _key_function(carry, data, inputs)
+        key = (structure, make_key(carry, data, inputs))
+        replay = self.replays.get(key)
+        if replay is None:
+            if not self.recordable:
+                return self.step(carry, data, inputs)
+            replay = self._record(key, carry, data, inputs)
+        result: tuple[Tree, Tree] = replay(carry, data, inputs)
+        return result
+
+    def _record(self, key: Any, carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
+        trace = Trace()
+        trees = [_mapped(tree, lambda x: self._leaf(trace, x)) for tree in (carry, data, inputs)]
+        try:
+            new_carry, outputs = self.step(*trees)
+        except NotRecorded as reason:
+            warnings.warn(
+                f"the step is not captured, because it uses {reason}; it runs uncaptured",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            self.recordable = False
+            return self.step
+        leaves = [dict(_leaves(tree)) for tree in trees]
+        arrays = [dict(_leaves(tree)) for tree in (carry, data, inputs)]
+        results, returned = dict(_leaves(new_carry)), dict(_leaves(outputs))
+        plan = self.make_plan(
+            trace.nodes,
+            [(leaf.node, arrays[0][p], _node(trace, results[p])) for p, leaf in leaves[0].items()],
+            [(leaf.node, arrays[1][p]) for p, leaf in leaves[1].items()],
+            [leaf.node for leaf in leaves[2].values()],
+            [_node(trace, value) for value in returned.values()],
+        )
+        replay = _compile(plan, leaves[2], arrays[2], outputs, trace)
+        self.plans[key] = plan, replay
+        self.replays[key] = replay
+        while len(self.plans) > MOST_PLANS:
+            oldest, _ = self.plans.popitem(last=False)
+            del self.replays[oldest]
+        return replay
+
+    def _leaf(self, trace: Trace, x: Any) -> Recorded:
+        return trace.leaf(np.empty((), self.dtype) if isinstance(x, float) else x)
+
+
+def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the path and the value of each leaf of nested dicts and lists."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(tree, (list, tuple)):
+        for index, value in enumerate(tree):
+            yield from _leaves(value, (*path, index))
+    else:
+        yield path, tree
+
+
+def _mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _mapped(value, function) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_mapped(value, function) for value in tree]
+    return function(tree)
+
+
+def _node(trace: Trace, value: Any) -> Node:
+    return trace.node(value)
+
+
+def _expression(name: str, path: Path) -> str:
+    return name + "".join(f"[{part!r}]" for part in path)
+
+
+def _key_function(carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
+    """Compile the function that tells which plan a call needs."""
+    parts = []
+    for name, tree in (("carry", carry), ("data", data)):
+        parts += [f"id({_expression(name, path)})" for path, _ in _leaves(tree)]
+    for path, value in _leaves(inputs):
+        if not isinstance(value, float) and np.ndim(value):
+            place = _expression("inputs", path)
+            parts += [f"{place}.shape", f"{place}.dtype"]
+    code = f"lambda carry, data, inputs: ({', '.join(parts)},)"
+    return eval(code)  # type: ignore[no-any-return]  # of paths only, which are keys of ours
+
+
+def _compile(
+    plan: Plan, leaves: dict[Path, Recorded], arrays: dict[Path, Any], outputs: Any, trace: Trace
+) -> Callable[..., Any]:
+    """Compile the function that fills the inputs, makes the calls and returns the outputs."""
+    names: dict[str, Any] = {"copyto": np.copyto}
+    known: dict[int, str] = {}
+
+    def name(value: Any) -> str:
+        if value is None or isinstance(value, (bool, int, str, tuple)):
+            return repr(value)
+        if id(value) not in known:
+            known[id(value)] = f"v{len(known)}"
+            names[known[id(value)]] = value
+        return known[id(value)]
+
+    lines = []
+    for path, leaf in leaves.items():
+        if leaf.node not in plan.users and leaf.node not in plan.kept:
+            continue
+        target, source = name(plan.array(leaf.node)), _expression("inputs", path)
+        if leaf.node.shape == ():
+            lines.append(f"{target}[()] = {source}")
+        else:
+            lines.append(f"copyto({target}, {source})")
+    for function, arguments in plan.calls:
+        *given, out = map(name, arguments)
+        # NumPy wants the output of maximum and minimum named, and of nothing else.
+        keyword = "out=" if function in (np.maximum, np.minimum) else ""
+        lines.append(f"{name(function)}({', '.join([*given, keyword + out])})")
+    values = _mapped(outputs, lambda x: f"{name(plan.array(_node(trace, x)))}.copy()")
+    lines.append(f"return carry, {_source(values)}")
+    exec("def replay(carry, data, inputs):\n    " + "\n    ".join(lines), names)
+    return names["replay"]  # type: ignore[no-any-return]
+
+
+def _source(tree: Any) -> str:
+    """Return the Python expression of nested dicts and lists whose leaves are expressions."""
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{key!r}: {_source(value)}" for key, value in tree.items()) + "}"
+    if isinstance(tree, list):
+        return "[" + ", ".join(map(_source, tree)) + "]"
+    return str(tree)

@@ -1,0 +1,427 @@
+"""The static plan: a recorded step with its memory laid out, replayed as a flat list of calls.
+
+From the nodes of a trace, in this order:
+
+1. what no result needs is left out;
+2. every value gets a place: a parameter or moment is updated where it lies, gradients are
+   computed straight into their part of the flat gradient, an elementwise operation writes over an
+   argument that nobody needs any more, and all else shares one arena;
+3. each operation becomes calls that write into its place (the table `RUN`);
+4. the calls become the body of one Python function, with every view taken beforehand.
+
+A replay therefore runs no layer code and allocates no array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from npnn.backends.tracer import Node, key_of, replay_views
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function and its arguments; the last of a ufunc's is the array it writes to."""
+ALIGNMENT = 64
+FEW = 256  # elements, up to which the number of calls decides and not what they do
+_ONE = np.array(1, np.int8)
+FOREVER = 1 << 60
+
+
+class Place:
+    """A stretch of memory and the operations between which it is taken."""
+
+    def __init__(self, nbytes: int, birth: int, death: int) -> None:
+        self.nbytes, self.birth, self.death = nbytes, birth, death
+        self.offset = 0
+        self.array: np.ndarray | None = None  # memory that is not the plan's own
+
+
+class Plan:
+    """A step, ready to be replayed.
+
+    Parameters
+    ----------
+    nodes : list of Node
+        The operations in the order of the step.
+    carry : list of (Node, array, Node)
+        Leaf, the array it stands for, and the value that array has after the step.
+    data : list of (Node, array)
+        Leaves that are only read.
+    inputs : list of Node
+        Leaves that are written before each replay.
+    outputs : list of Node
+        What the step returns.
+    """
+
+    def __init__(
+        self,
+        nodes: list[Node],
+        carry: list[tuple[Node, np.ndarray, Node]],
+        data: list[tuple[Node, np.ndarray]],
+        inputs: list[Node],
+        outputs: list[Node],
+    ) -> None:
+        self.carry, self.data, self.inputs, self.outputs = carry, data, inputs, outputs
+        self.groups = self.group(self._needed(nodes))
+        self.operations = [node for group in self.groups for node in group]
+        self.order = {node: i for i, node in enumerate(self.operations)}
+        self.time = {node: i for i, group in enumerate(self.groups) for node in group}
+        self.users: dict[Node, list[Node]] = {}
+        for node in self.operations:
+            for arg in node.args:
+                self.users.setdefault(arg.base, []).append(node)
+        self.kept = {node.base for node in (*outputs, *(result for _, _, result in carry))}
+        self.parts = self._parts_of_joins()
+        self.results = self._results_in_place()
+        self.places: dict[Node, Place] = {}
+        self._find_places()
+        self.arena = np.empty(self._lay_out(), np.uint8)
+        self.arrays: dict[Node, np.ndarray] = {}
+        self._scratch = np.empty(self._largest_mask(), np.uint8)
+        self.calls: list[Call] = []
+        self.owners: list[list[Node]] = []  # the operations that each call belongs to
+        for group in self.groups:
+            self._append(group, self.run(group))
+        for leaf, array, result in carry:
+            if result is not leaf and self.results.get(result) is not leaf:
+                self._append([result], [(np.copyto, (array, self.array(result)))])
+
+    # What a faster plan does its own way -------------------------------------------------------
+
+    def group(self, nodes: list[Node]) -> list[list[Node]]:
+        """Return the operations in the order they run, those together that run as one."""
+        return [[node] for node in nodes]
+
+    def run(self, group: list[Node]) -> list[Call]:
+        """Return the calls that do what a group of operations says."""
+        return [call for node in group for call in RUN.get(node.op, run_ufunc)(self, node)]
+
+    # What is needed, and how long --------------------------------------------------------------
+
+    def _needed(self, nodes: list[Node]) -> list[Node]:
+        wanted = {*self.outputs, *(result for _, _, result in self.carry)}
+        for node in reversed(nodes):
+            if node in wanted:
+                wanted.update(node.args)
+        return [node for node in nodes if node in wanted and node.view is None]
+
+    def death(self, node: Node) -> int:
+        """Return the time after which nobody needs the value."""
+        if node in self.kept:
+            return FOREVER
+        times = [self.time[user] for user in self.users.get(node, ())]
+        joins = [self.parts[node][0]] if node in self.parts else []
+        return max([self.time.get(node, -1), *times, *map(self.death, joins)])
+
+    def _overwritable(self, old: Node, node: Node) -> bool:
+        """Return whether `node` may be written where `old` lies, element by element.
+
+        Nobody may need the old value later; and who reads it in the same group, which may run
+        as one loop, must read just the element that is written.
+        """
+        if (old.shape, old.dtype) != (node.shape, node.dtype):
+            return False
+        for user in self.users.get(old, ()):
+            if self.order[user] > self.order[node]:
+                return False
+            if self.time[user] == self.time[node]:
+                plain = all(arg is old for arg in user.args if arg.base is old)
+                in_place = user.elementwise or user.op == "setitem" or user is not node
+                if not (plain and in_place):
+                    return False
+        return old not in self.kept
+
+    def _parts_of_joins(self) -> dict[Node, tuple[Node, int]]:
+        """Find the values that can be computed straight into their part of a joined array."""
+        parts: dict[Node, tuple[Node, int]] = {}
+        for join in self.operations:
+            if join.op != "concat" or len(join.shape) != 1:
+                continue
+            start = 0
+            for part in join.args:
+                base, dtype = part.base, join.dtype
+                reshaped = part
+                while reshaped.view is not None and reshaped.op == "reshape":
+                    reshaped = reshaped.args[0]
+                owned = base in self.order and base.op != "concat" and base not in parts
+                if owned and reshaped is base and base.dtype == dtype:
+                    parts[base] = (join, start)
+                    self.users.setdefault(join, []).extend(self.users.get(base, ()))
+                start += part.size
+        return parts
+
+    def _results_in_place(self) -> dict[Node, Node]:
+        """Find the new values that can be written where the old ones lie: result -> leaf."""
+        results: dict[Node, Node] = {}
+        for leaf, _, result in self.carry:
+            fresh = result in self.order and result not in (*self.parts, *results)
+            if fresh and self._overwritable(leaf, result):
+                results[result] = leaf
+        return results
+
+    # Memory ------------------------------------------------------------------------------------
+
+    def _find_places(self) -> None:
+        for leaf, array, _ in self.carry:
+            self.places[leaf] = Place(0, -1, FOREVER)
+            self.places[leaf].array = array
+        for leaf, array in self.data:
+            self.places[leaf] = Place(0, -1, FOREVER)
+            self.places[leaf].array = array
+        for leaf in self.inputs:
+            self.places[leaf] = Place(leaf.nbytes, -1, self.death(leaf))
+        for node in self.operations:
+            if node in self.places:
+                continue
+            if node in self.parts:
+                join = self.parts[node][0]
+                if join not in self.places:
+                    self.places[join] = Place(join.nbytes, self.time[node], self.death(join))
+            elif node in self.results:
+                self.places[node] = self.places[self.results[node]]
+            else:
+                place = self._taken_over(node)
+                self.places[node] = place or Place(node.nbytes, self.time[node], self.death(node))
+
+    def _taken_over(self, node: Node) -> Place | None:
+        """Return the place of an argument that dies here, if `node` may overwrite it."""
+        if not (node.elementwise or node.op == "setitem"):
+            return None
+        for arg in node.args[:1] if node.op == "setitem" else reversed(node.args):
+            if arg not in self.places or arg in self.parts or not self._overwritable(arg, node):
+                continue
+            place = self.places[arg]
+            if place.array is None:
+                place.death = max(place.death, self.death(node))
+                return place
+            # An old parameter or moment: its place is free until the new one is written.
+            for result, leaf in self.results.items():
+                if leaf is arg and self._only_before(node, result):
+                    return place
+        return None
+
+    def _only_before(self, node: Node, result: Node) -> bool:
+        """Return whether `node` is needed by nobody after `result` is written."""
+        orders = [self.order[user] for user in self.users.get(node, ())]
+        return node not in self.kept and max(orders, default=0) <= self.order[result]
+
+    def _lay_out(self) -> int:
+        """Give each place its offset in the arena, and return the arena's size."""
+        free: list[tuple[int, int]] = [(0, FOREVER)]
+        alive: list[Place] = []
+        top = 0
+        own = {id(p): p for p in self.places.values() if p.array is None}.values()
+        for place in sorted(own, key=lambda p: p.birth):
+            for old in [p for p in alive if p.death < place.birth]:
+                alive.remove(old)
+                free = _give_back(free, old.offset, _aligned(old.nbytes))
+            size = _aligned(place.nbytes)
+            # The tightest gap that fits: what was used last is often still in the cache.
+            gap = min((g for g in free if g[1] >= size), key=lambda g: g[1])
+            free.remove(gap)
+            if gap[1] > size:
+                free.append((gap[0] + size, gap[1] - size))
+            place.offset = gap[0]
+            alive.append(place)
+            top = max(top, place.offset + size)
+        return top
+
+    def array(self, node: Node) -> np.ndarray:
+        """Return the array that holds `node` while it is alive."""
+        if node not in self.arrays:
+            self.arrays[node] = self._array(node)
+        return self.arrays[node]
+
+    def _array(self, node: Node) -> np.ndarray:
+        if node.view is not None:
+            return replay_views(node, self.array(node.base))
+        if node.value is not None:
+            return node.value
+        if node in self.parts:
+            join, start = self.parts[node]
+            return self.array(join)[start : start + node.size].reshape(node.shape)
+        place = self.places[node]
+        if place.array is not None:
+            return place.array
+        memory = self.arena[place.offset : place.offset + node.nbytes]
+        return memory.view(node.dtype).reshape(node.shape)
+
+    def scratch(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return memory that only the calls of one operation may use."""
+        dtype = np.dtype(dtype)
+        return self._scratch[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+
+    def _largest_mask(self) -> int:
+        return max((node.nbytes for node in self.operations if node.op == "where"), default=0)
+
+    def _append(self, group: list[Node], calls: list[Call]) -> None:
+        self.calls += calls
+        self.owners += [group] * len(calls)
+
+    # What it costs -----------------------------------------------------------------------------
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arena; parameters, moments and data are not in it."""
+        return self.arena.nbytes + self._scratch.nbytes
+
+
+# How each operation runs ----------------------------------------------------------------------
+#
+# A function (plan, node) -> calls, each writing into plan.array(node) or a part of it. A ufunc
+# needs no entry.
+
+
+def run_ufunc(plan: Plan, node: Node) -> list[Call]:
+    """Any elementwise operation of NumPy's own."""
+    return [(getattr(np, node.op), (*map(plan.array, node.args), plan.array(node)))]
+
+
+def run_where(plan: Plan, node: Node) -> list[Call]:
+    """A choice, by bit masks: a masked copy takes ten times as long, but for few elements."""
+    condition, a, b = map(plan.array, node.args)
+    out = plan.array(node)
+    over_a = np.shares_memory(out, a)
+    if node.size <= FEW or node.dtype.itemsize not in (4, 8):
+        if over_a:
+            inverse = plan.scratch(condition.shape, np.bool)
+            copy: Call = (np.copyto, (out, b, "same_kind", inverse))
+            return [(np.logical_not, (condition, inverse)), copy]
+        start: list[Call] = [] if np.shares_memory(out, b) else [(np.copyto, (out, b))]
+        return [*start, (np.copyto, (out, a, "same_kind", condition))]
+    # True as -1, all bits set, where the value that is kept in `out` shall be replaced.
+    bits = np.dtype(f"i{node.dtype.itemsize}")
+    mask = plan.scratch(condition.shape, bits)
+    signs = condition.view(np.int8)
+    a, b, out = a.view(bits), b.view(bits), out.view(bits)
+    if node.args[2].value is not None and not node.args[2].value.any():
+        return [(np.negative, (signs, mask)), (np.bitwise_and, (a, mask, out))]
+    mine, other = (b, a) if np.shares_memory(out, b) else (a, b)
+    turn: Call = (np.subtract, (signs, _ONE, mask)) if mine is b else (np.negative, (signs, mask))
+    return [
+        turn,
+        (np.bitwise_xor, (mine, other, out)),
+        (np.bitwise_and, (out, mask, out)),
+        (np.bitwise_xor, (out, other, out)),
+    ]
+
+
+def run_astype(plan: Plan, node: Node) -> list[Call]:
+    """A change of dtype."""
+    return [(np.copyto, (plan.array(node), plan.array(node.args[0]), "unsafe"))]
+
+
+def run_copy(plan: Plan, node: Node) -> list[Call]:
+    """A reshape that no view can show."""
+    x = plan.array(node.args[0])
+    return [(np.copyto, (plan.array(node).reshape(x.shape), x))]
+
+
+def run_matmul(plan: Plan, node: Node) -> list[Call]:
+    """A product; of two matrices by ``dot``, which costs a third of matmul's overhead."""
+    a, b = map(plan.array, node.args)
+    out = plan.array(node)
+    if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
+        a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
+    if a.ndim == b.ndim == 2:
+        return [(a.dot, (b, out))]
+    return [(np.matmul, (a, b, out))]
+
+
+def run_sum(plan: Plan, node: Node) -> list[Call]:
+    """A sum; over whole rows or columns as a product with ones, three times as fast."""
+    x, out = plan.array(node.args[0]), plan.array(node)
+    axes, keepdims = node.attrs
+    if x.dtype.kind == "f" and x.flags.c_contiguous and x.ndim and x.size:
+        count = math.prod(x.shape[axis] for axis in axes)
+        if axes == tuple(range(len(axes))) and x.ndim > len(axes):
+            return [(_ones(count, x.dtype).dot, (x.reshape(count, -1), out.reshape(-1)))]
+        if axes == (x.ndim - 1,):
+            return [(x.reshape(-1, count).dot, (_ones(count, x.dtype), out.reshape(-1)))]
+        if len(axes) == x.ndim and count <= 4096:
+            return [(x.reshape(-1).dot, (_ones(count, x.dtype), out.reshape(())))]
+    return [(np.add.reduce, (x, axes, None, out, keepdims))]
+
+
+def _ones(count: int, dtype: Any) -> np.ndarray:
+    return np.ones(count, dtype)
+
+
+def _run_extremum(ufunc: np.ufunc) -> Callable[[Plan, Node], list[Call]]:
+    def run(plan: Plan, node: Node) -> list[Call]:
+        """A largest or smallest value; over a few columns, column by column."""
+        x, out = plan.array(node.args[0]), plan.array(node)
+        axes, keepdims = node.attrs
+        if axes == (x.ndim - 1,) and 2 <= x.shape[-1] <= 4:
+            columns = [x[..., i] for i in range(x.shape[-1])]
+            first = out.reshape(columns[0].shape)
+            calls: list[Call] = [(ufunc, (columns[0], columns[1], first))]
+            return calls + [(ufunc, (first, column, first)) for column in columns[2:]]
+        return [(ufunc.reduce, (x, axes, None, out, keepdims))]
+
+    return run
+
+
+def run_argmax(plan: Plan, node: Node) -> list[Call]:
+    """The place of the largest value in the last axis."""
+    return [(plan.array(node.args[0]).argmax, (-1, plan.array(node)))]
+
+
+def run_take(plan: Plan, node: Node) -> list[Call]:
+    """Rows by number; the numbers were made by training, none is out of range."""
+    x, index = map(plan.array, node.args)
+    return [(x.take, (index, node.attrs[0], plan.array(node), "clip"))]
+
+
+def run_concat(plan: Plan, node: Node) -> list[Call]:
+    """A join; parts that were computed in their place are there already."""
+    axis, out = node.attrs[0], plan.array(node)
+    calls: list[Call] = []
+    start = 0
+    for part in node.args:
+        stop = start + part.shape[axis]
+        if plan.parts.get(part.base, (None, -1)) != (node, start):
+            target = out[(slice(None),) * axis + (slice(start, stop),)]
+            calls.append((np.copyto, (target, plan.array(part))))
+        start = stop
+    return calls
+
+
+def run_setitem(plan: Plan, node: Node) -> list[Call]:
+    """An array with a part of it replaced."""
+    old, new = map(plan.array, node.args)
+    out = plan.array(node)
+    calls: list[Call] = [] if np.shares_memory(out, old) else [(np.copyto, (out, old))]
+    return [*calls, (np.copyto, (out[key_of(node.attrs)], new))]
+
+
+RUN: dict[str, Callable[[Plan, Node], list[Call]]] = {
+    "where": run_where,
+    "astype": run_astype,
+    "copy": run_copy,
+    "matmul": run_matmul,
+    "sum": run_sum,
+    "max": _run_extremum(np.maximum),
+    "min": _run_extremum(np.minimum),
+    "argmax": run_argmax,
+    "take": run_take,
+    "concat": run_concat,
+    "setitem": run_setitem,
+}
+
+
+def _aligned(nbytes: int) -> int:
+    return max(1, -(-nbytes // ALIGNMENT)) * ALIGNMENT
+
+
+def _give_back(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
+    """Return the gaps with one more, neighbours joined."""
+    merged: list[tuple[int, int]] = []
+    for start, length in sorted([*free, (offset, size)]):
+        if merged and merged[-1][0] + merged[-1][1] == start:
+            merged[-1] = (merged[-1][0], merged[-1][1] + length)
+        else:
+            merged.append((start, length))
+    return merged

@@ -1,0 +1,417 @@
+"""Recording a step: arrays that note what is asked of them instead of computing it.
+
+A step runs once on :class:`Recorded` arrays. Each has a shape and a dtype, found by asking NumPy
+itself, and a :class:`Node` that says which operation would have made it. What comes out is a list
+of nodes in the order of the step, ready to be given memory and replayed (see ``plan.py``).
+
+To record another operation of the standard, add a method to :class:`Namespace`; every NumPy ufunc
+is recorded already. Tell ``plan.py`` how to run it: one entry in its table.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import array_api_compat.numpy as real
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+class NotRecorded(Exception):
+    """The step does something that cannot be recorded; it is run as it is instead."""
+
+
+class Node:
+    """One value of the step: an operation with its arguments, or a leaf that comes from outside.
+
+    Attributes
+    ----------
+    op : str
+        ``"leaf"``, ``"constant"``, the name of a ufunc, or one of the operations of Namespace.
+    args : tuple
+        Nodes; numbers have become constants.
+    attrs : tuple
+        What else the operation needs, such as axes.
+    origin : tuple
+        The function that asked for it, such as ``Dense.forward``, and the id of its object.
+    base : Node
+        The node whose memory this one looks into; itself if it is no view.
+    """
+
+    __slots__ = ("args", "attrs", "base", "dtype", "op", "origin", "shape", "value", "view")
+
+    def __init__(
+        self,
+        op: str,
+        args: tuple[Node, ...],
+        attrs: tuple[Any, ...],
+        shape: Shape,
+        dtype: np.dtype[Any],
+        *,
+        view: Callable[[np.ndarray], np.ndarray] | None = None,
+        value: np.ndarray | None = None,
+    ) -> None:
+        self.op, self.args, self.attrs, self.shape, self.dtype = op, args, attrs, shape, dtype
+        self.view, self.value = view, value
+        self.base: Node = args[0].base if view is not None else self
+        self.origin: tuple[str, int] = ("", 0)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element of the result comes from one element of each argument."""
+        return self.op in ELEMENTWISE or isinstance(getattr(np, self.op, None), np.ufunc)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join("x".join(map(str, arg.shape)) or "()" for arg in self.args)
+        return f"{self.op}({shapes}) -> {'x'.join(map(str, self.shape)) or '()'} {self.dtype}"
+
+
+# Operations beside the ufuncs whose results have one element for each element of the arguments.
+ELEMENTWISE = {"where", "astype"}
+
+
+class Trace:
+    """The nodes recorded so far."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.namespace = Namespace(self)
+        self._known: dict[Hashable, Node] = {}
+
+    def leaf(self, array: Any) -> Recorded:
+        """Return a recorded array that stands for one that comes from outside."""
+        node = Node("leaf", (), (), tuple(array.shape), np.dtype(array.dtype))
+        return Recorded(self, node)
+
+    def constant(self, value: Any, dtype: Any = None) -> Node:
+        """Return the node of a number or an array that is the same at every replay."""
+        array = np.asarray(value, dtype=dtype)
+        content = array.tobytes() if array.size < 64 else id(array)
+        key = ("constant", array.dtype, array.shape, content)
+        if key not in self._known:
+            self._known[key] = Node("constant", (), (), array.shape, array.dtype, value=array)
+        return self._known[key]
+
+    def add(
+        self,
+        op: str,
+        args: Sequence[Node],
+        shape: Shape,
+        dtype: Any,
+        attrs: tuple[Any, ...] = (),
+        view: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Recorded:
+        """Record an operation; one that was recorded before, with the same arguments, is shared."""
+        key = (op, tuple(map(id, args)), attrs)
+        node = self._known.get(key)
+        if node is None:
+            node = Node(op, tuple(args), attrs, shape, np.dtype(dtype), view=view)
+            node.origin = _origin()
+            self._known[key] = node
+            self.nodes.append(node)
+        return Recorded(self, node)
+
+    def view(self, x: Node, op: str, attrs: tuple[Any, ...], look: Any) -> Recorded:
+        """Record a view of x, or a copy where NumPy itself would make one."""
+        # Memory that is asked for and never touched costs nothing, and NumPy tells the rest.
+        sample = np.empty(x.base.shape, x.base.dtype)
+        before = replay_views(x, sample)
+        after = look(before)
+        if after.size and not np.shares_memory(sample, after):
+            return self.add("copy", (x,), after.shape, x.dtype, (op, *attrs))
+        return self.add(op, (x,), after.shape, x.dtype, attrs, look)
+
+    def ufunc(self, ufunc: np.ufunc, *args: Any) -> Recorded:
+        """Record an elementwise operation."""
+        if ufunc is np.power and isinstance(args[1], (int, float)) and args[1] in (0.5, 2):
+            return self.ufunc(np.square if args[1] == 2 else np.sqrt, args[0])
+        dtypes = tuple(_dtype_or_number(arg) for arg in args)
+        dtype, number_dtype = _result_dtype(ufunc, dtypes)
+        nodes = [self.node(arg, number_dtype) for arg in args]
+        shape = np.broadcast_shapes(*(node.shape for node in nodes))
+        return self.add(ufunc.__name__, nodes, shape, dtype)
+
+    def node(self, x: Any, dtype: Any = None) -> Node:
+        """Return the node of a recorded array, of a number (as `dtype`), or of an array."""
+        if isinstance(x, Recorded):
+            return x.node
+        if isinstance(x, np.ndarray | np.generic):
+            return self.constant(x)
+        return self.constant(x, dtype)
+
+
+class Recorded:
+    """Stands for an array while a step is recorded."""
+
+    __array_ufunc__ = None  # NumPy's own arrays leave the operators to this class
+
+    def __init__(self, trace: Trace, node: Node) -> None:
+        self.trace, self.node = trace, node
+
+    shape = property(lambda self: self.node.shape)
+    dtype = property(lambda self: self.node.dtype)
+    ndim = property(lambda self: len(self.node.shape))
+    size = property(lambda self: self.node.size)
+    device = "cpu"
+
+    @property
+    def mT(self) -> Recorded:
+        """The last two axes exchanged."""
+        return self.trace.view(self.node, "mT", (), lambda x: x.mT)
+
+    T = mT
+
+    def __array_namespace__(self, api_version: str | None = None) -> Namespace:
+        return self.trace.namespace
+
+    def __getitem__(self, key: Any) -> Recorded:
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts):
+            raise NotRecorded("indexing by arrays")
+        attrs = tuple((p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts)
+        return self.trace.view(self.node, "getitem", attrs, operator.itemgetter(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        # The handle moves on to a new node; the plan writes in place where nobody needs the old.
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts):
+            raise NotRecorded("writing by arrays")
+        attrs = tuple((p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts)
+        new = self.trace.node(value, self.dtype)
+        args = (self.node, new)
+        self.node = self.trace.add("setitem", args, self.shape, self.dtype, attrs).node
+
+    def __matmul__(self, other: Any) -> Recorded:
+        return self.trace.namespace.matmul(self, other)
+
+    def __bool__(self) -> bool:
+        raise NotRecorded("looking at a value (bool)")
+
+    def __float__(self) -> float:
+        raise NotRecorded("looking at a value (float)")
+
+    def __int__(self) -> int:
+        raise NotRecorded("looking at a value (int)")
+
+    def __iter__(self) -> Iterator[Recorded]:
+        return (self[i] for i in range(self.shape[0]))
+
+    __hash__ = object.__hash__
+
+
+def _operators() -> None:
+    binary = {
+        "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
+        "pow": np.power, "floordiv": np.floor_divide, "mod": np.remainder,
+        "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
+    }  # fmt: skip
+    for name, ufunc in binary.items():
+        setattr(Recorded, f"__{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, a, b))
+        setattr(Recorded, f"__r{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, b, a))
+        setattr(Recorded, f"__i{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, a, b))
+    compare = {
+        "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+        "eq": np.equal, "ne": np.not_equal,
+    }  # fmt: skip
+    for name, ufunc in compare.items():
+        setattr(Recorded, f"__{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, a, b))
+    unary = {"neg": np.negative, "abs": np.absolute, "invert": np.invert, "pos": np.positive}
+    for name, ufunc in unary.items():
+        setattr(Recorded, f"__{name}__", lambda a, f=ufunc: a.trace.ufunc(f, a))
+
+
+_operators()
+
+
+class Namespace:
+    """The Array API namespace of recorded arrays."""
+
+    # Functions that make arrays out of numbers: what they give is a constant of the plan.
+    _creation = ("arange", "eye", "zeros", "ones", "full", "linspace", "empty")
+    # What is no array passes through: dtypes, constants, questions about dtypes.
+    _plain = ("pi", "inf", "nan", "newaxis", "isdtype", "finfo", "iinfo", "bool", "e")
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(np, name, None)
+        if isinstance(function, np.ufunc) and function.nout == 1:
+            return partial(self._trace.ufunc, function)
+        if name in self._creation:
+            return self._constant(getattr(real, name))
+        if name in self._plain or isinstance(function, type):
+            return getattr(real, name)
+        raise NotRecorded(f"{name}()")
+
+    @property
+    def __name__(self) -> str:
+        return "npnn.backends.tracer"
+
+    def _constant(self, create: Callable[..., np.ndarray]) -> Callable[..., Recorded]:
+        def function(*args: Any, **options: Any) -> Recorded:
+            options.pop("device", None)
+            return Recorded(self._trace, self._trace.constant(create(*args, **options)))
+
+        return function
+
+    def zeros_like(self, x: Recorded, **options: Any) -> Recorded:  # noqa: D102
+        return Recorded(self._trace, self._trace.constant(np.zeros(x.shape, x.dtype)))
+
+    def asarray(self, x: Any, dtype: Any = None, copy: bool | None = None) -> Recorded:  # noqa: D102
+        node = self._trace.node(x)
+        return Recorded(self._trace, node) if dtype is None else self.astype(x, dtype)
+
+    # Elementwise -------------------------------------------------------------------------------
+
+    def where(self, condition: Recorded, a: Any, b: Any) -> Recorded:  # noqa: D102
+        dtype = np.result_type(*(_dtype_or_number(v) for v in (a, b)))
+        nodes = [condition.node, self._trace.node(a, dtype), self._trace.node(b, dtype)]
+        shape = np.broadcast_shapes(*(node.shape for node in nodes))
+        return self._trace.add("where", nodes, shape, dtype)
+
+    def astype(self, x: Recorded, dtype: Any, copy: bool = True) -> Recorded:  # noqa: D102
+        same = x.dtype == np.dtype(dtype)
+        return x if same else self._trace.add("astype", (x.node,), x.shape, dtype, (str(dtype),))
+
+    def clip(self, x: Recorded, min: Any = None, max: Any = None) -> Recorded:  # noqa: D102
+        x = x if min is None else self._trace.ufunc(np.maximum, x, min)
+        return x if max is None else self._trace.ufunc(np.minimum, x, max)
+
+    # Reductions --------------------------------------------------------------------------------
+
+    def _reduce(self, name: str, x: Recorded, axis: Any, keepdims: bool) -> Recorded:
+        axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        gone = sorted({a % x.ndim for a in axes})
+        shape = tuple(
+            1 if i in gone else n for i, n in enumerate(x.shape) if keepdims or i not in gone
+        )
+        dtype = getattr(real, name)(np.ones(1, x.dtype)).dtype
+        return self._trace.add(name, (x.node,), shape, dtype, (tuple(gone), keepdims))
+
+    def sum(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
+        return self._reduce("sum", x, axis, keepdims)
+
+    def max(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
+        return self._reduce("max", x, axis, keepdims)
+
+    def min(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
+        return self._reduce("min", x, axis, keepdims)
+
+    def mean(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
+        total = self._reduce("sum", x, axis, keepdims)
+        return total / (x.size // total.size)
+
+    def argmax(self, x: Recorded, *, axis: int, keepdims: bool = False) -> Recorded:  # noqa: D102
+        if keepdims or axis % x.ndim != x.ndim - 1:
+            raise NotRecorded("argmax() but over the last axis")
+        return self._trace.add("argmax", (x.node,), x.shape[:-1], np.intp)
+
+    # Products, gathers, joins ------------------------------------------------------------------
+
+    def matmul(self, a: Recorded, b: Recorded) -> Recorded:  # noqa: D102
+        a_node, b_node = self._trace.node(a), self._trace.node(b)
+        if min(len(a_node.shape), len(b_node.shape)) < 2:
+            raise NotRecorded("matmul() of vectors")
+        if a_node.shape[-1] != b_node.shape[-2]:
+            raise ValueError(f"shapes {a_node.shape} and {b_node.shape} do not fit a product")
+        lead = np.broadcast_shapes(a_node.shape[:-2], b_node.shape[:-2])
+        shape = (*lead, a_node.shape[-2], b_node.shape[-1])
+        dtype = np.result_type(a_node.dtype, b_node.dtype)
+        return self._trace.add("matmul", (a_node, b_node), shape, dtype)
+
+    def take(self, x: Recorded, index: Recorded, *, axis: int) -> Recorded:  # noqa: D102
+        axis %= x.ndim
+        shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+        nodes = (x.node, self._trace.node(index))
+        return self._trace.add("take", nodes, shape, x.dtype, (axis,))
+
+    def concat(self, arrays: Sequence[Recorded], *, axis: int = 0) -> Recorded:  # noqa: D102
+        first, axis = arrays[0], axis % arrays[0].ndim
+        length = sum(a.shape[axis] for a in arrays)
+        shape = (*first.shape[:axis], length, *first.shape[axis + 1 :])
+        dtype = np.result_type(*(a.dtype for a in arrays))
+        return self._trace.add("concat", [a.node for a in arrays], shape, dtype, (axis,))
+
+    # Views -------------------------------------------------------------------------------------
+
+    def matrix_transpose(self, x: Recorded) -> Recorded:  # noqa: D102
+        return x.mT
+
+    def reshape(self, x: Recorded, shape: Shape, *, copy: bool | None = None) -> Recorded:  # noqa: D102
+        shape = tuple(shape)
+        return self._trace.view(x.node, "reshape", shape, lambda a: np.reshape(a, shape))
+
+    def permute_dims(self, x: Recorded, axes: Shape) -> Recorded:  # noqa: D102
+        axes = tuple(axes)
+        return self._trace.view(x.node, "permute_dims", axes, lambda a: np.transpose(a, axes))
+
+    def expand_dims(self, x: Recorded, *, axis: int = 0) -> Recorded:  # noqa: D102
+        return self._trace.view(x.node, "expand_dims", (axis,), lambda a: np.expand_dims(a, axis))
+
+    def squeeze(self, x: Recorded, axis: Any) -> Recorded:  # noqa: D102
+        return self._trace.view(x.node, "squeeze", (axis,), lambda a: np.squeeze(a, axis))
+
+    def broadcast_to(self, x: Recorded, shape: Shape) -> Recorded:  # noqa: D102
+        shape = tuple(shape)
+        return self._trace.view(x.node, "broadcast_to", shape, lambda a: np.broadcast_to(a, shape))
+
+
+def replay_views(node: Node, base: np.ndarray) -> np.ndarray:
+    """Return what `node` sees of `base`, the array of its base node."""
+    if node.view is None:
+        return base
+    return node.view(replay_views(node.args[0], base))
+
+
+def key_of(attrs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return an index out of its hashable form, in which slices are triples."""
+    return tuple(slice(*part) if isinstance(part, tuple) else part for part in attrs)
+
+
+def _origin() -> tuple[str, int]:
+    """Return the method outside this package that is being recorded, and its object's id."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals["__name__"] in _machinery:
+        frame = frame.f_back
+    # A helper function belongs to the method that calls it.
+    while frame.f_back is not None and "." not in frame.f_code.co_qualname:
+        frame = frame.f_back
+    return frame.f_code.co_qualname, id(frame.f_locals.get("self"))
+
+
+_machinery = (__name__, "npnn.backends.backend")
+
+
+def _dtype_or_number(x: Any) -> Any:
+    return x if isinstance(x, (bool, int, float)) else np.dtype(x.dtype)
+
+
+_dtypes: dict[Hashable, tuple[np.dtype[Any], np.dtype[Any]]] = {}
+
+
+def _result_dtype(ufunc: np.ufunc, args: tuple[Any, ...]) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the dtype that NumPy gives, and the one it turns a plain number into."""
+    key = (ufunc, tuple(a if isinstance(a, np.dtype) else type(a) for a in args))
+    if key not in _dtypes:
+        ones = [np.ones(1, a) if isinstance(a, np.dtype) else type(a)(1) for a in args]
+        with np.errstate(all="ignore"):
+            result = ufunc(*ones).dtype
+        _dtypes[key] = result, np.result_type(*ones)
+    return _dtypes[key]
