@@ -17,6 +17,7 @@ __all__ = ["DTYPES", "Backend", "available", "get", "names", "register"]
 # Name -> where its class is, so that a library is imported only when it is asked for.
 _register: dict[str, str | type[Backend]] = {
     "numpy": "npnn.backends.numpy:NumpyBackend",
+    "numba": "npnn.backends.numba:NumbaBackend",
     "cupy": "npnn.backends.cupy:CupyBackend",
     "torch": "npnn.backends.torch:TorchBackend",
     "jax": "npnn.backends.jax:JaxBackend",

@@ -15,7 +15,7 @@ A replay therefore runs no layer code and allocates no array.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,9 @@ class Plan:
                 self._append([result], [(np.copyto, (array, self.array(result)))])
 
     # What a faster plan does its own way -------------------------------------------------------
+
+    transient: Set[Node] = frozenset()
+    """Values that never need memory."""
 
     def group(self, nodes: list[Node]) -> list[list[Node]]:
         """Return the operations in the order they run, those together that run as one."""
@@ -173,7 +176,7 @@ class Plan:
         for leaf in self.inputs:
             self.places[leaf] = Place(leaf.nbytes, -1, self.death(leaf))
         for node in self.operations:
-            if node in self.places:
+            if node in self.places or node in self.transient:
                 continue
             if node in self.parts:
                 join = self.parts[node][0]

@@ -1,0 +1,444 @@
+"""NumPy arrays and the same plan, with runs of elementwise operations compiled into one loop.
+
+A run of operations on arrays of one shape, with sums over the last or the batch axis, becomes one
+function: a loop over rows, and in it one loop over columns for each *level*. A value that needs
+the sum of its row (as Softmax does) is one level above what the sum is made of::
+
+    for i in range(rows):
+        for j in range(columns):      # level 0: bias, largest value of the row
+        for j in range(columns):      # level 1: exponentials, and their sum
+        ...
+
+A value that nobody outside the run needs never reaches memory. The functions are written to
+files in a cache folder, so that Numba can keep what it compiled from one process to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npnn.backends.backend import Step, missing
+from npnn.backends.capture import CapturedStep
+from npnn.backends.numpy import NumpyBackend
+from npnn.backends.plan import Call, Plan
+from npnn.backends.tracer import Node
+
+# NumPy computes these with vector instructions, Numba one by one: worth it only for few elements.
+SLOW = {"exp", "log", "tanh", "log1p", "expm1", "sin", "cos", "power", "logaddexp", "log2"}
+SLOW_SIZE = 2048
+PARALLEL_SIZE = 1 << 16
+
+EXPRESSIONS = {
+    "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}",
+    "negative": "-{0}", "positive": "{0}", "absolute": "abs({0})", "square": "{0} * {0}",
+    "sqrt": "np.sqrt({0})", "exp": "np.exp({0})", "log": "np.log({0})", "tanh": "np.tanh({0})",
+    "log1p": "np.log1p({0})", "expm1": "np.expm1({0})", "sign": "np.sign({0})",
+    "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}", "equal": "{0} == {1}", "not_equal": "{0} != {1}",
+    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    "where": "{1} if {0} else {2}", "logical_not": "not {0}", "logical_and": "{0} and {1}",
+    "logical_or": "{0} or {1}",
+}  # fmt: skip
+
+
+class NumbaBackend(NumpyBackend):
+    """NumPy arrays on the CPU, elementwise work compiled by Numba."""
+
+    name = "numba"
+    libraries = ("numba",)
+
+    def load(self) -> None:  # noqa: D102
+        super().load()
+        if importlib.util.find_spec("numba") is None:
+            command = "pip install 'npnn-xp[numba]', or pip install numba"
+            raise missing("Numba", self.name, command)
+
+    def capture(self, step: Step) -> Step:  # noqa: D102
+        return CapturedStep(step, self.dtype, NumbaPlan)
+
+
+class Loop:
+    """A run of operations that will be one loop over the rows and columns of `shape`."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
+        self.flat = len(shape) == 1
+        self.nodes: list[Node] = []
+        self.kind: dict[Node, str] = {}  # full, column, sum (over rows), total, scalar
+        self.level: dict[Node, int] = {}
+
+    def add(self, node: Node) -> bool:
+        """Take `node` in, if it can be computed in this loop."""
+        found = self._classify(node)
+        if found is None:
+            return False
+        self.kind[node], self.level[node] = found
+        self.nodes.append(node)
+        return True
+
+    def _classify(self, node: Node) -> tuple[str, int] | None:
+        if node.op in SLOW and node.size > SLOW_SIZE:
+            return None
+        if node.op in ("sum", "max", "min", "argmax"):
+            return self._classify_reduction(node)
+        if node.op not in EXPRESSIONS and node.op != "astype":
+            return None
+        if node.shape == self.shape:
+            kind = "full"
+        elif self.flat or not self.lead:
+            return None
+        elif node.shape in ((*self.lead, 1), self.lead):
+            kind = "column"
+        elif node.shape == ():
+            kind = "scalar"
+        else:
+            return None
+        level = 0
+        for arg in node.args:
+            given = self.argument_kind(arg, node)
+            if given is None or (given == "full" and kind != "full"):
+                return None
+            if given in ("total", "scalar") and arg in self.kind and kind != "scalar":
+                return None
+            if kind == "scalar" and given not in ("total", "scalar"):
+                return None
+            if arg in self.kind and kind != "scalar":
+                after = 1 if kind == "full" and given == "column" else 0
+                level = max(level, self.level[arg] + after)
+        return kind, level
+
+    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
+        x = node.args[0]
+        if self.flat or node.dtype.kind not in "fi" or x.base in self.kind and x not in self.kind:
+            return None
+        last = len(x.shape) - 1
+        axes = (last,) if node.op == "argmax" else node.attrs[0]
+        if x.shape == self.shape and self.kind.get(x, "full") == "full":
+            level = self.level.get(x, 0)
+            if axes == (last,):
+                return "column", level
+            if node.op == "sum" and axes == tuple(range(last)):
+                return "sum", level
+            if node.op == "sum" and len(axes) == len(x.shape):
+                return "total", level
+        elif self.kind.get(x) == "column" and node.op == "sum" and len(axes) == len(x.shape):
+            return "total", self.level[x]
+        return None
+
+    def argument_kind(self, arg: Node, node: Node) -> str | None:
+        """Return how `node` reads `arg`; None if no loop of this shape can."""
+        if arg in self.kind:
+            kind = self.kind[arg]
+            # A row of numbers, one for each sample, would be read as one for each column.
+            mixed = kind == "column" and arg.shape == self.lead and node.shape != self.lead
+            return None if kind == "sum" or mixed else kind
+        if arg.base in self.kind:
+            return None
+        if arg.size == 1 and len(arg.shape) <= len(node.shape):
+            return "scalar"
+        if arg.shape == self.shape:
+            return "full"
+        if self.flat:
+            return None
+        if arg.shape == (*self.lead, 1) or (arg.shape == self.lead == node.shape):
+            return "column"
+        ones = arg.shape[:-1]
+        if arg.shape[-1:] == (self.columns,) and all(n == 1 for n in ones):
+            return "row" if node.shape == self.shape else None
+        return None
+
+
+class NumbaPlan(Plan):
+    """A plan whose runs of elementwise operations are compiled."""
+
+    def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
+        self.loops: dict[Node, Loop] = {}
+        groups: list[list[Node]] = []
+        loop: Loop | None = None
+        for node in _sums_first(nodes):
+            if loop is not None and loop.add(node):
+                continue
+            shape = node.args[0].shape if node.op in ("sum", "max", "min") else node.shape
+            loop = Loop(shape) if shape and node.size else None
+            if loop is not None and loop.add(node):
+                groups.append(loop.nodes)
+                self.loops[node] = loop
+            else:
+                loop = None
+                groups.append([node])
+        inside = {node: number for number, group in enumerate(groups) for node in group}
+        self.transient = self._never_in_memory(nodes, groups, inside)
+        return groups
+
+    def _never_in_memory(
+        self, nodes: list[Node], groups: list[list[Node]], inside: dict[Node, int]
+    ) -> set[Node]:
+        """Find the values that are made and used up in one turn of a loop."""
+        outside = {n.base for n in self.outputs} | {result.base for _, _, result in self.carry}
+        level = {}
+        for group in groups:
+            loop = self.loops.get(group[0])
+            if loop is not None and len(group) > 1:
+                level.update(loop.level)
+        users: dict[Node, list[Node]] = {}
+        for node in nodes:
+            for arg in node.args:
+                users.setdefault(arg.base, []).append(node if arg.view is None else arg)
+        transient = set()
+        for node in level:
+            loop = self.loops[groups[inside[node]][0]]
+            here = all(
+                inside.get(user) == inside[node]
+                and (loop.kind[node] != "full" or level[user] == level[node])
+                for user in users.get(node, ())
+            )
+            if here and node not in outside and loop.kind[node] in ("full", "column", "scalar"):
+                transient.add(node)
+        return transient
+
+    def run(self, group: list[Node]) -> list[Call]:  # noqa: D102
+        loop = self.loops.get(group[0])
+        if loop is None or len(group) == 1 and not self._large(group[0]):
+            return super().run(group)
+        calls = _Writer(self, loop).calls()
+        assert calls is not None
+        return calls
+
+    def _large(self, node: Node) -> bool:
+        return node.elementwise and node.size >= PARALLEL_SIZE and node.op not in SLOW
+
+
+class _Writer:
+    """Writes the source of one loop, and gathers the arrays it works on."""
+
+    def __init__(self, plan: NumbaPlan, loop: Loop) -> None:
+        self.plan, self.loop = plan, loop
+        self.rows = 1 if loop.flat else int(np.prod(loop.lead))
+        self.arrays: list[np.ndarray] = []
+        self.constants: list[float] = []
+        self.names: dict[Node, str] = {node: f"t{i}" for i, node in enumerate(loop.nodes)}
+        self.known: dict[Any, str] = {}
+        self.before: list[str] = []
+        self.after: list[str] = []
+        top = max(loop.level.values()) + 1
+        self.row_start: list[list[str]] = [[] for _ in range(top)]
+        self.inner: list[list[str]] = [[] for _ in range(top)]
+        self.row_end: list[list[str]] = [[] for _ in range(top)]
+        self.loaded: set[Any] = set()
+
+    def calls(self) -> list[Call]:
+        """Return the call that runs the loop."""
+        for node in self.loop.nodes:
+            if node.op in ("sum", "max", "min", "argmax"):
+                self._reduction(node)
+            else:
+                self._elementwise(node)
+        source = self._source()
+        kernel = _compiled(source)
+        constants = np.array(self.constants or [0.0], self._float())
+        return [(kernel, (*self.arrays, constants))]
+
+    def _float(self) -> np.dtype[Any]:
+        kinds = [n.dtype for n in self.loop.nodes if n.dtype.kind == "f"]
+        return kinds[0] if kinds else np.dtype(np.float32)
+
+    # Operations --------------------------------------------------------------------------------
+
+    def _elementwise(self, node: Node) -> None:
+        kind, level = self.loop.kind[node], self.loop.level[node]
+        args = [self._read(arg, node, kind, level) for arg in node.args]
+        if node.op == "astype":
+            expression = f"np.{node.dtype.name}({args[0]})"
+        else:
+            expression = EXPRESSIONS[node.op].format(*args)
+        lines = {"full": self.inner, "column": self.row_end}.get(kind, [self.after] * (level + 1))
+        lines[level].append(f"{self.names[node]} = {expression}")
+        self._store(node, lines[level])
+
+    def _reduction(self, node: Node) -> None:
+        x, name, level = node.args[0], self.names[node], self.loop.level[node]
+        kind, dtype = self.loop.kind[node], node.dtype.name
+        column = self.loop.kind.get(x) == "column"
+        value = self._read(x, x, "column" if column else "full", level)
+        lines = self.row_end[level] if column else self.inner[level]
+        if kind == "sum":
+            array = self._array(node, "row")
+            self.before.append(f"{array}[:] = 0")
+            lines.append(f"{array}[j] += {value}")
+        elif kind == "total":
+            self.before.append(f"{name} = np.{dtype}(0)")
+            lines.append(f"{name} += {value}")
+            self._store(node, self.after)
+        elif node.op == "argmax":
+            best = f"best_{name}"
+            self.row_start[level] += [f"{name} = 0", f"{best} = np.{x.dtype.name}(-np.inf)"]
+            lines.append(f"if {value} > {best} or ({value} != {value} and {best} == {best}):")
+            lines.append(f"    {best} = {value}; {name} = j")
+            self._store(node, self.row_end[level])
+        else:
+            start = {"sum": "0", "max": "-np.inf", "min": "np.inf"}[node.op]
+            self.row_start[level].append(f"{name} = np.{dtype}({start})")
+            sign = ">" if node.op == "max" else "<"
+            better = f"{value} if {value} {sign} {name} or {value} != {value} else {name}"
+            lines.append(f"{name} += {value}" if node.op == "sum" else f"{name} = {better}")
+            self._store(node, self.row_end[level])
+
+    # Values ------------------------------------------------------------------------------------
+
+    def _read(self, arg: Node, node: Node, kind: str, level: int) -> str:
+        """Return the expression for an argument, loaded where it is read first."""
+        if arg in self.loop.kind:
+            name = self.names[arg]
+            if self.loop.kind[arg] == "full" and self.loop.level[arg] != level:
+                name = f"{name}_{level}"
+                self._load(name, arg, "full", level)
+            return name
+        if arg.value is not None and arg.size == 1 and arg.dtype.kind == "f":
+            key = ("constant", float(arg.value.reshape(())))
+            if key not in self.known:
+                self.known[key] = f"c{len(self.constants)}"
+                self.before.append(f"{self.known[key]} = constants[{len(self.constants)}]")
+                self.constants.append(key[1])
+            return self.known[key]
+        given = self.loop.argument_kind(arg, node) if arg is not node else kind
+        assert given is not None
+        name = self.known.setdefault(("name", arg), f"x{len(self.known)}")
+        if given == "scalar":
+            if ("scalar", arg) not in self.loaded:
+                self.loaded.add(("scalar", arg))
+                self.before.append(f"{name} = {self._array(arg, 'scalar')}[0]")
+            return name
+        if given == "column":
+            if ("column", arg) not in self.loaded:
+                self.loaded.add(("column", arg))
+                self.row_start[0].append(f"{name} = {self._array(arg, 'column')}[i]")
+            return name
+        name = f"{name}_{level}"
+        self._load(name, arg, given, level)
+        return name
+
+    def _load(self, name: str, arg: Node, kind: str, level: int) -> None:
+        if name not in self.loaded:
+            self.loaded.add(name)
+            index = "[i, j]" if kind == "full" else "[j]"
+            self.inner[level].append(f"{name} = {self._array(arg, kind)}{index}")
+
+    def _store(self, node: Node, lines: list[str]) -> None:
+        if node in self.plan.transient:
+            return
+        kind = self.loop.kind[node]
+        index = {"full": "[i, j]", "column": "[i]"}.get(kind, "[0]")
+        where = "scalar" if kind in ("total", "scalar") else kind
+        lines.append(f"{self._array(node, where)}{index} = {self.names[node]}")
+
+    def _array(self, node: Node, kind: str) -> str:
+        """Return the argument name of a node's array; the same memory gets one name."""
+        array = self.plan.array(node)
+        shape = {"full": (self.rows, self.loop.columns), "scalar": (1,)}.get(kind, (-1,))
+        shaped = array.reshape(shape)
+        if not np.shares_memory(shaped, array):
+            raise AssertionError(f"{node} cannot be seen as rows and columns")
+        key = (shaped.__array_interface__["data"][0], shaped.shape, shaped.strides, shaped.dtype)
+        if key not in self.known:
+            self.known[key] = f"a{len(self.arrays)}"
+            self.arrays.append(shaped)
+        return self.known[key]
+
+    # Source ------------------------------------------------------------------------------------
+
+    def _source(self) -> str:
+        loop = self.loop
+        sums = any(kind in ("sum", "total") for kind in loop.kind.values())
+        parallel = self.rows * loop.columns >= PARALLEL_SIZE and not sums
+        outer = "prange" if parallel and self.rows > 1 else "range"
+        inside = "prange" if parallel and self.rows == 1 else "range"
+        names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
+        first = next(f"a{i}" for i, a in enumerate(self.arrays) if a.ndim == 2)
+        lines = [
+            "import numpy as np",
+            "from numba import njit, prange",
+            "",
+            f"@njit(cache=True, error_model='numpy', parallel={parallel})",
+            f"def kernel({names}, constants):",
+            f"    rows, columns = {first}.shape",
+            *(f"    {line}" for line in self.before),
+        ]
+        pad = "    "
+        if self.rows > 1:
+            lines.append(f"    for i in {outer}(rows):")
+            pad = "        "
+        else:
+            lines.append("    i = 0")
+        for start, inner, end in zip(self.row_start, self.inner, self.row_end, strict=True):
+            lines += [pad + line for line in start]
+            if inner:
+                lines.append(f"{pad}for j in {inside}(columns):")
+                lines += [f"{pad}    {line}" for line in inner]
+            lines += [pad + line for line in end]
+        lines += [f"    {line}" for line in self.after]
+        return "\n".join(lines) + "\n"
+
+
+def _sums_first(nodes: list[Node]) -> list[Node]:
+    """Return the operations with each sum right behind what it sums, to be of its loop."""
+    sums: dict[Node, list[Node]] = {}
+    for node in nodes:
+        if node.op == "sum" and node.args[0].op not in ("leaf", "constant") and not node.args[0].view:
+            sums.setdefault(node.args[0], []).append(node)
+    moved = {node for group in sums.values() for node in group}
+    ordered: list[Node] = []
+
+    def put(node: Node) -> None:
+        ordered.append(node)
+        for follower in sums.get(node, ()):
+            put(follower)
+
+    for node in nodes:
+        if node not in moved:
+            put(node)
+    return ordered
+
+
+_kernels: dict[str, Callable[..., None]] = {}
+
+
+def _compiled(source: str) -> Callable[..., None]:
+    """Return the function of a source, from memory or from a file that Numba caches beside."""
+    if source not in _kernels:
+        name = "npnn_" + hashlib.sha256(source.encode()).hexdigest()[:24]
+        path = _cache_folder() / f"{name}.py"
+        if not path.exists():
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+            with os.fdopen(handle, "w") as file:
+                file.write(source)
+            os.replace(temporary, path)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where Numba looks for what it compiled earlier
+        spec.loader.exec_module(module)
+        _kernels[source] = module.kernel
+    return _kernels[source]
+
+
+def _cache_folder() -> Path:
+    """Return the folder for kernels: NPNN_CACHE_DIR, or npnn in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npnn"
+    folder = Path(os.environ.get("NPNN_CACHE_DIR") or default) / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="npnn-kernels-"))

@@ -1,0 +1,40 @@
+"""Datasets that hand out random batches: built in, downloaded once, or from a user's own file.
+
+A dataset is host-side data (NumPy arrays of raw values) with a split into a training and a
+validation part, and the normalisation the optimizer applies to what the batches hold.
+"""
+
+from __future__ import annotations
+
+from npnn.datasets.dataset import Dataset
+from npnn.datasets.digits import Digits
+from npnn.datasets.idx import read_idx
+from npnn.datasets.mnist import MNIST, FashionMNIST
+from npnn.datasets.points import (
+    ANDFunction,
+    NoisyLinear,
+    NoisySine,
+    XORBinClasses,
+    XORFunction,
+    XORTwoClasses,
+)
+from npnn.datasets.table import RawTable, Table, TableColumn, TableSchema, read_table
+
+__all__ = [
+    "MNIST",
+    "ANDFunction",
+    "Dataset",
+    "Digits",
+    "FashionMNIST",
+    "NoisyLinear",
+    "NoisySine",
+    "RawTable",
+    "Table",
+    "TableColumn",
+    "TableSchema",
+    "XORBinClasses",
+    "XORFunction",
+    "XORTwoClasses",
+    "read_idx",
+    "read_table",
+]

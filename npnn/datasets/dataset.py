@@ -1,0 +1,455 @@
+"""The dataset every other one is built on: arrays, a split, and random batches."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from math import isfinite, prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npnn.normalization import Normalization
+
+NDArray = npt.NDArray[Any]
+Batch = tuple[NDArray, NDArray, NDArray | None]
+
+TASKS = ("classification", "binary", "regression")
+
+
+class Dataset:
+    r"""Inputs and targets, split into a training and a validation part, served in random batches.
+
+    Parameters
+    ----------
+    x : array_like
+        The raw inputs, one sample per row: shape ``(n, ...)``. A one-dimensional `x` is `n`
+        samples of one feature.
+    t : array_like
+        The targets: shape ``(n, k)``, or ``(n,)`` for one output. With
+        ``task="classification"`` a one-dimensional `t` holds integer classes and is made one-hot.
+    c : array_like, optional
+        The integer classes, shape ``(n,)``; by default derived from `t`. None for regression.
+    train_fraction : float
+        The share of the samples that trains, strictly between 0 and 1; the number of training
+        samples is that share of all, rounded. The split is random. It is stratified by class for
+        a classification or binary task: both parts hold about the same share of every class.
+    seed : int, optional
+        Makes the split and every batch repeatable. None draws them afresh each time.
+    norm : Normalization, optional
+        What the optimizer applies to the inputs of a batch; by default mean 0 and standard
+        deviation 1 of every feature over the training part.
+    class_names, feature_names : sequence of str, optional
+        Names for reports and files. Class names default to "0", "1", ... (None for regression).
+    name : str, optional
+        By default the name of the class.
+    task : {"classification", "binary", "regression"}, optional
+        By default "classification" if `t` has two or more columns and every row is one-hot,
+        "binary" if it has one column of zeros and ones, and "regression" otherwise.
+    num_train : int, optional
+        The first `num_train` samples are the training part, in place of a random split
+        (`train_fraction` is then not used, and the parts share memory with the whole).
+    strata : array_like of int, optional
+        Groups, shape ``(n,)``, of which both parts are to hold about the same share; by default
+        the classes, and none for regression.
+
+    Attributes
+    ----------
+    x_data, y_data, c_data : ndarray
+        All raw inputs, targets and classes, in the order given. Inputs are float32, except that
+        ``uint8`` inputs stay so (a quarter of the memory); targets are float32; classes are int64,
+        and None for regression.
+    x_train_data, y_train_data, c_train_data : ndarray
+        The training part.
+    x_validation_data, y_validation_data, c_validation_data : ndarray
+        The validation part.
+    num_train_data, num_validation_data : int
+        The number of samples in each part.
+    train_batch_size, validation_batch_size : int
+        The size of a batch unless another is asked for; the square root of the part's number of
+        samples, rounded. Both can be set.
+    norm : Normalization
+        The normalisation of the inputs.
+    class_names, feature_names : tuple of str or None
+        As above.
+    task, name, seed
+        As above.
+    shape_in, shape_out : tuple of int
+        The shape of one sample's input and of its target.
+
+    Notes
+    -----
+    The arrays are writable and raw: nothing here normalises them. Changing them in place changes
+    the batches, but not `norm`.
+
+    The batches of each part walk through a random permutation of it and go on with a fresh one
+    when it is used up. A batch never holds a sample twice, also where it spans two permutations,
+    and the numbers of times that any two samples were served never differ by more than one.
+    The two parts are walked by independent generators: drawing validation batches does not
+    change the training batches that follow.
+
+    Examples
+    --------
+    >>> data = Dataset([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0], train_fraction=0.5)
+    >>> data.task, data.num_train_data, data.num_validation_data
+    ('regression', 2, 2)
+    >>> inputs, targets, classes = data.get_train_batch(2)
+    >>> inputs.shape, targets.shape, classes
+    ((2, 1), (2, 1), None)
+    """
+
+    def __init__(
+        self,
+        x: npt.ArrayLike,
+        t: npt.ArrayLike,
+        c: npt.ArrayLike | None = None,
+        train_fraction: float = 0.7,
+        seed: int | None = None,
+        norm: Normalization | None = None,
+        class_names: Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
+        name: str | None = None,
+        task: str | None = None,
+        *,
+        num_train: int | None = None,
+        strata: npt.ArrayLike | None = None,
+    ) -> None:
+        if task is not None and task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+        split_rng, train_rng, validation_rng = generators(seed)[:3]
+
+        self.seed = seed
+        self.name = type(self).__name__ if name is None else name
+        self.x_data = _inputs(x)
+        num = len(self.x_data)
+        self.y_data, self.c_data, self.task = _targets(t, c, task, class_names, num)
+        self.shape_in: tuple[int, ...] = self.x_data.shape[1:]
+        self.shape_out: tuple[int, ...] = self.y_data.shape[1:]
+        self.class_names = _class_names(class_names, self.task, self.shape_out[0])
+        self.feature_names = _names("feature_names", feature_names, prod(self.shape_in), "feature")
+
+        train: NDArray | slice
+        validation: NDArray | slice
+        if num_train is None:
+            groups = self.c_data if strata is None else _integers("strata", strata, num)
+            train, validation = _split(num, train_fraction, groups, split_rng)
+        else:
+            count = check_integer("num_train", num_train)
+            if not 0 < count < num:
+                raise ValueError(
+                    f"num_train must leave at least one sample for each part of the {num}, "
+                    f"not {count}"
+                )
+            train, validation = slice(0, count), slice(count, num)
+        self.x_train_data = self.x_data[train]
+        self.y_train_data = self.y_data[train]
+        self.c_train_data = None if self.c_data is None else self.c_data[train]
+        self.x_validation_data = self.x_data[validation]
+        self.y_validation_data = self.y_data[validation]
+        self.c_validation_data = None if self.c_data is None else self.c_data[validation]
+
+        if norm is None:
+            norm = Normalization.standard(self.x_train_data)
+        self.norm = norm
+        self._train = _Walk(self.num_train_data, train_rng)
+        self._validation = _Walk(self.num_validation_data, validation_rng)
+        self._train_batch_size: int = max(1, round(self.num_train_data**0.5))
+        self._validation_batch_size: int = max(1, round(self.num_validation_data**0.5))
+
+    @property
+    def num_train_data(self) -> int:
+        """The number of training samples."""
+        return int(self.x_train_data.shape[0])
+
+    @property
+    def num_validation_data(self) -> int:
+        """The number of validation samples."""
+        return int(self.x_validation_data.shape[0])
+
+    @property
+    def train_batch_size(self) -> int:
+        """The number of samples in a training batch unless another is asked for."""
+        return self._train_batch_size
+
+    @train_batch_size.setter
+    def train_batch_size(self, value: int) -> None:
+        self._train_batch_size = _batch_size("train_batch_size", value, self.num_train_data)
+
+    @property
+    def validation_batch_size(self) -> int:
+        """The number of samples in a validation batch unless another is asked for."""
+        return self._validation_batch_size
+
+    @validation_batch_size.setter
+    def validation_batch_size(self, value: int) -> None:
+        self._validation_batch_size = _batch_size(
+            "validation_batch_size", value, self.num_validation_data
+        )
+
+    def get_train_batch(self, batch_size: int | None = None) -> Batch:
+        """Return the next random batch of the training part.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            From 1 to `num_train_data`; by default `train_batch_size`.
+
+        Returns
+        -------
+        inputs, targets, classes : ndarray
+            Copies: raw inputs and targets as float32, and classes as int64 (None for regression).
+        """
+        size = self.train_batch_size if batch_size is None else batch_size
+        rows = self._train.take(_batch_size("batch_size", size, self.num_train_data))
+        return _rows(rows, self.x_train_data, self.y_train_data, self.c_train_data)
+
+    def get_validation_batch(self, batch_size: int | None = None) -> Batch:
+        """Return the next random batch of the validation part.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            From 1 to `num_validation_data`; by default `validation_batch_size`.
+
+        Returns
+        -------
+        inputs, targets, classes : ndarray
+            Copies: raw inputs and targets as float32, and classes as int64 (None for regression).
+        """
+        size = self.validation_batch_size if batch_size is None else batch_size
+        rows = self._validation.take(_batch_size("batch_size", size, self.num_validation_data))
+        return _rows(rows, self.x_validation_data, self.y_validation_data, self.c_validation_data)
+
+    def __repr__(self) -> str:
+        """Return the task, the sizes of the parts, and the shapes."""
+        classes = "" if self.class_names is None else f" ({len(self.class_names)} classes)"
+        return (
+            f"<{self.name}: {self.task}{classes}, {self.num_train_data} training and "
+            f"{self.num_validation_data} validation samples, shape_in={self.shape_in}, "
+            f"shape_out={self.shape_out}>"
+        )
+
+
+class _Walk:
+    """An endless walk through fresh permutations of ``range(num)``."""
+
+    def __init__(self, num: int, rng: np.random.Generator) -> None:
+        self._num = num
+        self._rng = rng
+        self._rest = np.empty(0, dtype=np.int64)
+
+    def take(self, size: int) -> NDArray:
+        rest = self._rest
+        if size <= len(rest):
+            self._rest = rest[size:]
+            return rest[:size]
+        order = self._rng.permutation(self._num)
+        used = np.zeros(self._num, dtype=bool)
+        used[rest] = True
+        head = order[~used[order]][: size - len(rest)]
+        used[:] = False
+        used[head] = True
+        self._rest = order[~used[order]]
+        return np.concatenate([rest, head])
+
+
+def generators(seed: int | None) -> list[np.random.Generator]:
+    """Return independent generators: of the split, the two walks, and a dataset's own points."""
+    if seed is not None:
+        seed = check_integer("seed", seed)
+        if seed < 0:
+            raise ValueError(f"seed must be None or an integer from 0 up, not {seed}")
+    return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4)]
+
+
+def check_integer(argument: str, value: Any) -> int:
+    """Return `value` as an int, or raise a TypeError that names the argument."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be an integer, not {value!r}")
+    try:
+        return int(operator.index(value))
+    except TypeError:
+        raise TypeError(f"{argument} must be an integer, not {value!r}") from None
+
+
+def check_number(argument: str, value: Any) -> float:
+    """Return `value` as a finite float, or raise an error that names the argument."""
+    if isinstance(value, (str, bytes, bool)):
+        raise TypeError(f"{argument} must be a number, not {value!r}")
+    try:
+        number = float(value)
+    except TypeError:
+        raise TypeError(f"{argument} must be a number, not {value!r}") from None
+    if not isfinite(number):
+        raise ValueError(f"{argument} must be a finite number, not {number}")
+    return number
+
+
+def one_hot(classes: NDArray, num_classes: int) -> NDArray:
+    """Return float32 rows with a single 1 at each class."""
+    rows = np.zeros((len(classes), num_classes), dtype=np.float32)
+    rows[np.arange(len(classes)), classes] = 1.0
+    return rows
+
+
+def _batch_size(argument: str, value: Any, num: int) -> int:
+    size = check_integer(argument, value)
+    if not 1 <= size <= num:
+        raise ValueError(f"{argument} must be from 1 to {num}, the number of samples, not {size}")
+    return size
+
+
+def _rows(rows: NDArray, x: NDArray, y: NDArray, c: NDArray | None) -> Batch:
+    return x[rows].astype(np.float32, copy=False), y[rows], None if c is None else c[rows]
+
+
+def _float32(argument: str, values: NDArray) -> NDArray:
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"{argument} must hold real numbers, not {values.dtype}")
+    # Always a copy: writing into a dataset must not reach back into the caller's array.
+    with np.errstate(over="ignore"):
+        floats = values.astype(np.float32)
+    if not np.isfinite(floats).all():
+        bad = int(np.argmin(np.isfinite(floats).reshape(len(floats), -1).all(axis=1)))
+        raise ValueError(
+            f"{argument} must hold finite float32 numbers, but row {bad} has one that is not"
+        )
+    return floats
+
+
+def _array(argument: str, values: npt.ArrayLike) -> NDArray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{argument} must be an array with rows of one shape: {error}") from None
+
+
+def _inputs(x: npt.ArrayLike) -> NDArray:
+    values = _array("x", x)
+    if values.ndim == 0:
+        raise ValueError("x must hold one sample per row, not a single number")
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.size == 0:
+        raise ValueError(f"x must hold samples and features, and its shape is {values.shape}")
+    # Images stay bytes: as float32 the 70,000 of MNIST would take 220 MB in place of 55.
+    return values if values.dtype == np.uint8 else _float32("x", values)
+
+
+def _integers(argument: str, values: npt.ArrayLike, num: int) -> NDArray:
+    array = _array(argument, values)
+    if array.shape != (num,):
+        raise ValueError(f"{argument} must have the shape ({num},), not {array.shape}")
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"{argument} must hold integers, not {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _targets(
+    t: npt.ArrayLike,
+    c: npt.ArrayLike | None,
+    task: str | None,
+    class_names: Sequence[str] | None,
+    num: int,
+) -> tuple[NDArray, NDArray | None, str]:
+    values = _array("t", t)
+    if values.ndim not in (1, 2) or len(values) != num:
+        raise ValueError(
+            f"t must have the shape ({num},) or ({num}, outputs), one row for each row of x, "
+            f"not {values.shape}"
+        )
+    if task == "classification" and values.ndim == 1:
+        labels = _integers("t", values, num)
+        count = max(int(labels.max()) + 1, 0 if class_names is None else len(class_names), 2)
+        if labels.min() < 0:
+            raise ValueError(f"t must hold classes from 0 up, not {labels.min()}")
+        values = one_hot(labels, count)
+    y = _float32("t", values if values.ndim == 2 else values[:, None])
+    if y.shape[1] == 0:
+        raise ValueError("t must have at least one column")
+
+    binary = bool(((y == 0.0) | (y == 1.0)).all())
+    single = binary and bool((y.sum(axis=1) == 1.0).all())
+    if task is None:
+        if y.shape[1] == 1:
+            task = "binary" if binary else "regression"
+        else:
+            task = "classification" if single else "regression"
+    if task == "regression":
+        if c is not None:
+            raise ValueError("c must be None for regression")
+        return y, None, task
+    if task == "binary":
+        if y.shape[1] != 1 or not binary:
+            raise ValueError(
+                f"t must be one column of zeros and ones for a binary task; it has "
+                f"{y.shape[1]} column(s)" + ("" if binary else " and other values")
+            )
+        derived = y[:, 0].astype(np.int64)
+    else:
+        if y.shape[1] < 2 or not single:
+            raise ValueError(
+                f"t must be one-hot rows of two or more columns for classification (or integer "
+                f"classes of shape ({num},)); its shape is {values.shape}"
+                + ("" if single else " and not every row has a single 1")
+            )
+        derived = np.argmax(y, axis=1).astype(np.int64)
+    if c is not None:
+        given = _integers("c", c, num)
+        if (given != derived).any():
+            row = int(np.argmax(given != derived))
+            raise ValueError(
+                f"c must agree with t: row {row} has the class {given[row]}, and its target says "
+                f"{derived[row]}"
+            )
+    return y, derived, task
+
+
+def _class_names(names: Sequence[str] | None, task: str, outputs: int) -> tuple[str, ...] | None:
+    if task == "regression":
+        if names is not None:
+            raise ValueError("class_names must be None for regression")
+        return None
+    count = 2 if task == "binary" else outputs
+    default = tuple(str(index) for index in range(count))
+    return _names("class_names", names, count, "class") or default
+
+
+def _names(
+    argument: str, names: Sequence[str] | None, count: int, kind: str
+) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{argument} must be a sequence of strings, not {names!r}")
+    if len(names) != count:
+        raise ValueError(
+            f"{argument} must hold {count} name(s), one for each {kind}, not {len(names)}"
+        )
+    return tuple(names)
+
+
+def _split(
+    num: int, train_fraction: float, groups: NDArray | None, rng: np.random.Generator
+) -> tuple[NDArray, NDArray]:
+    fraction = check_number("train_fraction", train_fraction)
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"train_fraction must lie strictly between 0 and 1, not {fraction}")
+    count = round(fraction * num)
+    if not 0 < count < num:
+        raise ValueError(
+            f"train_fraction={fraction} of {num} sample(s) leaves {count} for training and "
+            f"{num - count} for validation; each part needs at least one"
+        )
+    order = rng.permutation(num)
+    if groups is not None:
+        # A sample's place within its own group, from 0 to 1: sorted by it, any first part of the
+        # order holds about the same share of every group, and the total is exact.
+        place = np.empty(num)
+        shuffled = groups[order]
+        for group in np.unique(groups):
+            members = order[shuffled == group]
+            place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        order = order[np.argsort(place[order], kind="stable")]
+    return np.sort(order[:count]), np.sort(order[count:])
