@@ -125,8 +125,11 @@ class Backend:
 
         They are drawn on the host, so that a seed gives the same ones on every backend.
         """
-        drawn = rng.random(shape) if kind == "uniform" else rng.standard_normal(shape)
-        return self.asarray(drawn)
+        if kind == "normal":
+            return self.asarray(rng.standard_normal(shape))
+        drawn = rng.random(shape).astype(self.dtype_name)
+        # Rounded to fewer digits, a number just below 1 could become 1.
+        return self.asarray(np.minimum(drawn, np.nextafter(drawn.dtype.type(1), 0)))
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
@@ -181,7 +184,7 @@ class Backend:
 def host_array(x: Any) -> np.ndarray:
     """Return an array of any library, or nested lists of numbers, as a NumPy array on the host."""
     if isinstance(x, np.ndarray):
-        return x
+        return _common_dtype(x)
     if hasattr(x, "detach"):
         x = x.detach()
     for to_host in ("get", "cpu"):
@@ -201,7 +204,14 @@ def host_array(x: Any) -> np.ndarray:
         raise TypeError(
             f"an array of numbers is needed, not one of {array.dtype} ({type(x).__name__})"
         )
-    return array
+    return _common_dtype(array)
+
+
+def _common_dtype(x: np.ndarray) -> np.ndarray:
+    """Return `x` with a dtype that every library knows: native byte order, signed integers."""
+    if x.dtype.kind == "u" and x.dtype.itemsize > 1:
+        return x.astype(np.int64)
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
 def missing(library: str, backend: str, command: str) -> MissingError:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from npnn.backends.backend import Array, Backend, Step, host_array, missing
 
+from npnn.errors import MissingError
+
 
 class JaxBackend(Backend):
     """JAX arrays, which cannot be written: parameters stay separate arrays.
@@ -41,9 +43,17 @@ class JaxBackend(Backend):
         if isinstance(device, int):
             platform, index = "cuda", str(device)
         try:
-            return self.jax.devices(platform)[int(index or 0)]
-        except (RuntimeError, IndexError, ValueError):
-            raise ValueError(f"device must be one of {self.devices()}, not {device!r}") from None
+            found = self.jax.devices(platform)
+        except RuntimeError:
+            if platform in ("cuda", "gpu", "rocm", "tpu"):
+                raise MissingError(
+                    f"device {device!r}: JAX sees no {platform} device here: a driver, or JAX's "
+                    "own build for it (pip install 'jax[cuda13]'), is missing"
+                ) from None
+            found = []
+        if not (index or "0").isdecimal() or int(index or 0) >= len(found):
+            raise ValueError(f"device must be one of {self.devices()}, not {device!r}")
+        return found[int(index or 0)]
 
     @classmethod
     def devices(cls) -> list[str]:  # noqa: D102

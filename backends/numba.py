@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from npnn.backends.backend import Step, missing
 from npnn.backends.capture import CapturedStep
 from npnn.backends.numpy import NumpyBackend
@@ -119,7 +118,7 @@ class Loop:
 
     def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
         x = node.args[0]
-        if self.flat or node.dtype.kind not in "fi" or x.base in self.kind and x not in self.kind:
+        if self.flat or node.dtype.kind not in "fi" or (x.base in self.kind and x not in self.kind):
             return None
         last = len(x.shape) - 1
         axes = (last,) if node.op == "argmax" else node.attrs[0]
@@ -208,7 +207,7 @@ class NumbaPlan(Plan):
 
     def run(self, group: list[Node]) -> list[Call]:  # noqa: D102
         loop = self.loops.get(group[0])
-        if loop is None or len(group) == 1 and not self._large(group[0]):
+        if loop is None or (len(group) == 1 and not self._large(group[0])):
             return super().run(group)
         calls = _Writer(self, loop).calls()
         assert calls is not None
@@ -393,7 +392,11 @@ def _sums_first(nodes: list[Node]) -> list[Node]:
     """Return the operations with each sum right behind what it sums, to be of its loop."""
     sums: dict[Node, list[Node]] = {}
     for node in nodes:
-        if node.op == "sum" and node.args[0].op not in ("leaf", "constant") and not node.args[0].view:
+        if (
+            node.op == "sum"
+            and node.args[0].op not in ("leaf", "constant")
+            and not node.args[0].view
+        ):
             sums.setdefault(node.args[0], []).append(node)
     moved = {node for group in sums.values() for node in group}
     ordered: list[Node] = []

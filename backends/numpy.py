@@ -20,7 +20,7 @@ class NumpyBackend(Backend):
         self.xp = xp
 
     def owns(self, x: Any) -> bool:  # noqa: D102
-        return type(x) is np.ndarray
+        return type(x) is np.ndarray and x.dtype.isnative
 
     def convert(self, x: Any) -> Array:  # noqa: D102
         return host_array(x)

@@ -24,6 +24,7 @@ from npnn.backends.tracer import Node, key_of, replay_views
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments; the last of a ufunc's is the array it writes to."""
 ALIGNMENT = 64
+SMALL = 4096  # bytes, up to which memory is not worth saving
 FEW = 256  # elements, up to which the number of calls decides and not what they do
 _ONE = np.array(1, np.int8)
 FOREVER = 1 << 60
@@ -190,7 +191,8 @@ class Plan:
 
     def _taken_over(self, node: Node) -> Place | None:
         """Return the place of an argument that dies here, if `node` may overwrite it."""
-        if not (node.elementwise or node.op == "setitem"):
+        # A few bytes more cost less than NumPy's look at whether the arrays overlap.
+        if not (node.elementwise or node.op == "setitem") or node.nbytes <= SMALL:
             return None
         for arg in node.args[:1] if node.op == "setitem" else reversed(node.args):
             if arg not in self.places or arg in self.parts or not self._overwritable(arg, node):
@@ -279,7 +281,10 @@ class Plan:
 
 def run_ufunc(plan: Plan, node: Node) -> list[Call]:
     """Any elementwise operation of NumPy's own."""
-    return [(getattr(np, node.op), (*map(plan.array, node.args), plan.array(node)))]
+    arrays = [plan.array(n) for n in (*node.args, node)]
+    if node.shape == ():
+        arrays = [a.reshape(1) for a in arrays]  # half the overhead of no axes at all
+    return [(getattr(np, node.op), tuple(arrays))]
 
 
 def run_where(plan: Plan, node: Node) -> list[Call]:

@@ -29,8 +29,10 @@ class TorchBackend(Backend):
         name = f"cuda:{device}" if isinstance(device, int) else device or "cpu"
         try:
             found = self.torch.device(name)
-        except RuntimeError:
-            raise ValueError(f"device must be one of {self.devices()}, not {device!r}") from None
+        except (RuntimeError, TypeError):
+            found = None
+        if found is None or found.type == "meta":
+            raise ValueError(f"device must be one of {self.devices()}, not {device!r}")
         if found.type == "cuda":
             if not self.torch.cuda.is_available():
                 raise MissingError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from array_api_compat import array_namespace, device
+from array_api_extra import at
 
 Array: TypeAlias = Any
 """An array of any library that follows the Python Array API standard."""
@@ -12,7 +13,20 @@ Array: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
 """The shape of one sample: no batch axis."""
 
-__all__ = ["Array", "Shape", "array_namespace", "as_shape", "device"]
+__all__ = ["Array", "Shape", "add_at", "array_namespace", "as_shape", "device", "set_at"]
+
+
+def add_at(x: Array, index: tuple[Any, ...], value: Array) -> Array:
+    """Return `x` with `value` added to the part that slices show; use only what is returned.
+
+    Written in place where the library allows it, and as a new array where it does not.
+    """
+    return at(x)[index].add(value)
+
+
+def set_at(x: Array, index: tuple[Any, ...], value: Array) -> Array:
+    """Return `x` with the part that slices show replaced; use only what is returned."""
+    return at(x)[index].set(value)
 
 
 def as_shape(shape: int | tuple[int, ...] | list[int], name: str) -> Shape:

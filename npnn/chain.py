@@ -48,7 +48,7 @@ class Chain:
         self.parameter_slots = _slots(self.layers, "parameter_names")
         self.state_slots = _slots(self.layers, "state_names")
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
-        self.owned = list({id(layer): layer for _, layer, _ in self.parameter_slots}.values())
+        self.views: list[Array] = []
         self.zero = self.backend.zeros(())
         self._attached: Optimizer | None = None
         self._norm: tuple[Any, Tree] = (None, {})
@@ -119,8 +119,13 @@ class Chain:
 
     def train(self, optimizer: Optimizer, x: Any, t: Any) -> None:
         """Do one training step on a batch of raw inputs and targets."""
+        if self._attached is not optimizer:
+            self.attach(optimizer)
+        if t is None:
+            self.refuse_without_targets()
         x, t = self.accept(x, t)
-        self.run_training(optimizer, self._norm_data(), {"x": x, "t": t}, x.shape[0])
+        inputs = {"x": x} if t is None else {"x": x, "t": t}
+        self.run_training(optimizer, self._norm_data(), inputs, x.shape[0])
 
     def run_training(
         self,
@@ -132,20 +137,45 @@ class Chain:
     ) -> None:
         """Do one training step on accepted arrays, and store what it gives."""
         self.attach(optimizer)
-        captured = self._captured.get(optimizer)
-        if captured is None:
-            captured = self._captured[optimizer] = self._capture(self.train_step(optimizer))
+        captured, version = self._captured.get(optimizer, (None, 0))
+        if captured is None or version != optimizer.version:
+            captured = self._capture(self.train_step(optimizer))
+            self._captured[optimizer] = captured, optimizer.version
         for loss in self.losses:
             loss.begin(training=True)
-        optimizer.steps += 1
         carry = {"parameters": self.packed, "moments": optimizer.state, "state": self.state}
-        inputs["scalars"] = optimizer.scalars()
-        inputs["noise"] = self._draw_noise(num_samples, rng) if self.noisy else []
-        inputs["metrics"] = self._metrics()
-        updated, outputs = captured(carry, data, inputs)
+        optimizer.steps += 1
+        try:
+            inputs["scalars"] = optimizer.scalars()
+            inputs["noise"] = self._draw_noise(num_samples, rng) if self.noisy else []
+            inputs["metrics"] = self._metrics()
+            updated, outputs = captured(carry, data, inputs)
+        except BaseException:
+            optimizer.steps -= 1
+            raise
         if updated is not carry:
             self._store(optimizer, updated)
         self._take_metrics(outputs["metrics"], num_samples)
+
+    def training_plan(self, optimizer: Optimizer, batch_size: int) -> Any:
+        """Return the static plan of a training step; None where the backend makes none."""
+        self.attach(optimizer)
+        captured = self._capture(self.train_step(optimizer))
+        if not hasattr(captured, "plan"):
+            return None
+        zeros, steps = self.backend.zeros, optimizer.steps
+        optimizer.steps = max(1, steps)
+        scalars, optimizer.steps = optimizer.scalars(), steps
+        assert self.model.shape_in is not None and self.losses[-1].shape_in is not None
+        inputs = {
+            "x": zeros((batch_size, *self.model.shape_in)),
+            "t": zeros((batch_size, *self.losses[-1].shape_in)),
+            "scalars": scalars,
+            "noise": self._draw_noise(batch_size),
+            "metrics": self._metrics(),
+        }
+        carry = {"parameters": self.packed, "moments": optimizer.state, "state": self.state}
+        return captured.plan(carry, {}, inputs)
 
     def _store(self, optimizer: Optimizer, updated: Tree) -> None:
         store = self.backend.store
@@ -189,13 +219,21 @@ class Chain:
         self._take_metrics(outputs["metrics"] if measured else metrics, num_samples * measured)
         return outputs["y"]
 
+    def metrics(self) -> dict[str, float]:
+        """Return the loss (of all losses together), and the accuracy of the last one."""
+        losses = [loss.get_loss() for loss in self.losses]
+        metrics = {"loss": sum(losses)}
+        if len(losses) > 1:
+            metrics |= {f"loss_{number}": value for number, value in enumerate(losses)}
+        accuracy = self.losses[-1].get_accuracy()
+        return metrics if accuracy is None else {**metrics, "accuracy": accuracy}
+
     def predict_class(self, x: Any) -> Array:
         """Return the class of each raw input."""
         y = self.predict(x)
         xp = array_namespace(y)
-        if y.shape[-1] == 1:
-            return xp.astype(y[..., 0] > 0.5, xp.int64)
-        return xp.argmax(y, axis=-1)
+        classes = xp.argmax(y, axis=-1)
+        return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
 
     # Inputs ------------------------------------------------------------------------------------
 
@@ -216,6 +254,14 @@ class Chain:
             # What needs no conversion needs no second look either.
             self._accepted.add(key)
         return x, t
+
+    def refuse_without_targets(self) -> None:
+        """Raise the error for targets that are missing, if a loss needs them."""
+        for loss in self.losses:
+            if loss.needs_targets:
+                raise ValueError(
+                    f"targets are needed beside the inputs: {loss!r} compares with them"
+                )
 
     def prepare(self, x: Any, t: Any) -> tuple[Array, Array]:
         """Return inputs and targets as arrays of the backend: checked, inputs normalised."""
@@ -293,21 +339,21 @@ class Chain:
 
     def attach(self, optimizer: Optimizer) -> None:
         """Make the packed parameters this chain's own, and give a new optimizer its moments."""
-        if self._attached is optimizer and all(layer.owner is self for layer in self.owned):
+        if self._attached is optimizer and self._holds_parameters():
             return
         if not self.losses:
             raise ValueError(
                 "the model has no loss to train on: set model.chain = CrossEntropyLoss(...), say"
             )
-        if not self.owned:
+        if not isinstance(self.links[-1], LossLayer):
+            raise ValueError("the chain ends with a model: its chain must be a loss")
+        if not self.parameter_slots:
             raise ValueError("the model has no parameters to train")
-        if not self.packed or any(layer.owner is not self for layer in self.owned):
+        if not self._holds_parameters():
             arrays = [getattr(layer, name) for _, layer, name in self.parameter_slots]
             self.shapes = [tuple(array.shape) for array in arrays]
             self.packed = self.backend.pack(arrays)
             self._bind_parameters(self.packed)
-            for layer in self.owned:
-                layer.owner = self
         names = optimizer.moments
         shapes = [tuple(array.shape) for array in self.packed]
         if len(optimizer.state) != len(names) or any(
@@ -315,6 +361,18 @@ class Chain:
         ):
             optimizer.state = [[self.backend.zeros(s) for s in shapes] for _ in names]
         self._attached = optimizer
+
+    def _holds_parameters(self) -> bool:
+        """Return whether the layers' parameters are still the parts of this chain's packed ones.
+
+        They are not where another chain has trained the model, or a person has set one.
+        """
+        if not self.views:
+            return False
+        for (_, layer, name), view in zip(self.parameter_slots, self.views, strict=True):
+            if getattr(layer, name) is not view:
+                return False
+        return True
 
     def _capture(self, step: Any) -> Any:
         return self.backend.capture(step) if self.model.capture else step
@@ -328,13 +386,14 @@ class Chain:
         def clean(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
             if self.backend.owns(inputs["index" if "index" in inputs else "x"]):
                 return step(carry, data, inputs)
-            kept = [dict(vars(layer)) for _, layer in self.layers]
+            kept, views = [dict(vars(layer)) for _, layer in self.layers], self.views
             try:
                 return step(carry, data, inputs)
             finally:
                 for (_, layer), attributes in zip(self.layers, kept, strict=True):
                     vars(layer).clear()
                     vars(layer).update(attributes)
+                self.views = views
 
         return clean
 
@@ -346,8 +405,15 @@ class Chain:
                 if id(layer) in seen:
                     raise ValueError(f"{layer!r} stands in the chain twice")
                 seen.add(id(layer))
-            if not isinstance(link, LossLayer) and link.shape_out is None:
-                link.build_at(shape)
+            if not isinstance(link, LossLayer):
+                mine, given = repr(self.backend), repr(link.backend)
+                if mine != given:
+                    raise ValueError(
+                        f"all models of a chain need one backend, dtype and device: link {number} is "
+                        f"on {given}, link 0 on {mine}"
+                    )
+                if link.shape_out is None:
+                    link.build_at(shape)
             try:
                 if shape is not None:
                     link.accept(shape)
@@ -362,11 +428,13 @@ class Chain:
         canonical = loss.canonical_activation
         if canonical is None or loss.chain is not None or isinstance(before, LossLayer):
             return None
+        while isinstance(before.layers[-1], type(before)):
+            before = before.layers[-1]
         return before.logits if type(before.layers[-1]) is canonical else None
 
     def _bind_parameters(self, packed: list[Array]) -> None:
-        arrays = self.backend.unpack(packed, self.shapes)
-        for (_, layer, name), array in zip(self.parameter_slots, arrays, strict=True):
+        self.views = self.backend.unpack(packed, self.shapes)
+        for (_, layer, name), array in zip(self.parameter_slots, self.views, strict=True):
             setattr(layer, name, array)
 
     def _bind_state(self, state: list[Array]) -> None:

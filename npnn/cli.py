@@ -65,7 +65,7 @@ class Recipe:
 
 
 RECIPES = {
-    "digits": Recipe("Digits", "1,797 images of 8x8 pixels, 10 classes", (512, 256), 20, 5e-4, 16),
+    "digits": Recipe("Digits", "1,797 images of 8x8 pixels, 10 classes", (512,), 30, 3e-4, 8),
     "mnist": Recipe("MNIST", "70,000 images of digits, 28x28 pixels", (256, 128), 10, 1e-3, 128),
     "fashion-mnist": Recipe(
         "FashionMNIST", "70,000 images of clothes, 28x28 pixels", (256, 128), 10, 1e-3, 128
@@ -83,8 +83,8 @@ RECIPES = {
     "noisy-linear": Recipe("NoisyLinear", "a straight line with noise", (), 60, 2e-2, 16),
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 100, 1e-2, 32, "tanh"),
 }
-TABLE = Recipe("Table", "a CSV or NPZ file", (64, 32), 0, 2e-3, 32)
-TABLE_STEPS = 4000
+TABLE = Recipe("Table", "a CSV or NPZ file", (64,), 0, 1e-3, 32)
+TABLE_STEPS = 2000
 """About as many steps are taken on a table, so that small ones get more epochs than large ones."""
 
 
@@ -209,7 +209,7 @@ def _add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
             "probability, or the predicted value. If the file also has the target, accuracy and "
             "loss follow on the standard error stream."
         ),
-        epilog="example:\n  npnn predict npnn-output/model.safetensors new.csv --output answers.csv",
+        epilog="example:\n  npnn predict npnn-output/model.safetensors new.csv --output out.csv",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     predict.add_argument("model", metavar="MODEL", help="a model file")
@@ -251,7 +251,7 @@ def run_train(options: argparse.Namespace) -> int:
     _check_writable(folder)
 
     say = (lambda text: None) if options.quiet else print
-    say(f"{_described(data)}\n{_described_model(model)}\n")
+    say(f"{_described(data)}\n{_described_model(model, run)}\n")
     offset, scale = _target_units(model)
     saving = SaveNowAndThen(folder / CHECKPOINT)
     show = not options.quiet and sys.stderr.isatty()
@@ -402,7 +402,7 @@ def _dataset(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
 
 def _table_epochs(data: Dataset, batch_size: int) -> int:
     steps = math.ceil(data.num_train_data / batch_size)
-    return min(300, max(10, TABLE_STEPS // steps))
+    return min(100, max(10, TABLE_STEPS // steps))
 
 
 def _new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -> npnn.Sequential:
@@ -539,16 +539,21 @@ def _draw(
 
 def _described(data: Dataset) -> str:
     classes = "" if data.class_names is None else f", {len(data.class_names)} classes"
+    count = math.prod(data.shape_in)
     return (
         f"{data.name}: {data.num_train_data:,} training and {data.num_validation_data:,} "
-        f"validation samples, {math.prod(data.shape_in):,} inputs{classes}"
+        f"validation samples, {count:,} input{'s' * (count != 1)}{classes}"
     )
 
 
-def _described_model(model: npnn.Sequential) -> str:
-    kinds = " → ".join(repr(layer) for layer in model.layers)
+def _described_model(model: npnn.Sequential, run: dict[str, Any]) -> str:
+    sizes = (math.prod(model.shape_in or ()), *run["hidden"], math.prod(model.shape_out or ()))
+    activation = f" with {run['activation']}" if run["hidden"] else ""
     count = sum(math.prod(array.shape) for array in model.parameters().values())
-    return f"{kinds}, {count:,} parameters, on {model.backend.name} in {model.dtype}"
+    return (
+        f"network {' → '.join(map(str, sizes))}{activation}: {count:,} parameters, "
+        f"on {model.backend.name} in {model.dtype}"
+    )
 
 
 # predict -----------------------------------------------------------------------------------------
@@ -567,9 +572,8 @@ def run_predict(options: argparse.Namespace) -> int:
     names = schema.class_names
     rows: list[Sequence[Any]]
     if names is None:
-        columns = (
-            [schema.target] if y.shape[1] == 1 else [f"value{i + 1}" for i in range(y.shape[1])]
-        )
+        many = [f"value{i + 1}" for i in range(y.shape[1])]
+        columns = [schema.target] if len(many) == 1 else many
         rows = [[f"{value:.7g}" for value in row] for row in y]
     else:
         columns = ["class", "probability"]

@@ -7,6 +7,7 @@ as a penalty on a code, may itself be followed by a model: ``loss.chain = decode
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape, device
@@ -49,12 +50,17 @@ class LossLayer(Layer):
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.is_inferred = shape_in is None
         self.chain: Layer | None = None
         self.total_loss: Array = 0.0
         self.total_correct: Array = 0.0
         self.num_samples = 0
         self._was_read = False
         self._was_training = False
+
+    def accept(self, shape_in: Shape | int) -> Shape:
+        """Return `shape_in` as a tuple; only a shape given at construction can contradict it."""
+        return as_shape(shape_in, "shape_in") if self.is_inferred else super().accept(shape_in)
 
     # The formulas ------------------------------------------------------------------------------
 
@@ -69,6 +75,10 @@ class LossLayer(Layer):
     def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:
         """Return :meth:`value` computed from the canonical activation's inputs."""
         return self.value(y, t)
+
+    def canonical_derivative(self, y: Array, t: Array) -> Array:
+        """Return the derivative of :meth:`canonical_value`, summed over a sample, by the logits."""
+        return y - t
 
     def correct(self, y: Array, t: Array) -> Array | None:
         """Return the number of samples answered correctly; None if the loss has no such notion."""
@@ -111,7 +121,7 @@ class LossLayer(Layer):
         a model follows the loss, `grad_y` is its gradient, and is added.
         """
         if self.from_logits:
-            gradient = (self.y - self.t) * (1.0 / self.y.shape[0])
+            gradient = self.canonical_derivative(self.y, self.t) * (1.0 / self.y.shape[0])
         else:
             gradient = self.derivative(self.y, self.t) * (1.0 / self.y.shape[0])
         return gradient if grad_y is None else gradient + grad_y
@@ -201,6 +211,47 @@ class L1Loss(LossLayer):
         return array_namespace(y).sign(y - t)
 
 
+class HuberLoss(LossLayer):
+    r"""The squared distance near the target, and the absolute one further away.
+
+    .. math::
+
+        \mathrm{value} = \begin{cases} \tfrac{1}{2} (y - t)^2 & |y - t| \le \delta \\
+            \delta \, (|y - t| - \tfrac{1}{2} \delta) & \text{else} \end{cases}, \qquad
+        \frac{d\,\mathrm{value}}{dy} = \min(\max(y - t, -\delta), \delta)
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Shape of one sample; inferred if None.
+    delta : float, default 1
+        The distance :math:`\delta` from which on it is linear.
+
+    Raises
+    ------
+    ValueError
+        If `delta` is not positive.
+
+    References
+    ----------
+    Huber 1964, "Robust estimation of a location parameter".
+    """
+
+    def __init__(self, shape_in: int | Shape | None = None, delta: float = 1.0) -> None:
+        super().__init__(shape_in)
+        if not (0.0 < delta < math.inf):
+            raise ValueError(f"delta must be positive and finite, such as 1.0, not {delta}")
+        self.delta = delta
+
+    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+        near = self.derivative(y, t)
+        return near * (y - t - 0.5 * near)
+
+    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+        xp = array_namespace(y)
+        return xp.minimum(xp.maximum(y - t, -self.delta), self.delta)
+
+
 class CrossEntropyLoss(LossLayer):
     r"""The surprise at the right class, for probabilities that sum to 1.
 
@@ -216,10 +267,26 @@ class CrossEntropyLoss(LossLayer):
         \mathrm{value}_n = t_n \Big( \ln \sum_k e^{x_k} - x_n \Big), \qquad
         \frac{\partial L}{\partial x_n} = \frac{y_n - t_n}{\mathrm{batch}}
 
+    With smoothing s, and a weight w for each of the K classes, the targets above are
+
+    .. math::
+
+        t_n \leftarrow w_n \Big( (1 - s) \, t_n + \frac{s}{K} \Big), \qquad
+        \frac{\partial L}{\partial x_n} = \frac{y_n \sum_k t_k - t_n}{\mathrm{batch}}
+
     Parameters
     ----------
     shape_in : int or tuple of int, optional
         Number of classes; inferred if None.
+    label_smoothing : float, default 0
+        Share s of the target that is spread over all classes, at least 0 and below 1.
+    class_weights : sequence of float, optional
+        How much each class counts; 1 if None. The mean is still over the number of samples.
+
+    Raises
+    ------
+    ValueError
+        If the smoothing is out of range, or a weight is negative or missing.
 
     Notes
     -----
@@ -228,10 +295,37 @@ class CrossEntropyLoss(LossLayer):
 
     References
     ----------
-    Bishop 2006, "Pattern recognition and machine learning", section 4.3.4.
+    Bishop 2006, "Pattern recognition and machine learning", section 4.3.4. Smoothing: Szegedy et
+    al. 2015, "Rethinking the Inception architecture for computer vision", section 7.
     """
 
     canonical_activation = Softmax
+
+    def __init__(
+        self,
+        shape_in: int | Shape | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(shape_in)
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(
+                f"label_smoothing must be at least 0 and below 1, such as 0.1, not "
+                f"{label_smoothing}"
+            )
+        self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
+        if not all(0.0 <= w < math.inf for w in self.class_weights or ()):
+            raise ValueError(f"class_weights must be at least 0 and finite, not {class_weights}")
+
+    def accept(self, shape_in: Shape | int) -> Shape:
+        """Return `shape_in` as a tuple, or say that it or the weights are for another one."""
+        shape = super().accept(shape_in)
+        if self.class_weights is not None and len(self.class_weights) != shape[-1]:
+            raise ValueError(
+                f"has {len(self.class_weights)} class_weights, but there are {shape[-1]} classes"
+            )
+        return shape
 
     def prepare_targets(self, t: Array, shape: Shape, dtype: object) -> Array:
         """Return one-hot targets; integer classes have one axis fewer than the outputs."""
@@ -242,10 +336,11 @@ class CrossEntropyLoss(LossLayer):
         return super().prepare_targets(t, shape, dtype)
 
     def value(self, y: Array, t: Array) -> Array:  # noqa: D102
-        return -t * array_namespace(y).log(y)
+        xp = array_namespace(y)
+        return -t * xp.log(xp.where(t > 0.0, y, 1.0))  # 0 ln 0 is 0
 
     def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
-        return -t / y
+        return -t / array_namespace(y).where(t > 0.0, y, 1.0)
 
     def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:  # noqa: D102
         xp = array_namespace(logits)
@@ -264,7 +359,7 @@ class BinaryCrossEntropyLoss(LossLayer):
     .. math::
 
         \mathrm{value} = -t \ln y - (1 - t) \ln(1 - y), \qquad
-        \frac{d\,\mathrm{value}}{dy} = \frac{y - t}{y (1 - y)}
+        \frac{d\,\mathrm{value}}{dy} = \frac{1 - t}{1 - y} - \frac{t}{y}
 
     After Sigmoid it is taken from the logits x, which is finite for any x:
 
@@ -292,10 +387,18 @@ class BinaryCrossEntropyLoss(LossLayer):
 
     def value(self, y: Array, t: Array) -> Array:  # noqa: D102
         xp = array_namespace(y)
-        return -t * xp.log(y) - (1.0 - t) * xp.log1p(-y)
+        yes, no = self._where_it_counts(y, t)
+        return -t * xp.log(yes) - (1.0 - t) * xp.log(no)
 
     def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
-        return (y - t) / (y * (1.0 - y))
+        yes, no = self._where_it_counts(y, t)
+        return (1.0 - t) / no - t / yes
+
+    @staticmethod
+    def _where_it_counts(y: Array, t: Array) -> tuple[Array, Array]:
+        """Return y and 1 - y, but 1 where the target gives them no weight: 0 ln 0 is 0."""
+        xp = array_namespace(y)
+        return xp.where(t > 0.0, y, 1.0), xp.where(t < 1.0, 1.0 - y, 1.0)
 
     def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:  # noqa: D102
         xp = array_namespace(logits)
@@ -305,3 +408,76 @@ class BinaryCrossEntropyLoss(LossLayer):
         xp = array_namespace(y)
         hits = xp.astype((y > 0.5) == (t > 0.5), y.dtype)
         return xp.sum(hits) * (1.0 / math.prod(y.shape[1:]))
+
+
+class KullbackLeiblerLoss(LossLayer):
+    r"""How far gaussians are from the unit gaussian: the penalty on the code of an autoencoder.
+
+    .. math::
+
+        L = \frac{\beta}{\mathrm{batch}} \sum_{\mathrm{batch}} \sum_n \tfrac{1}{2}
+            \big( \mu_n^2 + \sigma_n^2 - \ln \sigma_n^2 - 1 \big), \qquad
+        \frac{d\,\mathrm{value}}{d\mu} = \beta \mu, \qquad
+        \frac{d\,\mathrm{value}}{d\sigma^2} = \frac{\beta}{2} \Big( 1 - \frac{1}{\sigma^2} \Big)
+
+    of outputs :math:`y = (\mu, \sigma^2)`, joined along the last axis. It needs no targets, and
+    stands between two models::
+
+        encoder.chain = kl
+        kl.chain = decoder
+        decoder.chain = RMSLoss()
+
+    where the encoder ends with ``Latent``, and the decoder begins with ``Sample``.
+
+    Parameters
+    ----------
+    shape_in : int or tuple of int, optional
+        Shape of one sample, its last axis even; inferred if None.
+    beta : float, default 1
+        Weight of this loss beside that of the outputs.
+
+    Raises
+    ------
+    ValueError
+        If `beta` is negative or the last axis is odd.
+
+    References
+    ----------
+    Kingma and Welling 2013, "Auto-encoding variational Bayes", appendix B; with a weight, Higgins
+    et al. 2017, "beta-VAE".
+    """
+
+    needs_targets = False
+
+    def __init__(self, shape_in: int | Shape | None = None, beta: float = 1.0) -> None:
+        super().__init__(shape_in)
+        if not 0.0 <= beta < math.inf:
+            raise ValueError(f"beta must be at least 0 and finite, such as 1.0, not {beta}")
+        self.beta = beta
+        if self.shape_in is not None:
+            self.accept(self.shape_in)
+
+    def accept(self, shape_in: Shape | int) -> Shape:
+        """Return `shape_in` as a tuple, or say that there is not a variance for each mean."""
+        shape = super().accept(shape_in)
+        if shape[-1] % 2:
+            raise ValueError(
+                f"as many means as variances make an even last axis, such as {shape[-1] + 1}, "
+                f"not {shape[-1]}"
+            )
+        return shape
+
+    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+        xp, (mean, variance) = array_namespace(y), _halves(y)
+        of_mean = 0.5 * mean * mean
+        of_variance = 0.5 * (variance - xp.log(variance) - 1.0)
+        return self.beta * xp.concat([of_mean, of_variance], axis=-1)
+
+    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+        xp, (mean, variance) = array_namespace(y), _halves(y)
+        return self.beta * xp.concat([mean, 0.5 - 0.5 / variance], axis=-1)
+
+
+def _halves(y: Array) -> tuple[Array, Array]:
+    half = y.shape[-1] // 2
+    return y[..., :half], y[..., half:]

@@ -53,6 +53,9 @@ class Normalization:
         """Return the normalised `x`: an array of the same library, dtype and device."""
         if isinstance(x, (list, tuple)):
             x = np.asarray(x, dtype=np.float64)
+        xp = array_namespace(x)
+        if not xp.isdtype(x.dtype, "real floating"):
+            x = xp.astype(x, xp.float32)
         offset, scale = self._place(x)
         return normalize(x, offset, scale)
 
@@ -65,9 +68,7 @@ class Normalization:
         xp = array_namespace(x)
         key = (type(x), x.dtype, getattr(x, "device", None))
         if key not in self._placed:
-            # An integer array is normalised in the host's precision: 255 must not become an int8.
-            kinds = xp.isdtype(x.dtype, "real floating")
-            options = {"dtype": x.dtype, "device": key[2]} if kinds else {"device": key[2]}
+            options = {"dtype": x.dtype, "device": key[2]}
             self._placed[key] = (
                 xp.asarray(self.offset, **options),
                 xp.asarray(self.scale, **options),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -77,6 +78,7 @@ class Optimizer:
         clip_value: float | None = None,
         schedule: Schedule | None = None,
     ) -> None:
+        self.version = 0  # goes up when an argument changes: a captured step knows the old one
         self.alpha = alpha
         self.weight_decay = _not_negative(weight_decay, "weight_decay")
         self.weight_decay_l1 = _not_negative(weight_decay_l1, "weight_decay_l1")
@@ -89,6 +91,11 @@ class Optimizer:
         self._chain: Chain | None = None
         self._model: Sequential | None = None
         self._norm: Normalization | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name not in _RUNNING:
+            object.__setattr__(self, "version", getattr(self, "version", 0) + 1)
 
     # The formula -------------------------------------------------------------------------------
 
@@ -532,8 +539,15 @@ class Adadelta(Optimizer):
         return p - rate * delta, s, d
 
 
+# What changes while training runs; all else are arguments.
+_RUNNING = {
+    "alpha", "_alpha", "factor", "schedule", "steps", "state", "version",
+    "model", "norm", "_model", "_chain", "_norm",
+}  # fmt: skip
+
+
 def _number(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, not {value}")

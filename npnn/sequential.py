@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import backends, initializers
 from npnn.arrays import Array, Shape
-from npnn.chain import Chain, parts
+from npnn.chain import Chain, check_inputs, parts
 from npnn.layers.layer import Layer
 
 if TYPE_CHECKING:
@@ -110,10 +110,9 @@ class Sequential(Layer):
         old = self._layers, self.shape_in, self.shape_out
         self._layers, self.shape_in, self.shape_out = layers, None, None
         try:
-            first = layers[0].shape_in
-            if first is not None:
-                self.build_at(first)
-        except (TypeError, ValueError):
+            if layers[0].shape_in is not None:
+                self.build_at(layers[0].shape_in)
+        except BaseException:
             self._layers, self.shape_in, self.shape_out = old
             raise
         self.version += 1
@@ -126,7 +125,17 @@ class Sequential(Layer):
             raise ValueError(
                 "the input shape is not known: give the first layer its shape_in, as in Dense(4, 2)"
             )
-        self.build(shape_in, self.rng)
+        parts = [layer for _, layer in self.walk() if layer is not self]
+        before = [dict(vars(layer)) for layer in parts], self.rng.bit_generator.state
+        try:
+            self.build(shape_in, self.rng)
+        except BaseException:
+            # Nothing is changed by a mistake: no layer, and no weight that the seed gives.
+            for layer, attributes in zip(parts, before[0], strict=True):
+                vars(layer).clear()
+                vars(layer).update(attributes)
+            self.rng.bit_generator.state = before[1]
+            raise
         self.to(self.backend)
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
@@ -175,7 +184,12 @@ class Sequential(Layer):
         at_logits : bool, default False
             Whether it is the gradient at the last layer's inputs instead.
         """
-        for layer in reversed(self._layers[:-1] if at_logits else self._layers):
+        layers = self._layers
+        if at_logits:
+            last, layers = layers[-1], layers[:-1]
+            if isinstance(last, Sequential):
+                grad_y = last.backward(grad_y, at_logits=True)
+        for layer in reversed(layers):
             grad_y = layer.backward(grad_y)
         return grad_y
 
@@ -220,16 +234,18 @@ class Sequential(Layer):
         array, shape (samples, outputs)
             Of the model's backend, on its device.
         """
-        chain = self._alone_chain()
+        chain = self._alone_chain(x)
         if batch_size is None:
             return chain.predict(x)
+        _check_batch_size(batch_size)
         x = self.backend.asarray(x)
+        check_inputs(x, self)
         outputs = [chain.predict(x[rows, ...]) for rows in parts(x.shape[0], batch_size)]
         return self.backend.xp.concat(outputs)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2."""
-        return self._alone_chain().predict_class(x)
+        return self._alone_chain(x).predict_class(x)
 
     def evaluate(self, x: Any, t: Any, *, batch_size: int = 1024) -> dict[str, float]:
         """Return the loss, and the accuracy where the loss has one, over a data set.
@@ -243,28 +259,30 @@ class Sequential(Layer):
         """
         from npnn.training import default_loss
 
+        _check_batch_size(batch_size)
+        if self.shape_in is None:
+            check_inputs(self.backend.asarray(x), self)
         if self._chain is None:
             self.chain = default_loss(self)
         if self._followed is None or not self._followed.is_current(self):
             self._followed = Chain(self)
         chain = self._followed
+        if t is None:
+            chain.refuse_without_targets()
         x, t = chain.prepare(x, t)
-        loss = chain.losses[-1]
-        loss.reset()
+        for loss in chain.losses:
+            loss.reset()
         for rows in parts(x.shape[0], batch_size):
             batch = {"x": x[rows, ...], "t": t[rows, ...]}
             chain.run_prediction({}, batch, batch["x"].shape[0])
-        result = {"loss": loss.get_loss()}
-        accuracy = loss.get_accuracy()
-        return result if accuracy is None else {**result, "accuracy": accuracy}
+        return chain.metrics()
 
-    def _alone_chain(self) -> Chain:
+    def _alone_chain(self, x: Any) -> Chain:
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
+        if self.shape_in is None:
+            check_inputs(self.backend.asarray(x), self)
         if self._alone is None or not self._alone.is_current(self):
-            if self.shape_in is None:
-                # The data will tell: Chain.prepare_inputs builds the model.
-                return Chain(self, alone=True)
             self._alone = Chain(self, alone=True)
         return self._alone
 
@@ -303,7 +321,6 @@ class Sequential(Layer):
             for name in (*layer.parameter_names, *layer.state_names):
                 value = arrays[f"{place}.{name}"]
                 setattr(layer, name, self.backend.asarray(value, copy=True))
-            layer.owner = None
 
     def _named(self, kind: str) -> dict[str, Array]:
         if self._layers and self.shape_in is None:
@@ -341,3 +358,8 @@ class Sequential(Layer):
     def to_config(self) -> dict[str, Any]:
         """Return the architecture as plain values."""
         return {"type": "Sequential", "layers": [{"layer": x.to_config()} for x in self._layers]}
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")

@@ -209,7 +209,7 @@ class Training:
             if interrupted():
                 self.epoch -= 1
                 return
-        metrics = self._metrics()
+        metrics = self.chain.metrics()
         if not (math.isfinite(metrics["loss"]) and self._parameters_are_finite()):
             self._go_back_to_last_good_step(before, data, batches)
             return
@@ -244,15 +244,7 @@ class Training:
         for rows in parts(len(data), VALIDATION_BATCH):
             part = {key: array[rows, ...] for key, array in data.arrays.items()}
             self.chain.run_prediction({}, part, part["x"].shape[0])
-        return self._metrics()
-
-    def _metrics(self) -> dict[str, float]:
-        losses = self.chain.losses
-        metrics = {"loss": sum(loss.get_loss() for loss in losses)}
-        if len(losses) > 1:
-            metrics |= {f"loss_{i}": loss.get_loss() for i, loss in enumerate(losses)}
-        accuracy = losses[-1].get_accuracy()
-        return metrics if accuracy is None else {**metrics, "accuracy": accuracy}
+        return self.chain.metrics()
 
     # A loss that is no number any more ---------------------------------------------------------
 
@@ -273,7 +265,7 @@ class Training:
             for loss in self.chain.losses:
                 loss.reset()
             self._train_batch(data, index, noise)
-            value = self._metrics()["loss"]
+            value = self.chain.metrics()["loss"]
             if not (math.isfinite(value) and self._parameters_are_finite()):
                 self._return_to(good)
                 break

@@ -278,7 +278,7 @@ def test_corner_points_stay_near_their_corners(noise):
 
 
 def test_the_noise_has_the_asked_deviation():
-    data = nd.XORFunction(seed=0, num_data=4000)
+    data = nd.XORFunction(seed=0, num_data=4000, noise=0.1)
     assert np.std(data.x_data - np.round(data.x_data)) == pytest.approx(0.1, rel=0.05)
     exact = nd.XORFunction(seed=0, noise=0)
     assert set(exact.x_data.ravel().tolist()) == {0.0, 1.0}

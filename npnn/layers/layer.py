@@ -51,7 +51,6 @@ class Layer:
     dtype: str = "float32"
     version: int = 0  # goes up when a model is given other layers
     following: Layer | None = None
-    owner: object = None  # the chain whose flat array the parameters are views of
 
     def __init_subclass__(cls) -> None:
         Layer.registry[cls.__name__] = cls
@@ -170,7 +169,7 @@ class Layer:
     def __repr__(self) -> str:
         shown = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name)
+            value = self.shape_in if name == "shape" else getattr(self, name)
             positional = parameter.kind is not parameter.KEYWORD_ONLY
             if positional and name in ("shape", "shape_in", "shape_out"):
                 shown.append(_shape_repr(value))

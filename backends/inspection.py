@@ -1,0 +1,140 @@
+"""Looking into a plan: what each call does, what it costs, and how long it takes."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import NamedTuple
+
+import numpy as np
+from npnn.backends.plan import Plan
+from npnn.backends.tracer import Node
+
+
+class Row(NamedTuple):
+    """One call of a plan, or the calls that make up one operation."""
+
+    layer: str
+    """The place of the layer, such as ``"0"``; empty for the optimizer and the rest."""
+    origin: str
+    """The method that asked for it, such as ``Dense.forward``."""
+    operation: str
+    result: str
+    offset: int | None
+    """Where the result lies in the arena; None if it lies outside, or nowhere."""
+    nbytes: int
+    """Bytes read and written."""
+    flops: int
+    seconds: float = 0.0
+
+
+def rows(plan: Plan, places: dict[int, str], seconds: list[float] | None = None) -> list[Row]:
+    """Return a row for each group of operations that runs as one.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan to look into.
+    places : dict
+        The place of each layer, by ``id``.
+    seconds : list of float, optional
+        The time of each call of the plan, as :func:`measure` returns it.
+    """
+    spent: dict[int, float] = {}
+    for group, duration in zip(plan.owners, seconds or [0.0] * len(plan.calls), strict=True):
+        spent[id(group)] = spent.get(id(group), 0.0) + duration
+    found = []
+    seen: set[int] = set()
+    for group in plan.owners:
+        if id(group) in seen:
+            continue
+        seen.add(id(group))
+        last = group[-1]
+        inside = {node.base for node in group}
+        read = {arg.base: arg for node in group for arg in node.args if arg.base not in inside}
+        written = [node for node in group if node not in plan.transient]
+        place = plan.places.get(last)
+        origins = list(dict.fromkeys(node.origin[0] for node in group))
+        layers = dict.fromkeys(places.get(node.origin[1], "") for node in group)
+        found.append(
+            Row(
+                "+".join(name for name in layers if name),
+                "+".join(origins[:3]) + ("+..." if len(origins) > 3 else ""),
+                "+".join(node.op for node in group) if len(group) < 4 else f"{len(group)} fused",
+                "x".join(map(str, last.shape)) or "()",
+                None if place is None or place.array is not None else place.offset,
+                sum(node.nbytes for node in (*read.values(), *written)),
+                sum(map(flops, group)),
+                spent[id(group)],
+            )
+        )
+    return found
+
+
+def flops(node: Node) -> int:
+    """Return the floating-point operations of one operation, a function counted as one."""
+    if node.op == "matmul":
+        return 2 * node.size * node.args[0].shape[-1]
+    if node.op in ("sum", "max", "min", "argmax"):
+        return node.args[0].size
+    moved = node.op in ("astype", "copy", "take", "concat", "setitem", "where")
+    return 0 if moved or not node.elementwise else node.size
+
+
+def measure(plan: Plan, repeats: int = 20) -> list[float]:
+    """Return the median seconds of each call, run in its turn after the calls before it.
+
+    The plan's inputs must hold a batch; parameters and moments are changed as by so many steps.
+    """
+    times = np.empty((repeats, len(plan.calls)))
+    clock = time.perf_counter
+    calls = [_bound(function, arguments) for function, arguments in plan.calls]
+    for repeat in range(repeats):
+        for number, call in enumerate(calls):
+            started = clock()
+            call()
+            times[repeat, number] = clock() - started
+    return [float(t) for t in np.median(times, axis=0)]
+
+
+def _bound(function: object, arguments: tuple[object, ...]) -> object:
+    from functools import partial
+
+    if function in (np.maximum, np.minimum):
+        return partial(function, *arguments[:-1], out=arguments[-1])  # type: ignore[arg-type]
+    return partial(function, *arguments)  # type: ignore[arg-type]
+
+
+def table(found: list[Row]) -> str:
+    """Return the rows as a table for people, with totals."""
+    from tabulate import tabulate
+
+    total = math.fsum(row.seconds for row in found)
+    timed = total > 0.0
+    heads = ["", "from", "operation", "result", "at", "bytes", "FLOPs"]
+    lines = [
+        [
+            row.layer,
+            row.origin,
+            row.operation,
+            row.result,
+            "" if row.offset is None else f"{row.offset:,}",
+            f"{row.nbytes:,}",
+            f"{row.flops:,}",
+        ]
+        for row in found
+    ]
+    if timed:
+        heads += ["us", "share", "GFLOP/s", "GB/s"]
+        for line, row in zip(lines, found, strict=True):
+            line += [
+                f"{row.seconds * 1e6:.1f}",
+                f"{row.seconds / total:.1%}",
+                f"{row.flops / row.seconds / 1e9:.1f}" if row.seconds else "",
+                f"{row.nbytes / row.seconds / 1e9:.1f}" if row.seconds else "",
+            ]
+    sums = ["", "total", f"{len(found)} calls", "", ""]
+    sums += [f"{sum(row.nbytes for row in found):,}", f"{sum(row.flops for row in found):,}"]
+    lines.append([*sums, f"{total * 1e6:.1f}", "100.0%", "", ""] if timed else sums)
+    align = ["left"] * 4 + ["right"] * (len(heads) - 4)
+    return str(tabulate(lines, heads, colalign=align, disable_numparse=True))

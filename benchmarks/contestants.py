@@ -1,0 +1,206 @@
+"""One training step in npnn and in its peers, each written as its own users would write it.
+
+``CONTESTANTS[name](workload)`` returns a function of a batch that trains on it and is done when
+it returns, and a list of batches in the library's own form. Run as a program, this file times one
+contestant on demand: it reads a workload's name from each line of its input and answers with the
+median of some steps, in microseconds. The side-by-side benchmark runs each so, in its own process.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from workloads import WORKLOADS, Workload, batches
+
+ALPHA = 1e-4
+Contestant = tuple[Callable[[Any, Any], Any], list[tuple[Any, Any]]]
+
+
+def _npnn(backend: str) -> Callable[[Workload], Contestant]:
+    def make(workload: Workload) -> Contestant:
+        import npnn
+
+        activation = npnn.ReLU if workload.activation == "relu" else npnn.LeakyReLU
+        layers: list[Any] = []
+        for inputs, outputs in zip(workload.sizes[:-1], workload.sizes[1:], strict=True):
+            layers += [npnn.Dense(inputs, outputs), activation()]
+        model = npnn.Sequential([*layers[:-1], npnn.Softmax()], backend=backend, seed=0)
+        model.chain = npnn.CrossEntropyLoss()
+        optimizer = npnn.Adam(alpha=ALPHA)
+        optimizer.model = model
+        asarray = model.backend.asarray
+        return optimizer.step, [(asarray(x), asarray(t)) for x, t in batches(workload)]
+
+    return make
+
+
+def torch_eager(workload: Workload) -> Contestant:
+    import torch
+    from torch import nn
+
+    layers: list[Any] = []
+    for inputs, outputs in zip(workload.sizes[:-1], workload.sizes[1:], strict=True):
+        layers += [
+            nn.Linear(inputs, outputs),
+            nn.ReLU() if workload.activation == "relu" else nn.LeakyReLU(0.1),
+        ]
+    model = nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=ALPHA, fused=True)
+    loss_function = nn.CrossEntropyLoss()
+
+    def step(x: Any, c: Any) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_function(model(x), c).backward()
+        optimizer.step()
+
+    pool = [(torch.from_numpy(x), torch.from_numpy(t.argmax(1))) for x, t in batches(workload)]
+    return step, pool
+
+
+def jax_jit(workload: Workload) -> Contestant:
+    import jax
+    import jax.numpy as jnp
+
+    rng = np.random.default_rng(0)
+    parameters = [
+        (
+            jnp.asarray(rng.normal(0, (2 / a) ** 0.5, (a, b)), jnp.float32),
+            jnp.zeros(b, jnp.float32),
+        )
+        for a, b in zip(workload.sizes[:-1], workload.sizes[1:], strict=True)
+    ]
+    activation = (
+        jax.nn.relu if workload.activation == "relu" else lambda x: jax.nn.leaky_relu(x, 0.1)
+    )
+
+    def loss(parameters: Any, x: Any, t: Any) -> Any:
+        for w, b in parameters[:-1]:
+            x = activation(x @ w + b)
+        w, b = parameters[-1]
+        return -jnp.mean(jnp.sum(t * jax.nn.log_softmax(x @ w + b), axis=-1))
+
+    def update(state: Any, x: Any, t: Any) -> Any:
+        parameters, first, second, count = state
+        value, gradients = jax.value_and_grad(loss)(parameters, x, t)
+        count = count + 1
+        tree = jax.tree_util.tree_map
+        first = tree(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
+        second = tree(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
+        correction = jnp.sqrt(1 - 0.999**count)
+        rate = ALPHA * correction / (1 - 0.9**count)
+        parameters = tree(
+            lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8 * correction),
+            parameters,
+            first,
+            second,
+        )
+        return (parameters, first, second, count), value
+
+    jitted = jax.jit(update, donate_argnums=0)
+    zeros = jax.tree_util.tree_map(jnp.zeros_like, parameters)
+    state = (parameters, zeros, jax.tree_util.tree_map(jnp.copy, zeros), jnp.zeros((), jnp.float32))
+
+    def step(x: Any, t: Any) -> None:
+        nonlocal state
+        state, value = jitted(state, x, t)
+        value.block_until_ready()
+
+    return step, [(jnp.asarray(x), jnp.asarray(t)) for x, t in batches(workload)]
+
+
+def keras_jax(workload: Workload) -> Contestant:
+    import os
+
+    os.environ["KERAS_BACKEND"] = "jax"
+    import keras
+
+    layers: list[Any] = [keras.Input((workload.sizes[0],))]
+    for width in workload.sizes[1:-1]:
+        layers.append(keras.layers.Dense(width))
+        layers.append(
+            keras.layers.ReLU()
+            if workload.activation == "relu"
+            else keras.layers.LeakyReLU(negative_slope=0.1)
+        )
+    layers.append(keras.layers.Dense(workload.sizes[-1]))
+    model = keras.Sequential(layers)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.Adam(ALPHA), loss=loss)
+    return model.train_on_batch, batches(workload)
+
+
+def thinc(workload: Workload) -> Contestant:
+    from thinc.api import Adam, Relu, Softmax, chain
+
+    model = chain(*(Relu(width) for width in workload.sizes[1:-1]), Softmax(workload.sizes[-1]))
+    pool = batches(workload)
+    model.initialize(X=pool[0][0], Y=pool[0][1])
+    optimizer = Adam(ALPHA, L2=0.0, grad_clip=0.0)
+
+    def step(x: Any, t: Any) -> None:
+        y, backprop = model.begin_update(x)
+        backprop((y - t) / len(x))
+        model.finish_update(optimizer)
+
+    return step, pool
+
+
+def sklearn_partial_fit(workload: Workload) -> Contestant:
+    from sklearn.neural_network import MLPClassifier
+
+    warnings.filterwarnings("ignore")
+    model = MLPClassifier(
+        workload.sizes[1:-1], learning_rate_init=ALPHA, batch_size=workload.batch, alpha=0.0
+    )
+    pool = [(x, t.argmax(1)) for x, t in batches(workload)]
+    model.partial_fit(*pool[0], classes=np.arange(workload.sizes[-1]))
+    return model.partial_fit, pool
+
+
+CONTESTANTS: dict[str, Callable[[Workload], Contestant]] = {
+    "npnn numpy": _npnn("numpy"),
+    "npnn numba": _npnn("numba"),
+    "npnn jax": _npnn("jax"),
+    "npnn torch": _npnn("torch"),
+    "PyTorch eager, fused Adam": torch_eager,
+    "JAX, hand-written, jit": jax_jit,
+    "Keras on JAX": keras_jax,
+    "Thinc": thinc,
+    "scikit-learn": sklearn_partial_fit,
+}
+"""Thinc has no leaky rectifier with this slope; it runs the rectifier instead."""
+
+
+def main() -> None:
+    """Time steps of the contestant that the command line names, as long as somebody asks."""
+    contestant = CONTESTANTS[sys.argv[1]]
+    ready: dict[str, Contestant] = {}
+    turn: dict[str, int] = {}
+    print("ready", flush=True)
+    for line in sys.stdin:
+        name, seconds = line.split()
+        if name not in ready:
+            ready[name] = contestant(WORKLOADS[name])
+            turn[name] = 0
+            step, pool = ready[name]
+            for batch in pool[:8]:
+                step(*batch)
+        step, pool = ready[name]
+        times = []
+        end = time.perf_counter() + float(seconds)
+        while time.perf_counter() < end or len(times) < 5:
+            batch = pool[turn[name] % len(pool)]
+            turn[name] += 1
+            started = time.perf_counter()
+            step(*batch)
+            times.append(time.perf_counter() - started)
+        print(float(np.median(times)) * 1e6, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""The losses: values, gradients, the canonical link, and the metrics that they keep."""
+
+import math
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import LOSSES, by_name, central_differences, relative_error
+
+import npnn
+from npnn import backends
+
+F = torch.nn.functional
+BATCH, OUTPUTS = 5, 3
+CANONICAL = [kind for kind in LOSSES if kind.canonical_activation is not None]
+
+
+def any_outputs(rng):
+    return rng.normal(0.0, 2.0, (BATCH, OUTPUTS)), rng.normal(0.0, 2.0, (BATCH, OUTPUTS))
+
+
+def probabilities(rng):
+    y = rng.dirichlet(np.full(OUTPUTS, 5.0), BATCH)
+    return y, np.eye(OUTPUTS)[rng.integers(OUTPUTS, size=BATCH)]
+
+
+def answers(rng):
+    return rng.uniform(0.05, 0.95, (BATCH, OUTPUTS)), rng.uniform(0.0, 1.0, (BATCH, OUTPUTS))
+
+
+# For every loss of the package: outputs and targets it is made for, and the same in PyTorch,
+# summed over the outputs and the batch.
+CASES = {
+    "RMSLoss": (any_outputs, lambda y, t: 0.5 * F.mse_loss(y, t, reduction="sum")),
+    "L1Loss": (any_outputs, lambda y, t: F.l1_loss(y, t, reduction="sum")),
+    "CrossEntropyLoss": (
+        probabilities,
+        lambda y, t: F.nll_loss(torch.log(y), t.argmax(dim=-1), reduction="sum"),
+    ),
+    "BinaryCrossEntropyLoss": (
+        answers,
+        lambda y, t: F.binary_cross_entropy(y, t, reduction="sum"),
+    ),
+}
+
+# The same from the logits.
+FROM_LOGITS = {
+    "RMSLoss": CASES["RMSLoss"][1],
+    "CrossEntropyLoss": lambda x, t: F.cross_entropy(x, t, reduction="sum"),
+    "BinaryCrossEntropyLoss": (
+        lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="sum")
+    ),
+}
+
+
+def case_of(table, kind):
+    if kind.__name__ not in table:
+        pytest.fail(f"{kind.__name__} is new: add it to the tables in {__file__}")
+    return table[kind.__name__]
+
+
+def loss_of(kind, backend, y, t, logits=None):
+    loss = kind()
+    logits = None if logits is None else backend.asarray(logits)
+    loss.forward(backend.asarray(y), backend.asarray(t, keep_integers=True), logits=logits)
+    return loss
+
+
+# Formulas ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", LOSSES, ids=by_name)
+def test_get_loss_is_the_scalar_that_backward_differentiates(kind, backend):
+    y, t = case_of(CASES, kind)[0](np.random.default_rng(0))
+    gradient = backend.to_numpy(loss_of(kind, backend, y, t).backward())
+    expected = central_differences(lambda y: loss_of(kind, backend, y, t).get_loss(), y)
+    assert relative_error(gradient, expected) < 1e-6
+
+
+@pytest.mark.parametrize("kind", LOSSES, ids=by_name)
+def test_a_loss_has_the_value_and_the_gradient_of_torch(kind, backend):
+    outputs, in_torch = case_of(CASES, kind)
+    y, t = outputs(np.random.default_rng(1))
+    loss = loss_of(kind, backend, y, t)
+    tensor = torch.tensor(y, requires_grad=True)
+    expected = in_torch(tensor, torch.tensor(t)) / BATCH
+    expected.backward()
+    np.testing.assert_allclose(
+        backend.to_numpy(loss.backward()), tensor.grad.numpy(), rtol=0, atol=1e-10
+    )
+    assert loss.loss.shape == (BATCH, OUTPUTS)
+    assert loss.get_loss() == pytest.approx(expected.item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", CANONICAL, ids=by_name)
+def test_a_loss_from_logits_has_the_value_and_the_gradient_of_torch(kind, backend):
+    rng = np.random.default_rng(2)
+    logits, (_, t) = rng.normal(0.0, 3.0, (BATCH, OUTPUTS)), case_of(CASES, kind)[0](rng)
+    y = backend.to_numpy(kind.canonical_activation().forward(backend.asarray(logits)))
+    loss = loss_of(kind, backend, y, t, logits)
+    tensor = torch.tensor(logits, requires_grad=True)
+    expected = case_of(FROM_LOGITS, kind)(tensor, torch.tensor(t)) / BATCH
+    expected.backward()
+    np.testing.assert_allclose(
+        backend.to_numpy(loss.backward()), tensor.grad.numpy(), rtol=0, atol=1e-10
+    )
+    assert loss.get_loss() == pytest.approx(expected.item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", CANONICAL, ids=by_name)
+def test_the_canonical_gradient_is_that_of_both_derivatives_one_after_the_other(kind, backend):
+    rng = np.random.default_rng(3)
+    logits, (_, t) = rng.normal(0.0, 2.0, (BATCH, OUTPUTS)), case_of(CASES, kind)[0](rng)
+    activation = kind.canonical_activation()
+    y = activation.forward(backend.asarray(logits))
+    one, two = kind(), kind()
+    one.forward(y, backend.asarray(t), logits=backend.asarray(logits))
+    two.forward(y, backend.asarray(t))
+    at_once = backend.to_numpy(one.backward())
+    in_turn = backend.to_numpy(activation.backward(two.backward()))
+    np.testing.assert_allclose(at_once, in_turn, rtol=0, atol=1e-12)
+    assert one.get_loss() == pytest.approx(two.get_loss(), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", CANONICAL, ids=by_name)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(data=st.data())
+def test_a_canonical_loss_of_any_logits_is_finite_and_so_is_its_gradient(
+    kind, dtype, backend_name, data
+):
+    # The square of the distance is finite only below the root of the largest number.
+    largest = {"float32": 1e15, "float64": 1e150}[dtype]
+    if kind is not npnn.RMSLoss:
+        largest = largest**2
+    largest = float(np.dtype(dtype).type(largest))
+    numbers = st.floats(-largest, largest, width=32 if dtype == "float32" else 64)
+    logits = data.draw(hnp.arrays(dtype, (BATCH, OUTPUTS), elements=numbers))
+    backend = backends.get(backend_name, dtype)
+    _, t = case_of(CASES, kind)[0](np.random.default_rng(4))
+    y = kind.canonical_activation().forward(backend.asarray(logits))
+    loss = kind()
+    loss.forward(y, backend.asarray(t), logits=backend.asarray(logits))
+    assert math.isfinite(loss.get_loss())
+    assert np.isfinite(backend.to_numpy(loss.backward())).all()
+
+
+def test_cross_entropy_of_extreme_logits_is_their_distance(backend32):
+    model = npnn.Sequential([npnn.Softmax(3)], backend=backend32)
+    model.chain = loss = npnn.CrossEntropyLoss()
+    optimizer = npnn.Adam()
+    optimizer.model = model
+    optimizer.predict([[1e4, 0.0, 0.0], [-1e4, 1e4, 0.0]], [1, 0])
+    assert loss.get_loss() == pytest.approx((1e4 + 2e4) / 2, rel=1e-6)
+
+
+def test_binary_cross_entropy_of_extreme_logits_is_their_size(backend32):
+    model = npnn.Sequential([npnn.Sigmoid(1)], backend=backend32)
+    model.chain = loss = npnn.BinaryCrossEntropyLoss()
+    optimizer = npnn.Adam()
+    optimizer.model = model
+    optimizer.predict([[1e4], [-1e4], [1e4]], [0, 1, 1])
+    assert loss.get_loss() == pytest.approx((1e4 + 1e4 + 0.0) / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", CANONICAL, ids=by_name)
+def test_training_at_extreme_logits_keeps_the_parameters_finite(kind, backend32):
+    dense = npnn.Dense(2, 3, initializer=npnn.initializers.Constant(1e4))
+    model = npnn.Sequential([dense, kind.canonical_activation()], backend=backend32)
+    model.chain = loss = kind()
+    optimizer = npnn.GradientDescent(alpha=1e-3)
+    optimizer.model = model
+    optimizer.step([[1.0, 0.0], [-1.0, 2.0]], [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    assert math.isfinite(loss.get_loss())
+    for array in model.parameters().values():
+        assert np.isfinite(backend32.to_numpy(array)).all()
+
+
+def test_cross_entropy_of_certain_and_right_probabilities_is_zero():
+    with np.errstate(all="ignore"):
+        loss = npnn.CrossEntropyLoss()
+        loss.forward(np.array([[1.0, 0.0]]), np.array([0]))
+        assert loss.get_loss() == 0.0
+
+
+def test_binary_cross_entropy_of_certain_and_right_probabilities_is_zero():
+    with np.errstate(all="ignore"):
+        loss = npnn.BinaryCrossEntropyLoss()
+        loss.forward(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]))
+        assert loss.get_loss() == 0.0
+
+
+# Targets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_integer_classes_are_the_same_targets_as_one_hot_ones(dtype, backend):
+    classes = np.array([2, 0, 1, 1, 2], dtype=dtype)
+    y, _ = probabilities(np.random.default_rng(5))
+    of_classes = loss_of(npnn.CrossEntropyLoss, backend, y, classes)
+    one_hot = loss_of(npnn.CrossEntropyLoss, backend, y, np.eye(OUTPUTS)[classes])
+    np.testing.assert_array_equal(
+        backend.to_numpy(of_classes.backward()), backend.to_numpy(one_hot.backward())
+    )
+    assert of_classes.get_loss() == one_hot.get_loss()
+    assert of_classes.get_accuracy() == one_hot.get_accuracy()
+
+
+@pytest.mark.parametrize("kind", LOSSES, ids=by_name)
+def test_targets_of_one_output_may_lack_its_axis(kind):
+    y, t = np.array([[0.2], [0.7]]), np.array([1.0, 1.0])
+    with_axis, without = kind(), kind()
+    with_axis.forward(y, t[:, None])
+    without.forward(y, t)
+    assert with_axis.get_loss() == without.get_loss()
+
+
+@pytest.mark.parametrize("kind", LOSSES, ids=by_name)
+def test_targets_of_another_shape_are_refused_with_both_shapes(kind):
+    with pytest.raises(ValueError, match=rf"{kind.__name__}: .*\(5, 2\).*\(batch, 3\)"):
+        kind().forward(np.full((5, 3), 0.5), np.zeros((5, 2)))
+    with pytest.raises(ValueError, match="do not fit outputs"):
+        kind().forward(np.full((5, 3), 0.5), np.zeros(5))
+
+
+# Metrics -----------------------------------------------------------------------------------------
+
+
+def test_a_cross_entropy_answer_is_correct_where_the_largest_output_is(backend):
+    y = [[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]]
+    loss = loss_of(npnn.CrossEntropyLoss, backend, y, np.array([0, 0, 1, 2]))
+    assert loss.get_accuracy() == 0.75
+
+
+def test_a_binary_answer_is_correct_on_the_side_of_one_half_that_its_target_is_on(backend):
+    y = [[0.9, 0.1], [0.9, 0.9], [0.4, 0.4], [0.6, 0.4]]
+    t = [[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.8, 0.2]]
+    loss = loss_of(npnn.BinaryCrossEntropyLoss, backend, y, t)
+    assert loss.get_accuracy() == (1.0 + 0.5 + 0.0 + 1.0) / 4
+
+
+@pytest.mark.parametrize("kind", [npnn.RMSLoss, npnn.L1Loss], ids=by_name)
+def test_a_distance_has_no_accuracy(kind):
+    loss = loss_of(kind, backends.get("numpy", "float64"), [[1.0]], [[2.0]])
+    assert loss.get_accuracy() is None
+
+
+@pytest.mark.parametrize("kind", LOSSES, ids=by_name)
+def test_before_any_batch_the_loss_is_nan(kind):
+    loss = kind()
+    assert math.isnan(loss.get_loss())
+    accuracy = loss.get_accuracy()
+    assert accuracy is None or math.isnan(accuracy)
+
+
+def test_the_loss_is_the_mean_over_all_samples_of_batches_of_any_size(backend):
+    loss = npnn.RMSLoss()
+    for y in ([[2.0]], [[0.0], [4.0], [2.0]]):
+        loss.forward(backend.asarray(y), backend.asarray([[0.0]] * len(y)))
+    assert loss.get_loss() == pytest.approx((2.0 + 0.0 + 8.0 + 2.0) / 4)
+
+
+def test_the_accuracy_is_the_share_over_all_samples_of_batches_of_any_size(backend):
+    loss = npnn.CrossEntropyLoss()
+    right, wrong = [0.9, 0.1], [0.1, 0.9]
+    for y in ([right], [wrong, wrong, right]):
+        loss.forward(backend.asarray(y), backend.asarray([0] * len(y), keep_integers=True))
+    assert loss.get_accuracy() == 0.5
+
+
+def test_reading_starts_new_sums_at_the_next_batch():
+    loss = npnn.RMSLoss()
+    loss.forward(np.array([[2.0]]), np.array([[0.0]]))
+    assert loss.get_loss() == loss.get_loss() == 2.0
+    loss.forward(np.array([[4.0]]), np.array([[0.0]]))
+    assert loss.get_loss() == 8.0
+
+
+def test_loss_and_accuracy_are_read_of_the_same_batches():
+    loss = npnn.BinaryCrossEntropyLoss()
+    loss.forward(np.array([[0.5 + 1e-9]]), np.array([[1.0]]))
+    assert loss.get_accuracy() == 1.0
+    assert loss.get_loss() == pytest.approx(math.log(2.0))
+
+
+def test_training_and_prediction_are_never_mixed():
+    loss = npnn.RMSLoss()
+    for training, y in ((True, 2.0), (False, 4.0), (False, 0.0)):
+        loss.training = training
+        loss.forward(np.array([[y]]), np.array([[0.0]]))
+    assert loss.get_loss() == 4.0
+    loss.training = True
+    loss.forward(np.array([[2.0]]), np.array([[0.0]]))
+    assert loss.get_loss() == 2.0
+
+
+def test_a_loss_lets_its_input_through_and_adds_the_gradient_that_comes_in():
+    loss, x = npnn.RMSLoss(), np.array([[1.0, 2.0]])
+    assert loss.forward(x, np.zeros((1, 2))) is x
+    np.testing.assert_array_equal(loss.backward(np.array([[10.0, 20.0]])), [[11.0, 22.0]])
+
+
+def test_a_loss_without_formulas_says_so():
+    with pytest.raises(NotImplementedError, match="LossLayer has no value"):
+        npnn.LossLayer().forward(np.zeros((1, 1)), np.zeros((1, 1)))
+    with pytest.raises(NotImplementedError, match="LossLayer has no derivative"):
+        npnn.LossLayer().derivative(np.zeros(1), np.zeros(1))
