@@ -45,6 +45,8 @@ class Backend:
         The name a model is constructed with.
     xp : module
         The library's Array API namespace.
+    execution : str
+        How a step runs, to finish the sentence "the backend runs the step as ...".
     in_place : bool
         Whether arrays can be written; then all parameters live in one flat array.
     """
@@ -52,6 +54,7 @@ class Backend:
     name: ClassVar[str]
     in_place: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ()
+    execution: ClassVar[str] = "it is, layer by layer, and plans nothing ahead"
     xp: Any
 
     def __init__(self, dtype: str = "float32", device: str | int | None = None) -> None:

@@ -59,10 +59,16 @@ class CapturedStep:
         return result
 
     def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:
-        """Return the plan of such a call, without running it; None if it cannot be recorded."""
+        """Return the plan of such a call, its inputs filled but not run; None if there is none."""
         self._record("asked for", carry, data, inputs)
+        if not self.recordable:
+            return None
         del self.replays["asked for"]
-        return self.plans.pop("asked for")[0] if self.recordable else None
+        plan, _ = self.plans.pop("asked for")
+        for leaf, (_, value) in zip(plan.inputs, _leaves(inputs), strict=True):
+            if leaf in plan.users:
+                plan.array(leaf)[...] = value
+        return plan
 
     def _record(self, key: Any, carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
         trace = Trace()

@@ -20,6 +20,7 @@ class JaxBackend(Backend):
     name = "jax"
     libraries = ("jax",)
     in_place = False
+    execution = "one program that XLA compiles and lays out"
 
     def __init__(self, dtype: str = "float32", device: str | int | None = None) -> None:
         super().__init__(dtype, device)
@@ -74,8 +75,8 @@ class JaxBackend(Backend):
         return self.jax.device_put(x, self.device)
 
     def synchronize(self) -> None:  # noqa: D102
-        self.jax.effects_barrier()
-        self.jax.device_put(0.0, self.device).block_until_ready()
+        for array in self.jax.live_arrays():
+            array.block_until_ready()
 
     def capture(self, step: Step) -> Step:  # noqa: D102
         return self.jax.jit(step, donate_argnums=0)  # type: ignore[no-any-return]

@@ -362,7 +362,7 @@ def _run_extremum(ufunc: np.ufunc) -> Callable[[Plan, Node], list[Call]]:
         """A largest or smallest value; over a few columns, column by column."""
         x, out = plan.array(node.args[0]), plan.array(node)
         axes, keepdims = node.attrs
-        if axes == (x.ndim - 1,) and 2 <= x.shape[-1] <= 4:
+        if axes == (x.ndim - 1,) and 2 <= x.shape[-1] <= 8:
             columns = [x[..., i] for i in range(x.shape[-1])]
             first = out.reshape(columns[0].shape)
             calls: list[Call] = [(ufunc, (columns[0], columns[1], first))]

@@ -34,7 +34,15 @@ def _npnn(backend: str) -> Callable[[Workload], Contestant]:
         optimizer = npnn.Adam(alpha=ALPHA)
         optimizer.model = model
         asarray = model.backend.asarray
-        return optimizer.step, [(asarray(x), asarray(t)) for x, t in batches(workload)]
+        pool = [(asarray(x), asarray(t)) for x, t in batches(workload)]
+        if backend in ("numpy", "numba"):
+            return optimizer.step, pool  # done when it returns
+
+        def step(x: Any, t: Any) -> None:
+            optimizer.step(x, t)
+            model.chain.get_loss()  # waits for the step
+
+        return step, pool
 
     return make
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from npnn.arrays import Array, array_namespace
+from npnn.arrays import Array, Shape, array_namespace
 from npnn.layers.layer import Layer
 from npnn.loss_layer import LossLayer
 from npnn.normalization import normalize
@@ -64,6 +64,19 @@ class Chain:
                 return False
             link = None if self.alone else link.chain
         return link is None
+
+    @property
+    def shape_in(self) -> Shape:
+        """The shape of one sample of the inputs."""
+        assert self.model.shape_in is not None
+        return self.model.shape_in
+
+    @property
+    def shape_out(self) -> Shape:
+        """The shape of one sample of the targets of the last loss."""
+        shape = self.losses[-1].shape_in
+        assert shape is not None
+        return shape
 
     # The pure functions ------------------------------------------------------------------------
 
@@ -157,23 +170,22 @@ class Chain:
             self._store(optimizer, updated)
         self._take_metrics(outputs["metrics"], num_samples)
 
-    def training_plan(self, optimizer: Optimizer, batch_size: int) -> Any:
-        """Return the static plan of a training step; None where the backend makes none."""
+    def training_plan(self, optimizer: Optimizer, x: Array, t: Array) -> Any:
+        """Return the static plan of a training step on a batch; None if the backend makes none."""
         self.attach(optimizer)
         captured = self._capture(self.train_step(optimizer))
         if not hasattr(captured, "plan"):
             return None
-        zeros, steps = self.backend.zeros, optimizer.steps
+        steps = optimizer.steps
         optimizer.steps = max(1, steps)
-        scalars, optimizer.steps = optimizer.scalars(), steps
-        assert self.model.shape_in is not None and self.losses[-1].shape_in is not None
         inputs = {
-            "x": zeros((batch_size, *self.model.shape_in)),
-            "t": zeros((batch_size, *self.losses[-1].shape_in)),
-            "scalars": scalars,
-            "noise": self._draw_noise(batch_size),
+            "x": x,
+            "t": t,
+            "scalars": optimizer.scalars(),
+            "noise": self._draw_noise(x.shape[0]),
             "metrics": self._metrics(),
         }
+        optimizer.steps = steps
         carry = {"parameters": self.packed, "moments": optimizer.state, "state": self.state}
         return captured.plan(carry, {}, inputs)
 

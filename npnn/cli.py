@@ -81,7 +81,7 @@ RECIPES = {
     ),
     "and-function": Recipe("ANDFunction", "and as a regression", (8,), 60, 2e-2, 16, "tanh"),
     "noisy-linear": Recipe("NoisyLinear", "a straight line with noise", (), 60, 2e-2, 16),
-    "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 100, 1e-2, 32, "tanh"),
+    "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
 TABLE = Recipe("Table", "a CSV or NPZ file", (64,), 0, 1e-3, 32)
 TABLE_STEPS = 2000
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        _say_error("interrupted")
+        _say("interrupted")
         return INTERRUPTED
     except (ValueError, TypeError, MissingError, DivergedError, OSError, MemoryError) as error:
         if options.debug:
@@ -286,7 +286,7 @@ def run_train(options: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in written)
     say("\n" + "\n".join(f"{name:{width}}  {folder / file}" for name, file in written))
     if history.interrupted:
-        _say_error(f"interrupted after {history.num_epochs} of {run['epochs']} epochs")
+        _say(f"interrupted after {history.num_epochs} of {run['epochs']} epochs")
         return INTERRUPTED
     return 0
 
@@ -533,7 +533,7 @@ def _draw(
             plots.regression(model, x.reshape(-1, 1), t, folder / "regression.png")
             drawn.append(("regression", "regression.png"))
     except MissingError as error:
-        print(f"npnn: no pictures: {error}", file=sys.stderr)
+        _say(f"no pictures: {error}")
     return drawn
 
 
@@ -762,5 +762,9 @@ def _sentence(error: BaseException) -> str:
 
 
 def _say_error(text: str) -> None:
+    _say(f"error: {text}")
+
+
+def _say(text: str) -> None:
     sys.stdout.flush()
-    print(f"npnn: error: {text}" if text != "interrupted" else "npnn: interrupted", file=sys.stderr)
+    print(f"npnn: {text}", file=sys.stderr)

@@ -57,7 +57,7 @@ def save(
     import safetensors.numpy
 
     arrays = {**model.parameters(), **model.state()}
-    tensors = {name: np.ascontiguousarray(model.backend.to_numpy(a)) for name, a in arrays.items()}
+    tensors = {name: np.asarray(model.backend.to_numpy(a), order="C") for name, a in arrays.items()}
     description = {
         "layers": model.to_config()["layers"],
         "shape_in": model.shape_in,
@@ -146,18 +146,24 @@ def read(
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
     if metadata.get("format") != "npnn":
         raise ValueError(f"{path} is a safetensors file, but not a model of npnn")
-    if int(metadata["format_version"]) > FORMAT:
-        raise ValueError(
-            f"{path} was written by npnn {metadata['npnn_version']}, in file format "
-            f"{metadata['format_version']}; this version reads up to {FORMAT}: upgrade npnn"
-        )
-    return json.loads(metadata["model"]), tensors, json.loads(metadata["training"])
+    try:
+        version = int(metadata["format_version"])
+        if version > FORMAT:
+            raise ValueError(
+                f"it was written by npnn {metadata.get('npnn_version')}, in file format {version}; "
+                f"this version reads up to {FORMAT}: upgrade npnn"
+            )
+        return json.loads(metadata["model"]), tensors, json.loads(metadata["training"])
+    except KeyError as error:
+        raise ValueError(f"{path}: its metadata lack {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a temporary file that takes the place of `path` once it is wholly on the disk."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays a link, to the new file
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from npnn.history import History
     from npnn.loss_layer import LossLayer
     from npnn.normalization import Normalization
+    from npnn.optimizer import Optimizer
 
 
 class Sequential(Layer):
@@ -336,6 +337,27 @@ class Sequential(Layer):
         from npnn.tables import summary
 
         return summary(self)
+
+    def plan(self, batch_size: int = 32, optimizer: Optimizer | None = None) -> str:
+        """Return the static plan of a training step as a table, without training.
+
+        Parameters
+        ----------
+        batch_size : int, default 32
+            Samples of the step.
+        optimizer : Optimizer, optional
+            Adam if None.
+
+        Returns
+        -------
+        str
+            A line for each call: the layer's place, the method, the operation, the shape of the
+            result, where it lies, bytes read and written, FLOPs. Or, for a backend that makes no
+            plan, a sentence that says so.
+        """
+        from npnn.tables import training_plan
+
+        return training_plan(self, batch_size, optimizer)
 
     def __repr__(self) -> str:
         if not self._layers:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from npnn.optimizer import Optimizer
     from npnn.sequential import Sequential
 
 
@@ -36,7 +37,63 @@ def summary(model: Sequential) -> str:
         headers=["", "layer", "output shape", "parameters", "memory", "FLOPs per sample"],
         colalign=("right", "left", "left", "right", "right", "right"),
     )
-    return f"{table}\n\nbackend {model.backend.name}, {model.dtype}, inputs {model.shape_in}"
+    return (
+        f"{table}\n\nbackend {model.backend.name}, {model.dtype}, inputs {model.shape_in}\n"
+        f"{training_memory(model)}"
+    )
+
+
+def training_memory(model: Sequential, batch_size: int = 32) -> str:
+    """Return a sentence: the memory of training with Adam, known before it starts.
+
+    Parameters, two moments, and, where the backend plans its steps, the plan's arena, in which
+    gradients and activations lie; the data come on top.
+    """
+    plan, _ = recorded(model, batch_size)
+    if plan is None:
+        return f"backend {model.backend.name} runs the step as {model.backend.execution}"
+    lasting = sum(array.nbytes for _, array, _ in plan.carry)
+    return (
+        f"training with Adam on batches of {batch_size}: {human_bytes(lasting + plan.nbytes)} "
+        f"({human_bytes(lasting)} parameters and moments, {human_bytes(plan.nbytes)} plan)"
+    )
+
+
+def training_plan(model: Sequential, batch_size: int, optimizer: Optimizer | None) -> str:
+    """Return the table of a training step's plan, or a sentence where there is none."""
+    from npnn.backends import inspection
+
+    plan, places = recorded(model, batch_size, optimizer)
+    if plan is None:
+        return f"backend {model.backend.name} runs the step as {model.backend.execution}"
+    return (
+        f"{inspection.table(inspection.rows(plan, places))}\n\n"
+        f"working memory {human_bytes(plan.nbytes)}, batch of {batch_size}, "
+        f"backend {model.backend.name}, {model.dtype}"
+    )
+
+
+def recorded(
+    model: Sequential, batch_size: int, optimizer: Optimizer | None = None
+) -> tuple[Any, dict[int, str]]:
+    """Return the plan of a training step (or None) and the places of the layers by id."""
+    from npnn.chain import Chain
+    from npnn.optimizer import Adam
+    from npnn.training import default_loss
+
+    loss = model.chain
+    if loss is None:
+        model.chain = default_loss(model)
+    try:
+        chain = Chain(model)
+        places = {id(layer): place for place, layer in chain.layers}
+        zeros = model.backend.zeros
+        x = zeros((batch_size, *chain.shape_in))
+        t = zeros((batch_size, *chain.shape_out))
+        return chain.training_plan(optimizer or Adam(), x, t), places
+    finally:
+        if loss is None:
+            model.chain = None
 
 
 def human_bytes(count: int) -> str:

@@ -95,8 +95,11 @@ def fit(
     npnn.DivergedError
         If the loss became NaN or infinite; the model holds the parameters from before that step.
     """
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs and batch_size must be at least 1, not {epochs} and {batch_size}")
+    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise TypeError(f"{name} must be an int, not {number!r}")
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, not {number}")
     if hasattr(x, "x_train_data"):
         dataset, x, t = x, x.x_train_data, x.y_train_data
         if validation_data is None:
@@ -167,6 +170,7 @@ class Training:
         self.seed, self.epoch, self.step = seed, 0, 0
         self.history = History()
         self._stopping = False
+        self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
         chain.attach(optimizer)
 
@@ -181,7 +185,7 @@ class Training:
 
     def run(self, data: Data, validation: Data | None, shuffle: bool) -> None:
         """Do the epochs that are left."""
-        started = time.perf_counter()
+        self._started = time.perf_counter()
         self._call("on_train_begin")
         try:
             with _interruptions() as interrupted:
@@ -190,7 +194,7 @@ class Training:
                     if interrupted():
                         self.history.interrupted = self._stopping = True
         finally:
-            self.history.seconds += time.perf_counter() - started
+            self.history.seconds += time.perf_counter() - self._started
             self._call("on_train_end")
 
     def _run_epoch(
@@ -319,6 +323,8 @@ class Training:
             "optimizer": self.optimizer.to_config(),
             "history": self.history,
             "samples": self.history.samples,
+            "seconds": self.history.seconds + time.perf_counter() - self._started,
+            "stopped": self.history.stopped,
             "callbacks": [[type(c).__name__, c.get_state()] for c in self.callbacks],
         }
         files.save(self.model, path, extra_arrays=arrays, extra=extra)
@@ -338,7 +344,9 @@ class Training:
             raise ValueError(f"{path} does not fit this model: {error}") from None
         self.optimizer.steps, self.epoch = extra["steps"], extra["epoch"]
         self.history = History(extra["history"])
-        self.history.samples = extra["samples"]
+        self.history.samples, self.history.seconds = extra["samples"], extra["seconds"]
+        if extra["stopped"]:
+            self.stop(extra["stopped"])
         for number, ((name, state), callback) in enumerate(
             zip(extra["callbacks"], self.callbacks, strict=False)
         ):

@@ -1,0 +1,64 @@
+# Needs make, git and Python 3.11 or later; everything else goes into the folder .venv.
+
+PYTHON ?= python3
+WORKERS ?= 2
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint format types bench wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  make test ARGS='-k digits'    hands arguments on to pytest"
+	@echo "  make train PYTHON=python3.13  chooses the Python of a new .venv"
+
+train: .venv/plot.stamp ## train on the digits and draw what came of it
+	$(BIN)/npnn train digits --output npnn-output
+	@echo
+	@echo "Pictures: $(CURDIR)/npnn-output/curves.png and $(CURDIR)/npnn-output/confusion.png"
+
+test: .venv/test.stamp ## run the tests
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: .venv/lint.stamp ## look for mistakes and for unformatted code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/lint.stamp ## format the code, and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The folder backends/ is the package npnn.backends; links show mypy the tree that is installed.
+types: .venv/lint.stamp ## check the types
+	rm -rf build/types
+	mkdir -p build/types/npnn
+	@ln -s $(patsubst %,$(CURDIR)/%,$(filter-out %/__pycache__,$(wildcard npnn/*))) build/types/npnn/
+	ln -s $(CURDIR)/backends build/types/npnn/backends
+	cd build/types && MYPYPATH=. $(CURDIR)/$(BIN)/mypy --strict \
+		--config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p npnn
+
+bench: .venv/bench.stamp ## measure the speed, beside other libraries where they are installed
+	$(BIN)/python -m pytest benchmarks $(ARGS)
+	cd benchmarks && ../$(BIN)/python side_by_side.py
+	cd benchmarks && ../$(BIN)/python growth.py
+
+wheel: .venv/base.stamp ## build the wheel into dist/
+	rm -rf build/lib build/bdist.* dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+clean: ## remove what was built and cached, but not .venv
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.venv/base.stamp:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/%.stamp: .venv/base.stamp pyproject.toml
+	$(PIP) --editable '.[$*]'
+	touch $@

@@ -1,0 +1,539 @@
+"""The command line: what it prints, writes and returns, and each mistake in one line."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import npnn
+from npnn import cli, files
+from npnn.cli import main
+
+XOR = ["train", "xor-two-classes", "--no-pictures"]
+FLOWERS = ("daisy", "rose, red")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A table with numbers, text and two classes, one of whose names holds a comma."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "flowers.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["length", "colour", "kind"])
+        for _ in range(60):
+            kind = int(rng.integers(2))
+            colour = ("white", "red")[kind] if rng.random() < 0.7 else "yellow"
+            writer.writerow([f"{rng.normal(3 * kind):.3f}", colour, FLOWERS[kind]])
+    return path
+
+
+@pytest.fixture
+def houses(tmp_path):
+    """A table whose target is far from 0 and not of unit scale."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "houses.csv"
+    rows = rng.uniform(0, 1, (200, 2))
+    lines = [f"{a},{b},{300_000 + 50_000 * a - 20_000 * b}" for a, b in rows]
+    path.write_text("\n".join(["rooms,age,price", *lines]))
+    return path
+
+
+def history(folder="npnn-output"):
+    with open(f"{folder}/history.csv", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def error_of(capsys, *arguments) -> str:
+    """Run a command that must fail, and return its one line."""
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("npnn: error: ")
+    assert captured.out == ""
+    return line
+
+
+def validation_error(out) -> float:
+    """Return the root mean square error that the final table shows."""
+    return float(re.search(r"^validation +\S+ +(\S+)", out, re.MULTILINE)[1])
+
+
+# train -----------------------------------------------------------------------------------------
+
+
+def test_train_prints_the_result_and_writes_everything(capsys, tmp_path):
+    assert main(["train", "xor-two-classes"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "280 training and 120 validation samples, 2 inputs, 2 classes" in out
+    assert re.search(r"validation +\S+ +1\.0000", out)
+    assert re.search(r"different +1\.0000 +1\.0000 +1\.0000 +60", out)
+    assert re.search(r"60 epochs in [\d.]+ s, [\d,]+ samples per second", out)
+    names = ["model.safetensors", "checkpoint.safetensors", "history.csv"]
+    pictures = ["curves.png", "confusion.png", "boundary.png"]
+    for name in names + pictures:
+        assert f"npnn-output/{name}" in out
+        assert (tmp_path / "npnn-output" / name).stat().st_size > 100
+    assert sorted(p.name for p in (tmp_path / "npnn-output").iterdir()) == sorted(names + pictures)
+    assert len(history()) == 60
+
+
+def test_the_saved_model_is_as_good_as_was_printed():
+    assert main([*XOR, "--seed", "5", "--output", "here"]) == 0
+    model = npnn.load("here/model.safetensors")
+    data = npnn.datasets.XORTwoClasses(seed=5)
+    assert model.evaluate(data.x_validation_data, data.y_validation_data)["accuracy"] == 1.0
+    assert model.class_names == ["equal", "different"]
+    assert model.details["run"]["seed"] == 5
+
+
+@pytest.mark.parametrize("name", ["xor-two-classes", "xor-bin-classes"])
+def test_exclusive_or_is_learnt_with_every_seed(name):
+    for seed in range(10):
+        assert main(["train", name, "--no-pictures", "--quiet", "--seed", str(seed)]) == 0
+        assert history()[-1]["val_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_digits_are_learnt_with_every_seed(seed):
+    assert main(["train", "digits", "--no-pictures", "--quiet", "--seed", str(seed)]) == 0
+    assert history()[-1]["val_accuracy"] >= 0.97
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [
+        ("xor-bin-classes", "boundary.png"),
+        ("xor-function", "boundary.png"),
+        ("and-function", "boundary.png"),
+        ("noisy-linear", "regression.png"),
+        ("noisy-sine", "regression.png"),
+    ],
+)
+def test_each_small_data_set_has_its_picture(name, picture, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(["train", name]) == 0
+    assert (tmp_path / "npnn-output" / picture).exists()
+    if name.startswith("noisy"):
+        assert validation_error(capsys.readouterr().out) < 0.2  # the noise is 0.1
+
+
+def test_quiet_prints_nothing(capsys):
+    assert main([*XOR, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_options_reach_the_model_and_the_training():
+    arguments = [*XOR, "--hidden", "7,5", "--activation", "leaky-relu", "--epochs", "2"]
+    arguments += ["--batch-size", "100", "--optimizer", "rmsprop", "--alpha", "0.003"]
+    assert main([*arguments, "--dtype", "float64", "--no-capture", "--seed", "3"]) == 0
+    model = npnn.load("npnn-output/model.safetensors")
+    assert [type(layer).__name__ for layer in model.layers][1::2] == ["LeakyReLU"] * 2 + ["Softmax"]
+    assert [layer.shape_out for layer in model.layers][::2] == [(7,), (5,), (2,)]
+    assert model.dtype == "float64"
+    training = files.read("npnn-output/checkpoint.safetensors")[2]
+    assert training["steps"] == 2 * 3
+    assert training["optimizer"]["type"] == "RMSprop"
+    assert training["optimizer"]["alpha"] == 0.003
+    assert main([*XOR, "--hidden", "0", "--epochs", "1"]) == 0
+    assert len(npnn.load("npnn-output/model.safetensors").layers) == 2
+
+
+def test_a_seed_repeats_and_another_does_not():
+    found = []
+    for seed in ("1", "1", "2"):
+        assert main([*XOR, "--epochs", "3", "--seed", seed]) == 0
+        found.append(history())
+    assert found[0] == found[1] != found[2]
+
+
+def test_every_backend_trains(backend_name, capsys):
+    assert main([*XOR, "--backend", backend_name, "--epochs", "20"]) == 0
+    assert f"on {backend_name} in float32" in capsys.readouterr().out
+    assert history()[-1]["val_accuracy"] > 0.9
+    assert len(npnn.load("npnn-output/model.safetensors").layers) == 4
+
+
+def test_without_matplotlib_training_works_and_says_what_is_missing(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["train", "xor-two-classes"]) == 0
+    out, err = capsys.readouterr()
+    assert "pip install 'npnn-xp[plot]'" in err
+    assert ".png" not in out
+    assert (tmp_path / "npnn-output" / "model.safetensors").exists()
+
+
+def test_a_progress_bar_is_for_people(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main([*XOR, "--epochs", "3"]) == 0
+    assert "3/3" in capsys.readouterr().err
+
+
+# Files -----------------------------------------------------------------------------------------
+
+
+def test_a_table_is_trained_on_and_predicted(flowers, capsys, tmp_path):
+    assert main(["train", str(flowers), "--no-pictures", "--epochs", "60"]) == 0
+    assert "2 classes" in capsys.readouterr().out
+    model = "npnn-output/model.safetensors"
+    assert npnn.load(model).details["schema"]["target"] == "kind"
+
+    assert main(["predict", model, str(flowers)]) == 0
+    out, err = capsys.readouterr()
+    rows = list(csv.reader(out.splitlines()))
+    assert len(rows) == 60
+    assert {name for name, _ in rows} == set(FLOWERS)
+    assert all(0.5 <= float(share) <= 1.0 for _, share in rows)
+    assert re.fullmatch(r"60 rows: loss \S+, accuracy 0\.9\S*|60 rows: .*accuracy 1\n", err.strip())
+
+    # By name, in another order, without the target, and with a column that nobody asked for.
+    other = tmp_path / "new.csv"
+    other.write_text("note,colour,length\nx,white,-1.0\ny,red,4.5\n")
+    assert main(["predict", model, str(other), "--output", "answers.csv"]) == 0
+    assert capsys.readouterr() == ("2 answers in answers.csv\n", "")
+    answers = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
+    assert [row["class"] for row in answers] == list(FLOWERS)
+    assert list(answers[0]) == ["class", "probability"]
+
+
+def test_the_target_and_the_task_can_be_chosen(flowers):
+    assert main(["train", str(flowers), "--no-pictures", "--task", "binary", "--epochs", "3"]) == 0
+    assert npnn.load("npnn-output/model.safetensors").shape_out == (1,)
+    arguments = ["--target", "length", "--epochs", "3"]
+    assert main(["train", str(flowers), "--no-pictures", *arguments]) == 0
+    model = npnn.load("npnn-output/model.safetensors")
+    assert model.details["schema"]["task"] == "regression"
+
+
+def test_a_target_of_any_size_is_learnt_and_answered_in_its_own_units(houses, capsys):
+    assert main(["train", str(houses), "--no-pictures"]) == 0
+    assert validation_error(capsys.readouterr().out) < 3000
+    answers = {}
+    for name in ("model", "checkpoint"):
+        assert main(["predict", f"npnn-output/{name}.safetensors", str(houses)]) == 0
+        answers[name] = np.array(capsys.readouterr().out.split(), dtype=float)
+    prices = np.loadtxt(houses, delimiter=",", skiprows=1)[:, 2]
+    assert np.sqrt(np.mean((answers["model"] - prices) ** 2)) < 3000
+    np.testing.assert_allclose(answers["model"], answers["checkpoint"], rtol=1e-5)
+    x = np.loadtxt(houses, delimiter=",", skiprows=1)[:, :2]
+    by_hand = npnn.load("npnn-output/model.safetensors").predict(x)[:, 0]
+    np.testing.assert_allclose(by_hand, answers["model"], rtol=1e-5)
+
+
+def test_an_npz_file_of_images_is_data(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    t = np.arange(80) % 2
+    x = rng.normal(size=(80, 4, 4)) + 2 * t[:, None, None]
+    np.savez(tmp_path / "images.npz", x=x, t=t)
+    np.savez(tmp_path / "new.npz", x=x[:3])
+    assert main(["train", "images.npz", "--no-pictures"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "npnn-output/model.safetensors", "new.npz"]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["0", "1", "0"]
+
+
+def test_a_model_trained_from_arrays_answers_for_tables_of_numbers(capsys, tmp_path):
+    model = npnn.Sequential([npnn.Dense(2, 1), npnn.Sigmoid()], seed=0)
+    model.set_arrays({"0.w": np.array([[50.0, 0.0]]), "0.b": np.array([0.0])})
+    model.save("mine.safetensors")
+    (tmp_path / "plain.csv").write_text("1.0,7\n-1.0,8\n")
+    assert main(["predict", "mine.safetensors", "plain.csv"]) == 0
+    assert capsys.readouterr().out == "1,1.000000\n0,1.000000\n"
+    (tmp_path / "with-target.csv").write_text("a,b,c\n1.0,7,1\n-1.0,8,1\n")
+    assert main(["predict", "mine.safetensors", "with-target.csv"]) == 0
+    assert "accuracy 0.5" in capsys.readouterr().err
+    np.savez(tmp_path / "plain.npz", x=[[1.0, 0.0]])
+    assert main(["predict", "mine.safetensors", "plain.npz"]) == 0
+    assert capsys.readouterr().out == "1,1.000000\n"
+    assert "must have 2 columns" in error_of(capsys, "predict", "mine.safetensors", csv_of_width(4))
+
+
+def csv_of_width(width: int) -> str:
+    with open("wide.csv", "w") as file:
+        file.write(",".join(["1.5"] * width) + "\n" + ",".join(["2.5"] * width) + "\n")
+    return "wide.csv"
+
+
+def test_several_values_are_columns(tmp_path):
+    npnn.Sequential([npnn.Dense(2, 3)], seed=0).save("mine.safetensors")
+    np.savez("x.npz", x=np.zeros((2, 2)))
+    assert main(["predict", "mine.safetensors", "x.npz", "--output", "y.csv"]) == 0
+    assert (tmp_path / "y.csv").read_text() == "value1,value2,value3\n0,0,0\n0,0,0\n"
+
+
+# Going on --------------------------------------------------------------------------------------
+
+
+def test_resuming_gives_the_numbers_of_a_training_that_never_stopped(capsys):
+    assert main([*XOR, "--epochs", "12", "--output", "whole", "--seed", "4"]) == 0
+    assert main([*XOR, "--epochs", "5", "--output", "parts", "--seed", "4"]) == 0
+    assert main(["train", "--no-pictures", "--resume", "--epochs", "12", "--output", "parts"]) == 0
+    assert history("parts") == history("whole")
+    whole, parts = (npnn.load(f"{name}/model.safetensors") for name in ("whole", "parts"))
+    for name, array in whole.parameters().items():
+        np.testing.assert_array_equal(array, parts.parameters()[name])
+
+
+def test_a_table_is_resumed_with_its_units(houses):
+    table = ["train", str(houses), "--no-pictures"]
+    assert main([*table, "--epochs", "6", "--output", "whole"]) == 0
+    assert main([*table, "--epochs", "3", "--output", "parts"]) == 0
+    checkpoint = "parts/checkpoint.safetensors"
+    resume = ["train", "--no-pictures", "--resume", checkpoint, "--epochs", "6", "--output", "more"]
+    assert main(resume) == 0
+    assert history("more") == history("whole")
+    whole, more = (files.read(f"{name}/model.safetensors")[1] for name in ("whole", "more"))
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, more[name])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--hidden", "3"),
+        ("--seed", "9"),
+        ("--optimizer", "sgd"),
+        ("--activation", "relu"),
+    ],
+)
+def test_what_a_checkpoint_fixes_cannot_change(option, value, capsys):
+    assert main([*XOR, "--epochs", "1", "--quiet"]) == 0
+    message = error_of(capsys, *XOR, "--resume", option, value)
+    assert f"argument {option}: the checkpoint was made with" in message
+
+
+def test_a_resumed_training_says_what_is_wrong(capsys):
+    assert "no model file" in error_of(capsys, *XOR, "--resume")
+    npnn.Sequential([npnn.Dense(2, 2)], seed=0).save("mine.safetensors")
+    message = error_of(capsys, *XOR, "--resume", "mine.safetensors")
+    assert "mine.safetensors is not a checkpoint of npnn train" in message
+
+
+def test_ctrl_c_saves_what_there_is(monkeypatch, capsys, tmp_path):
+    def interrupt(self, training):
+        if training.epoch == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli.SaveNowAndThen, "on_batch_end", interrupt)
+    assert main([*XOR, "--epochs", "12", "--seed", "4", "--output", "parts"]) == 130
+    out, err = capsys.readouterr()
+    assert err == "npnn: interrupted after 3 of 12 epochs\n"
+    assert "parts/model.safetensors" in out
+    assert len(history("parts")) == 3
+    assert npnn.load("parts/model.safetensors").shape_in == (2,)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--resume", "--no-pictures", "--output", "parts"]) == 0
+    assert main([*XOR, "--epochs", "12", "--seed", "4", "--output", "whole"]) == 0
+    assert history("parts") == history("whole")
+
+
+def test_ctrl_c_before_the_first_epoch_is_over_is_no_error(monkeypatch, capsys):
+    def interrupt(self, training):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli.SaveNowAndThen, "on_batch_end", interrupt)
+    assert main(["train", "xor-two-classes"]) == 130
+    out, err = capsys.readouterr()
+    assert "interrupted after 0 of 60 epochs" in err
+    assert "npnn-output/model.safetensors" in out
+    assert "history.csv" not in out
+
+
+def test_ctrl_c_outside_of_training_ends_with_130(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dataset", interrupt)
+    assert main(XOR) == 130
+    assert capsys.readouterr().err == "npnn: interrupted\n"
+
+
+# info ------------------------------------------------------------------------------------------
+
+
+def test_info_lists_versions_and_backends(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert f"npnn {npnn.__version__}" in out
+    assert f"numpy {np.__version__}" in out
+    for name, found in npnn.backends.available().items():
+        (line,) = [line for line in out.splitlines() if line.split()[:1] == [name]][-1:]
+        assert (", ".join(found["devices"]) if found["works"] else found["reason"]) in line
+
+
+def test_info_describes_a_model(flowers, capsys):
+    assert main(["train", str(flowers), "--no-pictures", "--epochs", "2", "--seed", "7"]) == 0
+    capsys.readouterr()
+    assert main(["info", "npnn-output/model.safetensors"]) == 0
+    out = capsys.readouterr().out
+    for text in ("Dense(4, 64)", "daisy, rose, red", "length, colour", "kind", "seed 7", "Softmax"):
+        assert text in out
+    assert main(["info", "npnn-output/checkpoint.safetensors"]) == 0
+    assert "checkpoint after epoch 2" in capsys.readouterr().out
+
+
+def test_version_and_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"npnn {npnn.__version__}\n"
+    for arguments in ([], ["--help"], ["train", "--help"], ["predict", "-h"], ["info", "-h"]):
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("usage: npnn")
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    for name in (*cli.RECIPES, *cli.ACTIVATIONS, *cli.OPTIMIZERS):
+        assert name in out
+
+
+# Mistakes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--epochs", "0"], "argument --epochs: must be a whole number, 1 or more"),
+        (["train", "--epochs", "1.5"], "argument --epochs: must be a whole number"),
+        (["train", "--batch-size", "-3"], "argument --batch-size: must be a whole number"),
+        (["train", "--alpha", "nan"], "argument --alpha: must be a number above 0, not 'nan'"),
+        (["train", "--alpha", "inf"], "argument --alpha"),
+        (["train", "--alpha", "0"], "argument --alpha"),
+        (["train", "--hidden", "12,x"], "argument --hidden: must be sizes such as 128,64"),
+        (["train", "--hidden", "12,-1"], "argument --hidden"),
+        (["train", "--activation", "foo"], "argument --activation: invalid choice: 'foo'"),
+        (["train", "--optimizer", "foo"], "argument --optimizer: invalid choice: 'foo'"),
+        (["train", "--backend", "foo"], "argument --backend: unknown backend 'foo'"),
+        (["train", "--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
+        (["train", "--device", "cuda:9"], "device must be None or 'cpu' for backend 'numpy'"),
+        (["train", "--seed", "-1"], "argument --seed"),
+        (["train", "--target", "x"], "argument --target: is for CSV and NPZ files"),
+        (["train", "--task", "binary"], "argument --task: is for CSV and NPZ files"),
+        (["train", "--task", "foo"], "argument --task: invalid choice"),
+        (["train", "--folder", "x"], "argument --folder: is for mnist and fashion-mnist"),
+        (["train", "mnist", "--folder", "nowhere"], "'nowhere'"),
+        (["train", "nowhere.csv"], "argument DATA: there is no file 'nowhere.csv'"),
+        (["train", "--nonsense"], "--nonsense"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["predict", "nowhere", "x.csv"], "there is no model file nowhere"),
+        (["info", "nowhere"], "there is no model file nowhere"),
+        (["predict"], "MODEL, DATA"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_argument(arguments, message, capsys, tmp_path):
+    assert message in error_of(capsys, *arguments)
+    assert not (tmp_path / "npnn-output" / "model.safetensors").exists()
+
+
+def test_a_backend_that_is_not_there_says_how_to_get_it(capsys):
+    missing = [n for n, found in npnn.backends.available().items() if not found["works"]]
+    if not missing:
+        pytest.skip("every backend works here")
+    assert "pip install" in error_of(capsys, "train", "--backend", missing[0])
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(capsys, monkeypatch, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(npnn.Sequential, "fit", lambda *_, **__: pytest.fail("it trained"))
+    for folder in ("taken", "taken/below"):
+        message = error_of(capsys, *XOR, "--output", folder)
+        assert f"argument --output: cannot write to '{folder}'" in message
+
+
+def test_a_bad_table_says_where(capsys, tmp_path):
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n,3\n4,5\n")
+    message = error_of(capsys, "train", "bad.csv")
+    assert "line 3" in message
+    assert "'a'" in message
+
+
+def test_a_table_that_does_not_fit_the_model_is_refused(flowers, capsys, tmp_path):
+    assert main(["train", str(flowers), "--epochs", "1", "--no-pictures", "--quiet"]) == 0
+    (tmp_path / "other.csv").write_text("width,colour\n1,red\n")
+    message = error_of(capsys, "predict", "npnn-output/model.safetensors", "other.csv")
+    assert "lacks the feature column(s) 'length'" in message
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_divergence_is_one_line(capsys):
+    arguments = ["train", "noisy-sine", "--no-pictures", "--optimizer", "gradient-descent"]
+    assert main([*arguments, "--activation", "relu", "--alpha", "1e6", "--quiet"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"npnn: error: the training loss became \S+ at epoch \d+, step \d+", line)
+
+
+def test_debug_shows_where_an_error_came_from():
+    with pytest.raises(ValueError, match="argument DATA"):
+        main(["train", "nowhere.csv", "--debug"])
+
+
+def test_what_no_one_expected_is_not_hidden(monkeypatch):
+    def broken(*_):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli, "_dataset", broken)
+    with pytest.raises(KeyError):
+        main(XOR)
+
+
+# As a process ----------------------------------------------------------------------------------
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "npnn", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_small_training_is_over_at_once():
+    started = time.perf_counter()
+    done = run(*XOR)
+    seconds = time.perf_counter() - started
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "accuracy" in done.stdout
+    assert seconds < 3  # about 0.4 where nothing else runs
+
+
+def test_nothing_slow_is_imported_without_need():
+    code = (
+        "import sys\n"
+        "from npnn.cli import main\n"
+        "assert main(['train', 'xor-two-classes', '--no-pictures', '--quiet']) == 0\n"
+        "slow = {'matplotlib', 'torch', 'jax', 'numba', 'tqdm', 'pooch', 'scipy', 'pandas'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_exit_codes_and_streams_of_the_process(tmp_path):
+    done = run("train", "--epochs", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "npnn: error: argument --epochs: must be a whole number, 1 or more, not '0'\n"
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    npnn.Sequential([npnn.Dense(2, 1)], seed=0).save("m.safetensors")
+    np.savez("x.npz", x=np.zeros((100_000, 2)))
+    command = [sys.executable, "-m", "npnn", "predict", "m.safetensors", "x.npz"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_the_details_in_a_model_file_are_plain_json(flowers):
+    assert main(["train", str(flowers), "--epochs", "1", "--no-pictures"]) == 0
+    details = npnn.load("npnn-output/model.safetensors").details
+    assert json.loads(json.dumps(details)) == details

@@ -1,0 +1,68 @@
+"""What README and CONTRIBUTING show is run, so that it stays true."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import npnn
+
+ROOT = Path(__file__).parents[1]
+
+
+def python_blocks(document: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), flags=re.S)
+
+
+@pytest.fixture
+def _clean_registries():
+    """Take back what a document registers."""
+    kept = [
+        (registry, dict(registry)) for registry in (npnn.Layer.registry, npnn.backends._register)
+    ]
+    yield
+    for registry, entries in kept:
+        registry.clear()
+        registry.update(entries)
+
+
+def test_the_programs_of_the_readme_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    program, fitting, gpu = python_blocks("README.md")
+    names: dict = {}
+    exec(program.replace("XORTwoClasses()", "XORTwoClasses(seed=1)"), names)
+    assert names["loss_layer"].get_loss() < 0.6
+    exec(
+        fitting.replace('backend="jax"', 'backend="numpy"').replace("epochs=20", "epochs=2"), names
+    )
+    assert names["history"].num_epochs == 2
+    assert 'backend="cupy"' in gpu
+
+
+@pytest.mark.usefixtures("_clean_registries")
+def test_the_layer_of_the_contributing_page_is_right():
+    layer, _ = python_blocks("CONTRIBUTING.md")
+    names: dict = {"__name__": "contributing"}
+    exec(layer, names)
+    gaussian = names["Gaussian"]()
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64, requires_grad=True)
+    y = torch.exp(-x * x)
+    y.sum().backward()
+    np.testing.assert_allclose(gaussian.forward(x.detach().numpy()), y.detach().numpy())
+    np.testing.assert_allclose(gaussian.backward(np.ones(9)), x.grad.numpy())
+
+
+@pytest.mark.usefixtures("_clean_registries")
+def test_the_backend_of_the_contributing_page_trains_like_numpy():
+    _, backend = python_blocks("CONTRIBUTING.md")
+    assert len(backend.splitlines()) < 60
+    exec(backend, {})
+    losses = []
+    for name in ("numpy", "mine"):
+        model = npnn.Sequential(
+            [npnn.Dense(2, 3), npnn.Tanh(), npnn.Dense(3, 1)], backend=name, seed=0
+        )
+        losses.append(model.fit(np.eye(2), np.ones((2, 1)), epochs=3, seed=0)["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
