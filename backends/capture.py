@@ -42,16 +42,14 @@ class CapturedStep:
         self.count = 0
 
     def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
-        structure = (*inputs, *data)
+        structure = (*inputs, None, *data)
         make_key = self._keys.get(structure)
         if make_key is None:
             make_key = self._keys[structure] = _key_function(carry, data, inputs)
         key = (structure, make_key(carry, data, inputs))
         replay = self.replays.get(key)
         if replay is None:
-            if not self.recordable:
-                return self.step(carry, data, inputs)
-            replay = self._record(key, carry, data, inputs)
+            replay = self._record(key, carry, data, inputs) if self.recordable else self.step
         self.count += 1
         if self.count % FLUSH_EVERY == 0:
             _flush_denormals(_leaves(carry))
@@ -193,7 +191,8 @@ def _compile(
         # NumPy wants the output of maximum and minimum named, and of nothing else.
         keyword = "out=" if function in (np.maximum, np.minimum) else ""
         lines.append(f"{name(function)}({', '.join([*given, keyword + out])})")
-    values = _mapped(outputs, lambda x: f"{name(plan.array(_node(trace, x)))}.copy()")
+    nodes = iter(plan.outputs)
+    values = _mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
     lines.append(f"return carry, {_source(values)}")
     exec("def replay(carry, data, inputs):\n    " + "\n    ".join(lines), names)
     return names["replay"]  # type: ignore[no-any-return]

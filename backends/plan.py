@@ -65,7 +65,7 @@ class Plan:
         outputs: list[Node],
     ) -> None:
         self.carry, self.data, self.inputs, self.outputs = carry, data, inputs, outputs
-        self.groups = self.group(self._needed(nodes))
+        self.groups = self.group(self._needed(self._old_values_saved(nodes)))
         self.operations = [node for group in self.groups for node in group]
         self.order = {node: i for i, node in enumerate(self.operations)}
         self.time = {node: i for i, group in enumerate(self.groups) for node in group}
@@ -73,7 +73,7 @@ class Plan:
         for node in self.operations:
             for arg in node.args:
                 self.users.setdefault(arg.base, []).append(node)
-        self.kept = {node.base for node in (*outputs, *(result for _, _, result in carry))}
+        self.kept = {n.base for n in (*self.outputs, *(result for _, _, result in self.carry))}
         self.parts = self._parts_of_joins()
         self.results = self._results_in_place()
         self.places: dict[Node, Place] = {}
@@ -85,7 +85,7 @@ class Plan:
         self.owners: list[list[Node]] = []  # the operations that each call belongs to
         for group in self.groups:
             self._append(group, self.run(group))
-        for leaf, array, result in carry:
+        for leaf, array, result in self.carry:
             if result is not leaf and self.results.get(result) is not leaf:
                 self._append([result], [(np.copyto, (array, self.array(result)))])
 
@@ -102,7 +102,35 @@ class Plan:
         """Return the calls that do what a group of operations says."""
         return [call for node in group for call in RUN.get(node.op, run_ufunc)(self, node)]
 
+    def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:
+        """Return whether `user` reads `old` before `node`, of the same group, writes over it.
+
+        Where the group is one operation, each element must be read just before it is written.
+        """
+        if user.op in ("where", "setitem"):
+            # What a choice depends on is read twice, and what is set from after the rest is.
+            first = user.args[:1] if user.op == "where" else user.args[1:]
+            return old not in first and self._reads_plainly(user, old)
+        return user.elementwise and self._reads_plainly(user, old)
+
+    def _reads_plainly(self, user: Node, old: Node) -> bool:
+        return all(arg is old for arg in user.args if self._owner(arg) is self._owner(old))
+
     # What is needed, and how long --------------------------------------------------------------
+
+    def _old_values_saved(self, nodes: list[Node]) -> list[Node]:
+        """Return `nodes` behind copies of the carried values that are asked for when changed."""
+        changed = {leaf for leaf, _, result in self.carry if result is not leaf}
+        copies: dict[Node, Node] = {}
+
+        def saved(node: Node) -> Node:
+            if node.base not in changed:
+                return node
+            return copies.setdefault(node, Node("copy", (node,), (), node.shape, node.dtype))
+
+        self.outputs = [saved(node) for node in self.outputs]
+        self.carry = [(leaf, array, saved(result)) for leaf, array, result in self.carry]
+        return [*copies.values(), *nodes]
 
     def _needed(self, nodes: list[Node]) -> list[Node]:
         wanted = {*self.outputs, *(result for _, _, result in self.carry)}
@@ -122,20 +150,21 @@ class Plan:
     def _overwritable(self, old: Node, node: Node) -> bool:
         """Return whether `node` may be written where `old` lies, element by element.
 
-        Nobody may need the old value later; and who reads it in the same group, which may run
-        as one loop, must read just the element that is written.
+        Nobody may need the old value later, or read it when it is overwritten already.
         """
-        if (old.shape, old.dtype) != (node.shape, node.dtype):
+        if (old.shape, old.dtype) != (node.shape, node.dtype) or old in self.kept:
             return False
         for user in self.users.get(old, ()):
+            together = self.time[user] == self.time[node]
             if self.order[user] > self.order[node]:
                 return False
-            if self.time[user] == self.time[node]:
-                plain = all(arg is old for arg in user.args if arg.base is old)
-                in_place = user.elementwise or user.op == "setitem" or user is not node
-                if not (plain and in_place):
-                    return False
-        return old not in self.kept
+            if together and not self.reads_in_time(user, old, node):
+                return False
+        return True
+
+    def _owner(self, node: Node) -> Node:
+        """Return the node whose memory `node` lies in."""
+        return self.parts[node.base][0] if node.base in self.parts else node.base
 
     def _parts_of_joins(self) -> dict[Node, tuple[Node, int]]:
         """Find the values that can be computed straight into their part of a joined array."""
@@ -153,15 +182,18 @@ class Plan:
                 if owned and reshaped is base and base.dtype == dtype:
                     parts[base] = (join, start)
                     self.users.setdefault(join, []).extend(self.users.get(base, ()))
+                    if base in self.kept:
+                        self.kept.add(join)
                 start += part.size
         return parts
 
     def _results_in_place(self) -> dict[Node, Node]:
         """Find the new values that can be written where the old ones lie: result -> leaf."""
         results: dict[Node, Node] = {}
-        for leaf, _, result in self.carry:
-            fresh = result in self.order and result not in (*self.parts, *results)
-            if fresh and self._overwritable(leaf, result):
+        elsewhere = {*self.parts, *(join for join, _ in self.parts.values())}
+        for leaf, array, result in self.carry:
+            fresh = result in self.order and result not in elsewhere and result not in results
+            if fresh and array.flags.c_contiguous and self._overwritable(leaf, result):
                 results[result] = leaf
         return results
 
@@ -203,14 +235,9 @@ class Plan:
                 return place
             # An old parameter or moment: its place is free until the new one is written.
             for result, leaf in self.results.items():
-                if leaf is arg and self._only_before(node, result):
+                if leaf is arg and self._overwritable(node, result):
                     return place
         return None
-
-    def _only_before(self, node: Node, result: Node) -> bool:
-        """Return whether `node` is needed by nobody after `result` is written."""
-        orders = [self.order[user] for user in self.users.get(node, ())]
-        return node not in self.kept and max(orders, default=0) <= self.order[result]
 
     def _lay_out(self) -> int:
         """Give each place its offset in the arena, and return the arena's size."""
@@ -402,7 +429,7 @@ def run_setitem(plan: Plan, node: Node) -> list[Call]:
     old, new = map(plan.array, node.args)
     out = plan.array(node)
     calls: list[Call] = [] if np.shares_memory(out, old) else [(np.copyto, (out, old))]
-    return [*calls, (np.copyto, (out[key_of(node.attrs)], new))]
+    return [*calls, (np.copyto, (out[key_of(node.attrs)], new, "unsafe"))]
 
 
 RUN: dict[str, Callable[[Plan, Node], list[Call]]] = {

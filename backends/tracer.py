@@ -75,7 +75,7 @@ class Node:
     @property
     def elementwise(self) -> bool:
         """Whether each element of the result comes from one element of each argument."""
-        return self.op in ELEMENTWISE or isinstance(getattr(np, self.op, None), np.ufunc)
+        return self.op in ELEMENTWISE or _is_elementwise(getattr(np, self.op, None))
 
     def __repr__(self) -> str:
         shapes = ", ".join("x".join(map(str, arg.shape)) or "()" for arg in self.args)
@@ -93,10 +93,13 @@ class Trace:
         self.nodes: list[Node] = []
         self.namespace = Namespace(self)
         self._known: dict[Hashable, Node] = {}
+        self._bound: dict[Node, np.ndarray] = {}
 
-    def leaf(self, array: Any) -> Recorded:
-        """Return a recorded array that stands for one that comes from outside."""
+    def leaf(self, array: Any, *, bound: bool = False) -> Recorded:
+        """Return a recorded array for one from outside; for `array` itself if it is `bound`."""
         node = Node("leaf", (), (), tuple(array.shape), np.dtype(array.dtype))
+        if bound:
+            self._bound[node] = array
         return Recorded(self, node)
 
     def constant(self, value: Any, dtype: Any = None) -> Node:
@@ -129,18 +132,20 @@ class Trace:
 
     def view(self, x: Node, op: str, attrs: tuple[Any, ...], look: Any) -> Recorded:
         """Record a view of x, or a copy where NumPy itself would make one."""
-        # Memory that is asked for and never touched costs nothing, and NumPy tells the rest.
-        sample = np.empty(x.base.shape, x.base.dtype)
-        before = replay_views(x, sample)
-        after = look(before)
-        if after.size and not np.shares_memory(sample, after):
+        sample = self._bound.get(x.base, x.base.value)
+        if sample is None:
+            # Memory that is asked for and never touched costs nothing, and NumPy tells the rest.
+            sample = np.empty(x.base.shape, x.base.dtype)
+        after = look(replay_views(x, sample))
+        if after.size and not np.may_share_memory(sample, after):
             return self.add("copy", (x,), after.shape, x.dtype, (op, *attrs))
         return self.add(op, (x,), after.shape, x.dtype, attrs, look)
 
     def ufunc(self, ufunc: np.ufunc, *args: Any) -> Recorded:
         """Record an elementwise operation."""
-        if ufunc is np.power and isinstance(args[1], (int, float)) and args[1] in (0.5, 2):
-            return self.ufunc(np.square if args[1] == 2 else np.sqrt, args[0])
+        if ufunc is np.power and type(args[1]) in (int, float) and args[1] in (0.5, 2):
+            if args[0].dtype.kind == "f":  # as NumPy's own operator does
+                return self.ufunc(np.square if args[1] == 2 else np.sqrt, args[0])
         dtypes = tuple(_dtype_or_number(arg) for arg in args)
         dtype, number_dtype = _result_dtype(ufunc, dtypes)
         nodes = [self.node(arg, number_dtype) for arg in args]
@@ -170,35 +175,27 @@ class Recorded:
     size = property(lambda self: self.node.size)
     device = "cpu"
 
-    @property
-    def mT(self) -> Recorded:
-        """The last two axes exchanged."""
-        return self.trace.view(self.node, "mT", (), lambda x: x.mT)
-
-    T = mT
+    mT = property(lambda self: self.trace.view(self.node, "mT", (), lambda x: x.mT))
+    T = property(lambda self: self.trace.view(self.node, "T", (), lambda x: x.T))
 
     def __array_namespace__(self, api_version: str | None = None) -> Namespace:
         return self.trace.namespace
 
     def __getitem__(self, key: Any) -> Recorded:
-        parts = key if isinstance(key, tuple) else (key,)
-        if not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts):
-            raise NotRecorded("indexing by arrays")
-        attrs = tuple((p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts)
-        return self.trace.view(self.node, "getitem", attrs, operator.itemgetter(key))
+        attrs = _attrs_of(key)
+        index = key_of(attrs if ... in attrs else (*attrs, ...))  # never a scalar, always a view
+        return self.trace.view(self.node, "getitem", attrs, operator.itemgetter(index))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         # The handle moves on to a new node; the plan writes in place where nobody needs the old.
-        parts = key if isinstance(key, tuple) else (key,)
-        if not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts):
-            raise NotRecorded("writing by arrays")
-        attrs = tuple((p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts)
-        new = self.trace.node(value, self.dtype)
-        args = (self.node, new)
-        self.node = self.trace.add("setitem", args, self.shape, self.dtype, attrs).node
+        args = (self.node, self.trace.node(value, self.dtype))
+        self.node = self.trace.add("setitem", args, self.shape, self.dtype, _attrs_of(key)).node
 
     def __matmul__(self, other: Any) -> Recorded:
         return self.trace.namespace.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Recorded:
+        return self.trace.namespace.matmul(other, self)
 
     def __bool__(self) -> bool:
         raise NotRecorded("looking at a value (bool)")
@@ -215,6 +212,14 @@ class Recorded:
     __hash__ = object.__hash__
 
 
+def _in_place(ufunc: np.ufunc, a: Recorded, b: Any) -> Recorded:
+    """Return what `a` becomes: as in NumPy, it keeps its shape and its dtype."""
+    result = a.trace.ufunc(ufunc, a, b)
+    if result.shape != a.shape or not np.can_cast(result.dtype, a.dtype, "same_kind"):
+        raise ValueError(f"{result.node} cannot be written into {a.shape}, {a.dtype}")
+    return a.trace.namespace.astype(result, a.dtype)
+
+
 def _operators() -> None:
     binary = {
         "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
@@ -224,7 +229,7 @@ def _operators() -> None:
     for name, ufunc in binary.items():
         setattr(Recorded, f"__{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, a, b))
         setattr(Recorded, f"__r{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, b, a))
-        setattr(Recorded, f"__i{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, a, b))
+        setattr(Recorded, f"__i{name}__", lambda a, b, f=ufunc: _in_place(f, a, b))
     compare = {
         "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
         "eq": np.equal, "ne": np.not_equal,
@@ -252,7 +257,7 @@ class Namespace:
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(np, name, None)
-        if isinstance(function, np.ufunc) and function.nout == 1:
+        if _is_elementwise(function):
             return partial(self._trace.ufunc, function)
         if name in self._creation:
             return self._constant(getattr(real, name))
@@ -271,18 +276,20 @@ class Namespace:
 
         return function
 
-    def zeros_like(self, x: Recorded, **options: Any) -> Recorded:  # noqa: D102
-        return Recorded(self._trace, self._trace.constant(np.zeros(x.shape, x.dtype)))
+    def zeros_like(self, x: Recorded, dtype: Any = None, device: Any = None) -> Recorded:  # noqa: D102
+        zeros = np.zeros(x.shape, x.dtype if dtype is None else dtype)
+        return Recorded(self._trace, self._trace.constant(zeros))
 
     def asarray(self, x: Any, dtype: Any = None, copy: bool | None = None) -> Recorded:  # noqa: D102
-        node = self._trace.node(x)
-        return Recorded(self._trace, node) if dtype is None else self.astype(x, dtype)
+        given = Recorded(self._trace, self._trace.node(x, dtype))
+        return given if dtype is None else self.astype(given, dtype)
 
     # Elementwise -------------------------------------------------------------------------------
 
     def where(self, condition: Recorded, a: Any, b: Any) -> Recorded:  # noqa: D102
         dtype = np.result_type(*(_dtype_or_number(v) for v in (a, b)))
-        nodes = [condition.node, self._trace.node(a, dtype), self._trace.node(b, dtype)]
+        given = (self.asarray(v, t) for v, t in ((condition, bool), (a, dtype), (b, dtype)))
+        nodes = [v.node for v in given]
         shape = np.broadcast_shapes(*(node.shape for node in nodes))
         return self._trace.add("where", nodes, shape, dtype)
 
@@ -297,16 +304,18 @@ class Namespace:
     # Reductions --------------------------------------------------------------------------------
 
     def _reduce(self, name: str, x: Recorded, axis: Any, keepdims: bool) -> Recorded:
-        axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        gone = sorted({a % x.ndim for a in axes})
+        axes = range(x.ndim) if axis is None else axis
+        gone = sorted(np.lib.array_utils.normalize_axis_tuple(axes, x.ndim))
         shape = tuple(
             1 if i in gone else n for i, n in enumerate(x.shape) if keepdims or i not in gone
         )
         dtype = getattr(real, name)(np.ones(1, x.dtype)).dtype
         return self._trace.add(name, (x.node,), shape, dtype, (tuple(gone), keepdims))
 
-    def sum(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
-        return self._reduce("sum", x, axis, keepdims)
+    def sum(  # noqa: D102
+        self, x: Recorded, *, axis: Any = None, dtype: Any = None, keepdims: bool = False
+    ) -> Recorded:
+        return self._reduce("sum", self.asarray(x, dtype), axis, keepdims)
 
     def max(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
         return self._reduce("max", x, axis, keepdims)
@@ -347,6 +356,8 @@ class Namespace:
         length = sum(a.shape[axis] for a in arrays)
         shape = (*first.shape[:axis], length, *first.shape[axis + 1 :])
         dtype = np.result_type(*(a.dtype for a in arrays))
+        if any((*a.shape[:axis], length, *a.shape[axis + 1 :]) != shape for a in arrays):
+            raise ValueError(f"arrays of shapes {[a.shape for a in arrays]} cannot be joined")
         return self._trace.add("concat", [a.node for a in arrays], shape, dtype, (axis,))
 
     # Views -------------------------------------------------------------------------------------
@@ -380,6 +391,14 @@ def replay_views(node: Node, base: np.ndarray) -> np.ndarray:
     return node.view(replay_views(node.args[0], base))
 
 
+def _attrs_of(key: Any) -> tuple[Any, ...]:
+    """Return an index in a hashable form, the opposite of :func:`key_of`."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if not all(p is None or p is ... or type(p) in (int, slice) for p in parts):
+        raise NotRecorded("indexing by arrays")
+    return tuple((p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts)
+
+
 def key_of(attrs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return an index out of its hashable form, in which slices are triples."""
     return tuple(slice(*part) if isinstance(part, tuple) else part for part in attrs)
@@ -399,8 +418,15 @@ def _origin() -> tuple[str, int]:
 _machinery = (__name__, "npnn.backends.backend")
 
 
+def _is_elementwise(function: Any) -> bool:
+    # matmul and its like are ufuncs with a signature.
+    one = isinstance(function, np.ufunc) and function.nout == 1
+    return one and function.signature is None
+
+
 def _dtype_or_number(x: Any) -> Any:
-    return x if isinstance(x, (bool, int, float)) else np.dtype(x.dtype)
+    # Not isinstance: np.float64 is a float too, and has a dtype that counts.
+    return x if type(x) in (bool, int, float) else np.dtype(x.dtype)
 
 
 _dtypes: dict[Hashable, tuple[np.dtype[Any], np.dtype[Any]]] = {}

@@ -17,6 +17,7 @@ from npnn.files import replacing
 from npnn.reports import check_counts
 
 if TYPE_CHECKING:
+    from npnn.backends.inspection import Row
     from npnn.sequential import Sequential
 
 # The colours of Okabe and Ito, which people with any kind of colour blindness can tell apart.
@@ -296,6 +297,43 @@ def regression(
     rows = _legend_above(axes, 5.6)
     misses = f"The model misses {len(x):,} targets by {error:.3g} (root mean square)"
     _title(axes, misses, pad=12 + 17 * rows)
+    return _finish(figure, path)
+
+
+def profile(rows: Sequence[Row], path: str | os.PathLike[str] | None = None) -> Any:
+    """Draw the time of each call of a training step as a bar, in the order of the step.
+
+    Parameters
+    ----------
+    rows : sequence of npnn.backends.inspection.Row
+        What :func:`npnn.profiling.profile` returns.
+    path : path_like, optional
+        A PNG file to write.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not rows:
+        raise ValueError("there are no rows to draw")
+    total = sum(row.seconds for row in rows)
+    figure = _figure(8.0, 1.6 + 0.24 * len(rows))
+    axes = figure.add_subplot()
+    kinds = {"matrix products": FIRST, "all else in the layers": SECOND, "optimizer": PALETTE[2]}
+    seen: dict[str, float] = dict.fromkeys(kinds, 0.0)
+    for position, row in enumerate(rows):
+        optimizer = not row.layer and row.operation != "matmul"
+        kind = list(kinds)[0 if row.operation == "matmul" else 2 if optimizer else 1]
+        seen[kind] += row.seconds
+        axes.barh(position, row.seconds * 1e6, color=kinds[kind], height=0.72)
+    for kind, seconds in seen.items():
+        axes.barh(0, 0, color=kinds[kind], label=f"{kind}, {seconds / total:.0%}")
+    names = [f"{row.layer} {row.origin.split('+')[0]}: {row.operation}".strip() for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    _plain(axes, "microseconds", "", grid=False)
+    axes.legend(frameon=False, loc="best", fontsize=9)
+    _title(axes, f"A training step takes {total * 1e6:,.0f} us in {len(rows)} operations")
     return _finish(figure, path)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import npnn
-from npnn import cli, files
-from npnn.cli import main
+from npnn import files
+from npnn.cli import main, train
 
 XOR = ["train", "xor-two-classes", "--no-pictures"]
 FLOWERS = ("daisy", "rose, red")
@@ -326,7 +326,7 @@ def test_ctrl_c_saves_what_there_is(monkeypatch, capsys, tmp_path):
         if training.epoch == 4:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli.SaveNowAndThen, "on_batch_end", interrupt)
+    monkeypatch.setattr(train.SaveNowAndThen, "on_batch_end", interrupt)
     assert main([*XOR, "--epochs", "12", "--seed", "4", "--output", "parts"]) == 130
     out, err = capsys.readouterr()
     assert err == "npnn: interrupted after 3 of 12 epochs\n"
@@ -344,7 +344,7 @@ def test_ctrl_c_before_the_first_epoch_is_over_is_no_error(monkeypatch, capsys):
     def interrupt(self, training):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli.SaveNowAndThen, "on_batch_end", interrupt)
+    monkeypatch.setattr(train.SaveNowAndThen, "on_batch_end", interrupt)
     assert main(["train", "xor-two-classes"]) == 130
     out, err = capsys.readouterr()
     assert "interrupted after 0 of 60 epochs" in err
@@ -356,7 +356,7 @@ def test_ctrl_c_outside_of_training_ends_with_130(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_dataset", interrupt)
+    monkeypatch.setattr(train, "dataset_of", interrupt)
     assert main(XOR) == 130
     assert capsys.readouterr().err == "npnn: interrupted\n"
 
@@ -394,7 +394,7 @@ def test_version_and_help(capsys):
         assert out.startswith("usage: npnn")
     assert main(["train", "--help"]) == 0
     out = capsys.readouterr().out
-    for name in (*cli.RECIPES, *cli.ACTIVATIONS, *cli.OPTIMIZERS):
+    for name in (*train.RECIPES, *train.ACTIVATIONS, *train.OPTIMIZERS):
         assert name in out
 
 
@@ -482,7 +482,7 @@ def test_what_no_one_expected_is_not_hidden(monkeypatch):
     def broken(*_):
         raise KeyError("a bug")
 
-    monkeypatch.setattr(cli, "_dataset", broken)
+    monkeypatch.setattr(train, "dataset_of", broken)
     with pytest.raises(KeyError):
         main(XOR)
 

@@ -1,7 +1,4 @@
-"""The command line: ``npnn train``, ``npnn predict`` and ``npnn info``.
-
-What a command needs is imported when it runs, so that small things start quickly.
-"""
+"""``npnn train``: train on a data set or a table, report, save, draw."""
 
 from __future__ import annotations
 
@@ -10,17 +7,26 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import npnn
 from npnn import backends
 from npnn.callbacks import Callback
-from npnn.errors import DivergedError, MissingError
+from npnn.cli.arguments import (
+    backend_name,
+    device_name,
+    hidden_sizes,
+    positive,
+    say_aside,
+    whole,
+)
+from npnn.cli.models import fold_target_units, outputs_of, target_units
+from npnn.errors import MissingError
 
 if TYPE_CHECKING:
     from npnn.datasets import Dataset, TableSchema
@@ -88,63 +94,8 @@ TABLE_STEPS = 2000
 """About as many steps are taken on a table, so that small ones get more epochs than large ones."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0, 2 for an error, 130 after Ctrl-C.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default those of the process.
-    """
-    try:
-        options = parser().parse_args(arguments)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    if options.run is None:
-        parser().print_help()
-        return 0
-    try:
-        return int(options.run(options))
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to say, also not at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return INTERRUPTED
-    except (ValueError, TypeError, MissingError, DivergedError, OSError, MemoryError) as error:
-        if options.debug:
-            raise
-        _say_error(_sentence(error))
-        return 2
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    common = _Parser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show where an error came from")
-    top = _Parser(
-        prog="npnn",
-        description="Train and use neural networks on NumPy, CuPy, PyTorch or JAX arrays.",
-        epilog=(
-            "examples:\n"
-            "  npnn train                       handwritten digits, in a few seconds\n"
-            "  npnn train flowers.csv           a table of your own, its last column the target\n"
-            "  npnn predict npnn-output/model.safetensors more-flowers.csv\n"
-            "  npnn info                        which array libraries work here\n"
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--version", action="version", version=f"npnn {npnn.__version__}")
-    top.set_defaults(run=None, debug=False)
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    _add_train(commands, common)
-    _add_predict(commands, common)
-    _add_info(commands, common)
-    return top
-
-
-def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
+def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
     names = "\n".join(f"  {name:17}{recipe.description}" for name, recipe in RECIPES.items())
     train = commands.add_parser(
         "train",
@@ -162,30 +113,8 @@ def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = train.add_argument
-    add("data", nargs="?", metavar="DATA", help="a data set below, or a CSV or NPZ file (digits)")
-    add(
-        "--output",
-        default="npnn-output",
-        metavar="DIR",
-        help="folder for the results (%(default)s)",
-    )
-    add("--backend", type=_backend, metavar="NAME", help="array library (numpy); see npnn info")
-    add("--device", type=_device, help="such as cuda:1, or 1; the library's default")
-    add("--dtype", choices=backends.DTYPES, help="floating-point type (float32)")
-    add("--hidden", type=_hidden, metavar="N,N", help="sizes of the hidden layers; 0 for none")
-    add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
-    add("--epochs", type=_whole(1), metavar="N", help="passes over the data")
-    add("--batch-size", type=_whole(1), metavar="N", help="samples of one step")
-    add("--alpha", type=_positive, help="learning rate")
-    add("--optimizer", choices=OPTIMIZERS, metavar="NAME", help=", ".join(OPTIMIZERS))
-    add("--seed", type=_whole(0), metavar="N", help="of the split, the weights and the order (0)")
-    add("--target", metavar="COLUMN", help="a file's target: name or number (the last column)")
-    add(
-        "--task",
-        choices=("classification", "binary", "regression"),
-        help="what a file's target means (found out)",
-    )
-    add("--folder", metavar="DIR", help="where the files of MNIST are (downloaded once)")
+    add_model_options(train)
+    add("--epochs", type=whole(1), metavar="N", help="passes over the data")
     add(
         "--resume",
         nargs="?",
@@ -193,66 +122,59 @@ def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="go on from a checkpoint (that in the output folder), as if never stopped",
     )
-    add("--no-pictures", action="store_true", help="draw nothing")
     add("--no-capture", action="store_true", help="run each step plainly, for debugging")
     add("--quiet", action="store_true", help="print nothing but errors")
     train.set_defaults(run=run_train)
 
 
-def _add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
-    predict = commands.add_parser(
-        "predict",
-        parents=[common],
-        help="answer for the rows of a file",
-        description=(
-            "Print a line for each row of a CSV or NPZ file: the predicted class and its "
-            "probability, or the predicted value. If the file also has the target, accuracy and "
-            "loss follow on the standard error stream."
-        ),
-        epilog="example:\n  npnn predict npnn-output/model.safetensors new.csv --output out.csv",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say what is trained on what, and where the results go."""
+    add = command.add_argument
+    add("data", nargs="?", metavar="DATA", help="a data set below, or a CSV or NPZ file (digits)")
+    add(
+        "--output",
+        default="npnn-output",
+        metavar="DIR",
+        help="folder for the results (%(default)s)",
     )
-    predict.add_argument("model", metavar="MODEL", help="a model file")
-    predict.add_argument("data", metavar="DATA", help="a CSV or NPZ file")
-    predict.add_argument("--output", metavar="FILE", help="CSV file to write, with a header")
-    predict.add_argument("--backend", type=_backend, default="numpy", metavar="NAME")
-    predict.add_argument("--device", type=_device)
-    predict.set_defaults(run=run_predict)
-
-
-def _add_info(commands: Any, common: argparse.ArgumentParser) -> None:
-    info = commands.add_parser(
-        "info",
-        parents=[common],
-        help="show versions and backends, or what a model file holds",
-        description="Show versions and the backends that work here, or what a model file holds.",
+    add("--backend", type=backend_name, metavar="NAME", help="array library (numpy); see npnn info")
+    add("--device", type=device_name, help="such as cuda:1, or 1; the library's default")
+    add("--dtype", choices=backends.DTYPES, help="floating-point type (float32)")
+    add("--hidden", type=hidden_sizes, metavar="N,N", help="sizes of the hidden layers; 0 for none")
+    add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
+    add("--batch-size", type=whole(1), metavar="N", help="samples of one step")
+    add("--alpha", type=positive, help="learning rate")
+    add("--optimizer", choices=OPTIMIZERS, metavar="NAME", help=", ".join(OPTIMIZERS))
+    add("--seed", type=whole(0), metavar="N", help="of the split, the weights and the order (0)")
+    add("--target", metavar="COLUMN", help="a file's target: name or number (the last column)")
+    add(
+        "--task",
+        choices=("classification", "binary", "regression"),
+        help="what a file's target means (found out)",
     )
-    info.add_argument("model", nargs="?", metavar="MODEL", help="a model file")
-    info.set_defaults(run=run_info)
-
-
-# train -------------------------------------------------------------------------------------------
+    add("--folder", metavar="DIR", help="where the files of MNIST are (downloaded once)")
+    add("--no-pictures", action="store_true", help="draw nothing")
 
 
 def run_train(options: argparse.Namespace) -> int:
     """Train, report and save; return the exit code."""
     folder = Path(options.output)
     checkpoint = _resumed(options, folder)
-    run = _settings(options, None if checkpoint is None else checkpoint.details.get("run"))
-    data = _dataset(run, options)
+    run = settings(options, None if checkpoint is None else checkpoint.details.get("run"))
+    data = dataset_of(run, options)
     run["epochs"] = run["epochs"] or _table_epochs(data, run["batch_size"])
-    model = _new_model(run, data, options) if checkpoint is None else checkpoint
+    model = new_model(run, data, options) if checkpoint is None else checkpoint
     if model.shape_in != data.shape_in or model.shape_out != data.shape_out:
         raise ValueError(
             f"{options.resume} is a model from {model.shape_in} to {model.shape_out}, but "
             f"{run['data']} is data from {data.shape_in} to {data.shape_out}"
         )
     model.details["run"] = run
-    _check_writable(folder)
+    check_writable(folder)
 
     say = (lambda text: None) if options.quiet else print
     say(f"{_described(data)}\n{_described_model(model, run)}\n")
-    offset, scale = _target_units(model)
+    offset, scale = target_units(model)
     saving = SaveNowAndThen(folder / CHECKPOINT)
     show = not options.quiet and sys.stderr.isatty()
     history = model.fit(
@@ -269,7 +191,7 @@ def run_train(options: argparse.Namespace) -> int:
     )
 
     # From here on the model speaks in the units of the data.
-    _fold_target_units(model)
+    fold_target_units(model)
     model.save(folder / MODEL)
     written = [("model", MODEL)]
     if saving.saved or checkpoint is not None:
@@ -277,7 +199,7 @@ def run_train(options: argparse.Namespace) -> int:
     if history.num_epochs:
         history.to_csv(folder / HISTORY)
         written.append(("history", HISTORY))
-    y = _outputs(model, data.x_validation_data)
+    y = outputs_of(model, data.x_validation_data)
     say(_report(model, data, y, history))
     if not options.no_pictures:
         written += _draw(model, data, y, history, folder)
@@ -286,7 +208,7 @@ def run_train(options: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in written)
     say("\n" + "\n".join(f"{name:{width}}  {folder / file}" for name, file in written))
     if history.interrupted:
-        _say(f"interrupted after {history.num_epochs} of {run['epochs']} epochs")
+        say_aside(f"interrupted after {history.num_epochs} of {run['epochs']} epochs")
         return INTERRUPTED
     return 0
 
@@ -340,7 +262,7 @@ def _resumed(options: argparse.Namespace, folder: Path) -> npnn.Sequential | Non
     return model
 
 
-def _settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
+def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
     """Return the settings of a run: the user's, or those of the run before, or the recipe's."""
     if before is not None:
         fixed = ("data", "hidden", "activation", "optimizer", "seed", "target", "task", "folder")
@@ -383,7 +305,8 @@ def _settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dic
     }
 
 
-def _dataset(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
+def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
+    """Return the data set that the settings name."""
     from npnn import datasets
 
     recipe, seed = RECIPES.get(run["data"]), run["seed"]
@@ -405,7 +328,8 @@ def _table_epochs(data: Dataset, batch_size: int) -> int:
     return min(100, max(10, TABLE_STEPS // steps))
 
 
-def _new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -> npnn.Sequential:
+def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -> npnn.Sequential:
+    """Return a fresh model for the data."""
     activation = npnn.Layer.registry[ACTIVATIONS[run["activation"]]]
     layers: list[npnn.Layer] = []
     shape = data.shape_in
@@ -432,7 +356,7 @@ def _new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) 
         model.details["schema"] = schema.to_config()
         model.details["target_name"] = schema.target
         if data.task == "regression":
-            # Targets of any size are learnt at unit scale; _fold_target_units undoes it.
+            # Targets of any size are learnt at unit scale; fold_target_units undoes it.
             spread = np.std(data.y_train_data, axis=0, dtype=np.float64)
             model.details["target_units"] = {
                 "offset": np.mean(data.y_train_data, axis=0, dtype=np.float64).tolist(),
@@ -441,34 +365,13 @@ def _new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) 
     return model
 
 
-def _target_units(model: npnn.Sequential) -> tuple[Any, Any]:
-    units = model.details.get("target_units")
-    if units is None:
-        return np.float32(0.0), np.float32(1.0)
-    return np.asarray(units["offset"]), np.asarray(units["scale"])
-
-
-def _fold_target_units(model: npnn.Sequential) -> None:
-    """Let the last layer do the way back from scaled targets, exactly: it is affine."""
-    if "target_units" not in model.details:
-        return
-    offset, scale = _target_units(model)
-    to_numpy = model.backend.to_numpy
-    arrays = {**model.parameters(), **model.state()}
-    host = {name: np.array(to_numpy(a)) for name, a in arrays.items()}
-    last = str(len(model.layers) - 1)
-    host[f"{last}.w"] = (host[f"{last}.w"] * scale[:, None]).astype(model.dtype)
-    host[f"{last}.b"] = (host[f"{last}.b"] * scale + offset).astype(model.dtype)
-    model.set_arrays(host)
-    del model.details["target_units"]
-
-
 def _optimizer(run: dict[str, Any]) -> npnn.Optimizer:
     kind, arguments, _ = OPTIMIZERS[run["optimizer"]]
     return npnn.Optimizer.registry[kind](run["alpha"], **arguments)
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
+    """Raise an OSError unless files can be written to the folder, which is made if need be."""
     import tempfile
 
     try:
@@ -491,7 +394,7 @@ def _report(model: npnn.Sequential, data: Dataset, y: Any, history: History) -> 
     ):
         parts[name] = model.evaluate(x, t)
         if data.task == "regression":
-            outputs = _outputs(model, x) if outputs is None else outputs
+            outputs = outputs_of(model, x) if outputs is None else outputs
             parts[name] |= reports.regression_metrics(outputs, t)
     tables = [reports.metrics_table(parts)]
     if data.c_validation_data is not None:
@@ -533,7 +436,7 @@ def _draw(
             plots.regression(model, x.reshape(-1, 1), t, folder / "regression.png")
             drawn.append(("regression", "regression.png"))
     except MissingError as error:
-        _say(f"no pictures: {error}")
+        say_aside(f"no pictures: {error}")
     return drawn
 
 
@@ -554,217 +457,3 @@ def _described_model(model: npnn.Sequential, run: dict[str, Any]) -> str:
         f"network {' → '.join(map(str, sizes))}{activation}: {count:,} parameters, "
         f"on {model.backend.name} in {model.dtype}"
     )
-
-
-# predict -----------------------------------------------------------------------------------------
-
-
-def run_predict(options: argparse.Namespace) -> int:
-    """Answer for the rows of a file; return the exit code."""
-    import csv
-    import io
-
-    model = npnn.load(options.model, backend=options.backend, device=options.device)
-    _fold_target_units(model)
-    schema = _schema(model)
-    x, t = schema.read(options.data)
-    y = _outputs(model, x)
-    names = schema.class_names
-    rows: list[Sequence[Any]]
-    if names is None:
-        many = [f"value{i + 1}" for i in range(y.shape[1])]
-        columns = [schema.target] if len(many) == 1 else many
-        rows = [[f"{value:.7g}" for value in row] for row in y]
-    else:
-        columns = ["class", "probability"]
-        share = y if y.shape[1] > 1 else np.concatenate([1.0 - y, y], axis=1)
-        best = share.argmax(axis=1)
-        rows = [(names[i], f"{row[i]:.6f}") for i, row in zip(best, share, strict=True)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if options.output is not None:
-        writer.writerow(columns)
-    writer.writerows(rows)
-    if options.output is None:
-        sys.stdout.write(text.getvalue())
-        sys.stdout.flush()
-    else:
-        from npnn.files import replacing
-
-        with replacing(options.output) as file:
-            file.write(text.getvalue().encode())
-        print(f"{len(rows):,} answers in {options.output}")
-    if t is not None:
-        metrics = model.evaluate(x, t)
-        shown = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
-        print(f"{len(x):,} rows: {shown}", file=sys.stderr)
-    return 0
-
-
-def _schema(model: npnn.Sequential) -> TableSchema:
-    """Return the schema of the model's table, or one of plain numbers for other models."""
-    from npnn.datasets import TableColumn, TableSchema
-
-    config = model.details.get("schema")
-    if config is not None:
-        return TableSchema.from_config(config)
-    assert model.shape_in is not None
-    assert model.shape_out is not None
-    inputs, outputs = math.prod(model.shape_in), math.prod(model.shape_out)
-    last = type(model.layers[-1])
-    task, names = "regression", None
-    if last is npnn.Softmax or (last is npnn.Sigmoid and outputs == 1):
-        task = "classification" if last is npnn.Softmax else "binary"
-        names = tuple(model.class_names or map(str, range(max(2, outputs))))
-    return TableSchema(
-        columns=tuple(TableColumn(f"x{i + 1}") for i in range(inputs)),
-        task=task,
-        target="target",
-        target_position=inputs,
-        class_names=names,
-        num_outputs=outputs,
-        shape_in=model.shape_in,
-        has_header=False,
-    )
-
-
-def _outputs(model: npnn.Sequential, x: Any) -> Any:
-    """Return the outputs on the host, as rows."""
-    y = model.backend.to_numpy(model.predict(x, batch_size=4096))
-    return np.asarray(y, dtype=np.float64).reshape(len(x), -1)
-
-
-# info --------------------------------------------------------------------------------------------
-
-
-def run_info(options: argparse.Namespace) -> int:
-    """Print versions and backends, or what a model file holds; return the exit code."""
-    if options.model is not None:
-        print(_model_info(options.model))
-        return 0
-    from importlib import metadata
-
-    lines = [f"npnn {npnn.__version__}, Python {sys.version.split()[0]}, {sys.platform}"]
-    libraries = ("numpy", "array-api-compat", "safetensors", "matplotlib", "cupy", "torch", "jax")
-    for name in libraries:
-        for distribution in (name, f"{name}-cuda12x", f"{name}-cuda13x"):
-            try:
-                lines.append(f"  {distribution} {metadata.version(distribution)}")
-                break
-            except metadata.PackageNotFoundError:
-                continue
-    lines += ["", "backends"]
-    for name, found in backends.available().items():
-        state = ", ".join(found["devices"]) if found["works"] else f"no: {found['reason']}"
-        lines.append(f"  {name:17} {state}")
-    print("\n".join(lines))
-    return 0
-
-
-def _model_info(path: str) -> str:
-    from npnn import files
-    from npnn.tables import human_bytes
-
-    _, _, training = files.read(path)
-    model = npnn.load(path)
-    kind = "model" if training is None else f"checkpoint after epoch {training['epoch']}"
-    lines = [f"{path}: {kind}, {human_bytes(os.path.getsize(path))}", "", model.summary()]
-    if model.chain is not None:
-        lines.append(f"loss {model.chain!r}")
-    if model.norm is not None:
-        lines.append("inputs are normalised by the model")
-    if model.class_names:
-        lines.append(f"classes {', '.join(model.class_names)}")
-    if "schema" in model.details:
-        schema = _schema(model)
-        lines.append(f"columns {', '.join(column.name for column in schema.columns)}")
-        lines.append(f"target {schema.target} ({schema.task})")
-    run = model.details.get("run")
-    if run is not None:
-        lines.append(
-            f"trained on {run['data']}: {run['epochs']} epochs, batch size {run['batch_size']}, "
-            f"{run['optimizer']} with alpha {run['alpha']:g}, seed {run['seed']}"
-        )
-    return "\n".join(lines)
-
-
-# Arguments and errors ----------------------------------------------------------------------------
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        _say_error(message)
-        raise SystemExit(2)
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number, {least} or more, not {text!r}"
-            )
-        return value
-
-    return convert
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
-    return value
-
-
-def _hidden(text: str) -> list[int]:
-    if text.strip() in ("0", "none", ""):
-        return []
-    try:
-        sizes = [int(part) for part in text.split(",")]
-    except ValueError:
-        sizes = [0]
-    if min(sizes) < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be sizes such as 128,64 (or 0 for no hidden layer), not {text!r}"
-        )
-    return sizes
-
-
-def _backend(text: str) -> str:
-    if text not in backends.names():
-        raise argparse.ArgumentTypeError(
-            f"unknown backend {text!r}; there are {', '.join(backends.names())}"
-        )
-    return text
-
-
-def _device(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
-
-
-def _sentence(error: BaseException) -> str:
-    """Return an error as one line."""
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    elif isinstance(error, MemoryError):
-        text = f"not enough memory: {error}" if str(error) else "not enough memory"
-    else:
-        text = str(error)
-    return " ".join(text.split())
-
-
-def _say_error(text: str) -> None:
-    _say(f"error: {text}")
-
-
-def _say(text: str) -> None:
-    sys.stdout.flush()
-    print(f"npnn: {text}", file=sys.stderr)

@@ -1,0 +1,84 @@
+"""``npnn predict``: answer for the rows of a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import npnn
+from npnn.cli.arguments import (
+    backend_name,
+    device_name,
+)
+from npnn.cli.models import fold_target_units, outputs_of, schema_of
+
+if TYPE_CHECKING:
+    pass
+
+
+def add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    predict = commands.add_parser(
+        "predict",
+        parents=[common],
+        help="answer for the rows of a file",
+        description=(
+            "Print a line for each row of a CSV or NPZ file: the predicted class and its "
+            "probability, or the predicted value. If the file also has the target, accuracy and "
+            "loss follow on the standard error stream."
+        ),
+        epilog="example:\n  npnn predict npnn-output/model.safetensors new.csv --output out.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument("model", metavar="MODEL", help="a model file")
+    predict.add_argument("data", metavar="DATA", help="a CSV or NPZ file")
+    predict.add_argument("--output", metavar="FILE", help="CSV file to write, with a header")
+    predict.add_argument("--backend", type=backend_name, default="numpy", metavar="NAME")
+    predict.add_argument("--device", type=device_name)
+    predict.set_defaults(run=run_predict)
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Answer for the rows of a file; return the exit code."""
+    import csv
+    import io
+
+    model = npnn.load(options.model, backend=options.backend, device=options.device)
+    fold_target_units(model)
+    schema = schema_of(model)
+    x, t = schema.read(options.data)
+    y = outputs_of(model, x)
+    names = schema.class_names
+    rows: list[Sequence[Any]]
+    if names is None:
+        many = [f"value{i + 1}" for i in range(y.shape[1])]
+        columns = [schema.target] if len(many) == 1 else many
+        rows = [[f"{value:.7g}" for value in row] for row in y]
+    else:
+        columns = ["class", "probability"]
+        share = y if y.shape[1] > 1 else np.concatenate([1.0 - y, y], axis=1)
+        best = share.argmax(axis=1)
+        rows = [(names[i], f"{row[i]:.6f}") for i, row in zip(best, share, strict=True)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if options.output is not None:
+        writer.writerow(columns)
+    writer.writerows(rows)
+    if options.output is None:
+        sys.stdout.write(text.getvalue())
+        sys.stdout.flush()
+    else:
+        from npnn.files import replacing
+
+        with replacing(options.output) as file:
+            file.write(text.getvalue().encode())
+        print(f"{len(rows):,} answers in {options.output}")
+    if t is not None:
+        metrics = model.evaluate(x, t)
+        shown = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
+        print(f"{len(x):,} rows: {shown}", file=sys.stderr)
+    return 0
