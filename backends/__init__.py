@@ -9,7 +9,6 @@ import importlib
 from typing import Any
 
 from npnn.backends.backend import DTYPES, Backend
-
 from npnn.errors import MissingError
 
 __all__ = ["DTYPES", "Backend", "available", "get", "names", "register"]

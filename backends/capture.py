@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
+
 from npnn.backends.backend import Step, Tree
 from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node, NotRecorded, Recorded, Trace
@@ -42,6 +44,7 @@ class CapturedStep:
         self.count = 0
 
     def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+        """Return what the step gives; the arrays of `carry` are changed and returned."""
         structure = (*inputs, None, *data)
         make_key = self._keys.get(structure)
         if make_key is None:
@@ -58,8 +61,9 @@ class CapturedStep:
 
     def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:
         """Return the plan of such a call, its inputs filled but not run; None if there is none."""
-        self._record("asked for", carry, data, inputs)
+        replay = self._record("asked for", carry, data, inputs)
         if not self.recordable:
+            replay(carry, data, inputs)  # which says why
             return None
         del self.replays["asked for"]
         plan, _ = self.plans.pop("asked for")
@@ -70,28 +74,24 @@ class CapturedStep:
 
     def _record(self, key: Any, carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
         trace = Trace()
-        trees = [_mapped(tree, lambda x: self._leaf(trace, x)) for tree in (carry, data, inputs)]
+        kinds = (carry, True), (data, True), (inputs, False)
+        trees = [_mapped(tree, lambda x, b=bound: self._leaf(trace, x, b)) for tree, bound in kinds]
+        # Looked up first: a leaf that is written to stands for what was written.
+        leaves = [{path: leaf.node for path, leaf in _leaves(tree)} for tree in trees]
         try:
             new_carry, outputs = self.step(*trees)
-        except NotRecorded as reason:
-            warnings.warn(
-                f"the step is not captured, because it uses {reason}; it runs uncaptured",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+        except Exception as error:
             self.recordable = False
-            return self.step
-        leaves = [dict(_leaves(tree)) for tree in trees]
-        arrays = [dict(_leaves(tree)) for tree in (carry, data, inputs)]
-        results, returned = dict(_leaves(new_carry)), dict(_leaves(outputs))
+            return partial(self._run_uncaptured, error)
+        results = dict(_leaves(new_carry))
         plan = self.make_plan(
             trace.nodes,
-            [(leaf.node, arrays[0][p], _node(trace, results[p])) for p, leaf in leaves[0].items()],
-            [(leaf.node, arrays[1][p]) for p, leaf in leaves[1].items()],
-            [leaf.node for leaf in leaves[2].values()],
-            [_node(trace, value) for value in returned.values()],
+            [(leaves[0][path], x, trace.node(results[path])) for path, x in _leaves(carry)],
+            [(leaves[1][path], x) for path, x in _leaves(data)],
+            list(leaves[2].values()),
+            [trace.node(value) for _, value in _leaves(outputs)],
         )
-        replay = _compile(plan, leaves[2], arrays[2], outputs, trace)
+        replay = _compile(plan, leaves[2], outputs)
         self.plans[key] = plan, replay
         self.replays[key] = replay
         while len(self.plans) > MOST_PLANS:
@@ -99,8 +99,25 @@ class CapturedStep:
             del self.replays[oldest]
         return replay
 
-    def _leaf(self, trace: Trace, x: Any) -> Recorded:
-        return trace.leaf(np.empty((), self.dtype) if isinstance(x, float) else x)
+    def _run_uncaptured(self, error: Exception, *trees: Tree) -> tuple[Tree, Tree]:
+        """Run the step as it is, and warn; or raise the error that it makes also then."""
+        try:
+            result = self.step(*trees)
+        except BaseException:
+            self.recordable = True
+            raise
+        recorded = isinstance(error, NotRecorded)
+        why = f"it uses {error}" if recorded else f"{type(error).__name__} was raised: {error}"
+        warnings.warn(
+            f"the step is not captured, because {why}; it runs uncaptured",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return result
+
+    def _leaf(self, trace: Trace, x: Any, bound: bool) -> Recorded:
+        array = np.empty((), self.dtype) if isinstance(x, float) else x
+        return trace.leaf(array, bound=bound)
 
 
 def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -141,10 +158,6 @@ def _mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
     return function(tree)
 
 
-def _node(trace: Trace, value: Any) -> Node:
-    return trace.node(value)
-
-
 def _expression(name: str, path: Path) -> str:
     return name + "".join(f"[{part!r}]" for part in path)
 
@@ -158,13 +171,11 @@ def _key_function(carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
         if not isinstance(value, float) and np.ndim(value):
             place = _expression("inputs", path)
             parts += [f"{place}.shape", f"{place}.dtype"]
-    code = f"lambda carry, data, inputs: ({', '.join(parts)},)"
+    code = f"lambda carry, data, inputs: ({''.join(part + ', ' for part in parts)})"
     return eval(code)  # type: ignore[no-any-return]  # of paths only, which are keys of ours
 
 
-def _compile(
-    plan: Plan, leaves: dict[Path, Recorded], arrays: dict[Path, Any], outputs: Any, trace: Trace
-) -> Callable[..., Any]:
+def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
     """Compile the function that fills the inputs, makes the calls and returns the outputs."""
     names: dict[str, Any] = {"copyto": np.copyto}
     known: dict[int, str] = {}
@@ -179,10 +190,10 @@ def _compile(
 
     lines = []
     for path, leaf in leaves.items():
-        if leaf.node not in plan.users and leaf.node not in plan.kept:
+        if leaf not in plan.users and leaf not in plan.kept:
             continue
-        target, source = name(plan.array(leaf.node)), _expression("inputs", path)
-        if leaf.node.shape == ():
+        target, source = name(plan.array(leaf)), _expression("inputs", path)
+        if leaf.shape == ():
             lines.append(f"{target}[()] = {source}")
         else:
             lines.append(f"copyto({target}, {source})")

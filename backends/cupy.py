@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from npnn.backends.backend import Array, Backend, host_array
 
+from npnn.backends.backend import Array, Backend, host_array
 from npnn.errors import MissingError
 
 INSTALL = (

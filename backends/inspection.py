@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+
 from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node
 
@@ -97,12 +100,10 @@ def measure(plan: Plan, repeats: int = 20) -> list[float]:
     return [float(t) for t in np.median(times, axis=0)]
 
 
-def _bound(function: object, arguments: tuple[object, ...]) -> object:
-    from functools import partial
-
+def _bound(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[], Any]:
     if function in (np.maximum, np.minimum):
-        return partial(function, *arguments[:-1], out=arguments[-1])  # type: ignore[arg-type]
-    return partial(function, *arguments)  # type: ignore[arg-type]
+        return partial(function, *arguments[:-1], out=arguments[-1])
+    return partial(function, *arguments)
 
 
 def table(found: list[Row]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from npnn.backends.backend import Array, Backend, Step, host_array, missing
 
+from npnn.backends.backend import Array, Backend, Step, host_array, missing
 from npnn.errors import MissingError
 
 

@@ -21,20 +21,27 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from npnn.backends.backend import Step, missing
 from npnn.backends.capture import CapturedStep
 from npnn.backends.numpy import NumpyBackend
 from npnn.backends.plan import Call, Plan
-from npnn.backends.tracer import Node
+from npnn.backends.tracer import Node, replay_views
 
 # NumPy computes these with vector instructions, Numba one by one: worth it only for few elements.
 SLOW = {"exp", "log", "tanh", "log1p", "expm1", "sin", "cos", "power", "logaddexp", "log2"}
 SLOW_SIZE = 2048
-PARALLEL_SIZE = 1 << 16
+# What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
+DTYPES = {"float32", "float64", "int64", "bool"}
+REDUCTIONS = ("sum", "max", "min", "argmax")
+# Elements from which a loop is run by several threads. They stand in the way of those of the matrix
+# products: an Adam step over 1.9 million parameters on two cores took 24 ms so, and 16 ms alone.
+PARALLEL_SIZE = 1 << 24
 
 EXPRESSIONS = {
     "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}",
@@ -46,8 +53,9 @@ EXPRESSIONS = {
     "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
     "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
     "where": "{1} if {0} else {2}", "logical_not": "not {0}", "logical_and": "{0} and {1}",
-    "logical_or": "{0} or {1}",
+    "logical_or": "{0} or {1}", "astype": "np.{dtype}({0})",
 }  # fmt: skip
+OF_BOOLS = {"where", "astype", "equal", "not_equal", "logical_not", "logical_and", "logical_or"}
 
 
 class NumbaBackend(NumpyBackend):
@@ -69,8 +77,9 @@ class NumbaBackend(NumpyBackend):
 class Loop:
     """A run of operations that will be one loop over the rows and columns of `shape`."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], look: Callable[[Node], np.ndarray]) -> None:
         self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
+        self.look = look  # how an argument lies in memory
         self.flat = len(shape) == 1
         self.nodes: list[Node] = []
         self.kind: dict[Node, str] = {}  # full, column, sum (over rows), total, scalar
@@ -86,11 +95,14 @@ class Loop:
         return True
 
     def _classify(self, node: Node) -> tuple[str, int] | None:
-        if node.op in SLOW and node.size > SLOW_SIZE:
+        dtypes = {n.dtype.name for n in (node, *node.args)}
+        if (node.op in SLOW and node.size > SLOW_SIZE) or not dtypes <= DTYPES:
             return None
-        if node.op in ("sum", "max", "min", "argmax"):
+        if node.op in REDUCTIONS:
             return self._classify_reduction(node)
-        if node.op not in EXPRESSIONS and node.op != "astype":
+        of_bools = all(arg.dtype.kind == "b" for arg in node.args)
+        logical = node.op.startswith("logical")
+        if node.op not in EXPRESSIONS or (logical if not of_bools else node.op not in OF_BOOLS):
             return None
         if node.shape == self.shape:
             kind = "full"
@@ -118,11 +130,12 @@ class Loop:
 
     def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
         x = node.args[0]
-        if self.flat or node.dtype.kind not in "fi" or (x.base in self.kind and x not in self.kind):
+        counted = node.op == "sum" or x.dtype.kind == "f"
+        if self.flat or not counted or (x.base in self.kind and x not in self.kind):
             return None
         last = len(x.shape) - 1
         axes = (last,) if node.op == "argmax" else node.attrs[0]
-        if x.shape == self.shape and self.kind.get(x, "full") == "full":
+        if x.shape == self.shape and self.argument_kind(x, x) == "full":
             level = self.level.get(x, 0)
             if axes == (last,):
                 return "column", level
@@ -146,15 +159,22 @@ class Loop:
         if arg.size == 1 and len(arg.shape) <= len(node.shape):
             return "scalar"
         if arg.shape == self.shape:
-            return "full"
+            return "full" if self._in_rows(arg, (-1, self.columns)) else None
         if self.flat:
             return None
         if arg.shape == (*self.lead, 1) or (arg.shape == self.lead == node.shape):
-            return "column"
+            return "column" if self._in_rows(arg, (-1,)) else None
         ones = arg.shape[:-1]
         if arg.shape[-1:] == (self.columns,) and all(n == 1 for n in ones):
             return "row" if node.shape == self.shape else None
         return None
+
+    def _in_rows(self, arg: Node, shape: tuple[int, ...]) -> bool:
+        """Return whether an argument can be seen as rows and columns, whatever its axes."""
+        if arg.view is None and arg.op != "leaf":
+            return True
+        array = self.look(arg)
+        return np.may_share_memory(array, array.reshape(shape))
 
 
 class NumbaPlan(Plan):
@@ -168,7 +188,7 @@ class NumbaPlan(Plan):
             if loop is not None and loop.add(node):
                 continue
             shape = node.args[0].shape if node.op in ("sum", "max", "min") else node.shape
-            loop = Loop(shape) if shape and node.size else None
+            loop = Loop(shape, self._look) if shape and node.size else None
             if loop is not None and loop.add(node):
                 groups.append(loop.nodes)
                 self.loops[node] = loop
@@ -206,12 +226,28 @@ class NumbaPlan(Plan):
         return transient
 
     def run(self, group: list[Node]) -> list[Call]:  # noqa: D102
-        loop = self.loops.get(group[0])
-        if loop is None or (len(group) == 1 and not self._large(group[0])):
-            return super().run(group)
-        calls = _Writer(self, loop).calls()
-        assert calls is not None
-        return calls
+        loop = self._loop(group)
+        return super().run(group) if loop is None else _Writer(self, loop).calls()
+
+    def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:  # noqa: D102
+        loop = self._loop(self.groups[self.time[node]])
+        if loop is None:
+            return super().reads_in_time(user, old, node)
+        # Each element must be read in the turn in which it is written, or in an earlier loop of it.
+        read, written = loop.argument_kind(old, user), loop.kind[node]
+        same = read == written or {read, written} == {"scalar", "total"}
+        after = written != "full" or loop.level[user] <= loop.level[node]
+        return same and after and self._reads_plainly(user, old)
+
+    def _loop(self, group: list[Node]) -> Loop | None:
+        """Return the loop that runs a group, if it is worth one."""
+        return self.loops.get(group[0]) if len(group) > 1 or self._large(group[0]) else None
+
+    def _look(self, node: Node) -> np.ndarray:
+        """Return an array that lies in memory as that of `node` will."""
+        bound = {leaf: array for leaf, array, *_ in (*self.carry, *self.data)}
+        base = bound.get(node.base, node.base.value)
+        return replay_views(node, np.empty(node.base.shape) if base is None else base)
 
     def _large(self, node: Node) -> bool:
         return node.elementwise and node.size >= PARALLEL_SIZE and node.op not in SLOW
@@ -238,7 +274,7 @@ class _Writer:
     def calls(self) -> list[Call]:
         """Return the call that runs the loop."""
         for node in self.loop.nodes:
-            if node.op in ("sum", "max", "min", "argmax"):
+            if node.op in REDUCTIONS:
                 self._reduction(node)
             else:
                 self._elementwise(node)
@@ -256,10 +292,7 @@ class _Writer:
     def _elementwise(self, node: Node) -> None:
         kind, level = self.loop.kind[node], self.loop.level[node]
         args = [self._read(arg, node, kind, level) for arg in node.args]
-        if node.op == "astype":
-            expression = f"np.{node.dtype.name}({args[0]})"
-        else:
-            expression = EXPRESSIONS[node.op].format(*args)
+        expression = EXPRESSIONS[node.op].format(*args, dtype=node.dtype.name)
         lines = {"full": self.inner, "column": self.row_end}.get(kind, [self.after] * (level + 1))
         lines[level].append(f"{self.names[node]} = {expression}")
         self._store(node, lines[level])
@@ -302,7 +335,7 @@ class _Writer:
                 name = f"{name}_{level}"
                 self._load(name, arg, "full", level)
             return name
-        if arg.value is not None and arg.size == 1 and arg.dtype.kind == "f":
+        if arg.value is not None and arg.size == 1 and arg.dtype == self._float():
             key = ("constant", float(arg.value.reshape(())))
             if key not in self.known:
                 self.known[key] = f"c{len(self.constants)}"
@@ -345,8 +378,7 @@ class _Writer:
         array = self.plan.array(node)
         shape = {"full": (self.rows, self.loop.columns), "scalar": (1,)}.get(kind, (-1,))
         shaped = array.reshape(shape)
-        if not np.shares_memory(shaped, array):
-            raise AssertionError(f"{node} cannot be seen as rows and columns")
+        assert np.may_share_memory(shaped, array), f"{node} is not seen as rows and columns"
         key = (shaped.__array_interface__["data"][0], shaped.shape, shaped.strides, shaped.dtype)
         if key not in self.known:
             self.known[key] = f"a{len(self.arrays)}"
@@ -357,19 +389,21 @@ class _Writer:
 
     def _source(self) -> str:
         loop = self.loop
-        sums = any(kind in ("sum", "total") for kind in loop.kind.values())
-        parallel = self.rows * loop.columns >= PARALLEL_SIZE and not sums
+        kinds = {loop.kind[node] for node in loop.nodes if node.op in REDUCTIONS}
+        large = self.rows * loop.columns >= PARALLEL_SIZE
+        parallel = large and (not kinds or (kinds == {"column"} and self.rows > 1))
         outer = "prange" if parallel and self.rows > 1 else "range"
         inside = "prange" if parallel and self.rows == 1 else "range"
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
-        first = next(f"a{i}" for i, a in enumerate(self.arrays) if a.ndim == 2)
+        matrices = [f"a{i}.shape" for i, a in enumerate(self.arrays) if a.ndim == 2]
+        sizes = matrices[0] if matrices else f"{self.rows}, {loop.columns}"
         lines = [
             "import numpy as np",
             "from numba import njit, prange",
             "",
             f"@njit(cache=True, error_model='numpy', parallel={parallel})",
             f"def kernel({names}, constants):",
-            f"    rows, columns = {first}.shape",
+            f"    rows, columns = {sizes}",
             *(f"    {line}" for line in self.before),
         ]
         pad = "    "
@@ -426,7 +460,8 @@ def _compiled(source: str) -> Callable[..., None]:
                 file.write(source)
             os.replace(temporary, path)
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where Numba looks for what it compiled earlier
         spec.loader.exec_module(module)
@@ -444,4 +479,9 @@ def _cache_folder() -> Path:
             return folder
     except OSError:
         pass
+    return _folder_of_this_process()
+
+
+@cache
+def _folder_of_this_process() -> Path:
     return Path(tempfile.mkdtemp(prefix="npnn-kernels-"))

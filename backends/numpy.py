@@ -6,6 +6,7 @@ from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
+
 from npnn.backends.backend import Array, Backend, Step, host_array
 from npnn.backends.capture import CapturedStep
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
+
 from npnn.backends.tracer import Node, key_of, replay_views
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -108,10 +109,12 @@ class Plan:
         Where the group is one operation, each element must be read just before it is written.
         """
         if user.op in ("where", "setitem"):
-            # What a choice depends on is read twice, and what is set from after the rest is.
-            first = user.args[:1] if user.op == "where" else user.args[1:]
-            return old not in first and self._reads_plainly(user, old)
-        return user.elementwise and self._reads_plainly(user, old)
+            # They take several calls, which only one argument outlives.
+            lasting = user.args[1:] if user.op == "where" else user.args[:1]
+            fits = user.args.count(old) == lasting.count(old) == 1
+        else:
+            fits = user.elementwise
+        return fits and self._reads_plainly(user, old)
 
     def _reads_plainly(self, user: Node, old: Node) -> bool:
         return all(arg is old for arg in user.args if self._owner(arg) is self._owner(old))
@@ -144,8 +147,7 @@ class Plan:
         if node in self.kept:
             return FOREVER
         times = [self.time[user] for user in self.users.get(node, ())]
-        joins = [self.parts[node][0]] if node in self.parts else []
-        return max([self.time.get(node, -1), *times, *map(self.death, joins)])
+        return max([self.time.get(node, -1), *times])
 
     def _overwritable(self, old: Node, node: Node) -> bool:
         """Return whether `node` may be written where `old` lies, element by element.
@@ -227,7 +229,7 @@ class Plan:
         if not (node.elementwise or node.op == "setitem") or node.nbytes <= SMALL:
             return None
         for arg in node.args[:1] if node.op == "setitem" else reversed(node.args):
-            if arg not in self.places or arg in self.parts or not self._overwritable(arg, node):
+            if arg not in self.places or not self._overwritable(arg, node):
                 continue
             place = self.places[arg]
             if place.array is None:

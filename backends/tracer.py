@@ -14,7 +14,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import partial
+from functools import partial, partialmethod
 from typing import Any
 
 import array_api_compat.numpy as real
@@ -143,9 +143,12 @@ class Trace:
 
     def ufunc(self, ufunc: np.ufunc, *args: Any) -> Recorded:
         """Record an elementwise operation."""
-        if ufunc is np.power and type(args[1]) in (int, float) and args[1] in (0.5, 2):
-            if args[0].dtype.kind == "f":  # as NumPy's own operator does
-                return self.ufunc(np.square if args[1] == 2 else np.sqrt, args[0])
+        if ufunc is np.power and type(args[1]) in (int, float):
+            # As NumPy's own operator does.
+            if args[1] == 2:
+                return self.ufunc(np.square, args[0])
+            if args[1] == 0.5 and args[0].dtype.kind == "f":
+                return self.ufunc(np.sqrt, args[0])
         dtypes = tuple(_dtype_or_number(arg) for arg in args)
         dtype, number_dtype = _result_dtype(ufunc, dtypes)
         nodes = [self.node(arg, number_dtype) for arg in args]
@@ -183,8 +186,7 @@ class Recorded:
 
     def __getitem__(self, key: Any) -> Recorded:
         attrs = _attrs_of(key)
-        index = key_of(attrs if ... in attrs else (*attrs, ...))  # never a scalar, always a view
-        return self.trace.view(self.node, "getitem", attrs, operator.itemgetter(index))
+        return self.trace.view(self.node, "getitem", attrs, operator.itemgetter(key_of(attrs)))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         # The handle moves on to a new node; the plan writes in place where nobody needs the old.
@@ -197,14 +199,10 @@ class Recorded:
     def __rmatmul__(self, other: Any) -> Recorded:
         return self.trace.namespace.matmul(other, self)
 
-    def __bool__(self) -> bool:
-        raise NotRecorded("looking at a value (bool)")
+    def _look(self) -> Any:
+        raise NotRecorded("looking at a value")
 
-    def __float__(self) -> float:
-        raise NotRecorded("looking at a value (float)")
-
-    def __int__(self) -> int:
-        raise NotRecorded("looking at a value (int)")
+    __bool__ = __float__ = __int__ = __index__ = _look
 
     def __iter__(self) -> Iterator[Recorded]:
         return (self[i] for i in range(self.shape[0]))
@@ -221,24 +219,21 @@ def _in_place(ufunc: np.ufunc, a: Recorded, b: Any) -> Recorded:
 
 
 def _operators() -> None:
-    binary = {
+    both = {
         "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
         "pow": np.power, "floordiv": np.floor_divide, "mod": np.remainder,
         "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     }  # fmt: skip
-    for name, ufunc in binary.items():
-        setattr(Recorded, f"__{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, a, b))
-        setattr(Recorded, f"__r{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, b, a))
-        setattr(Recorded, f"__i{name}__", lambda a, b, f=ufunc: _in_place(f, a, b))
-    compare = {
+    one = {
         "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
         "eq": np.equal, "ne": np.not_equal,
+        "neg": np.negative, "abs": np.absolute, "invert": np.invert, "pos": np.positive,
     }  # fmt: skip
-    for name, ufunc in compare.items():
-        setattr(Recorded, f"__{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, a, b))
-    unary = {"neg": np.negative, "abs": np.absolute, "invert": np.invert, "pos": np.positive}
-    for name, ufunc in unary.items():
-        setattr(Recorded, f"__{name}__", lambda a, f=ufunc: a.trace.ufunc(f, a))
+    for name, ufunc in {**both, **one}.items():
+        setattr(Recorded, f"__{name}__", lambda a, *b, f=ufunc: a.trace.ufunc(f, a, *b))
+    for name, ufunc in both.items():
+        setattr(Recorded, f"__r{name}__", lambda a, b, f=ufunc: a.trace.ufunc(f, b, a))
+        setattr(Recorded, f"__i{name}__", lambda a, b, f=ufunc: _in_place(f, a, b))
 
 
 _operators()
@@ -250,6 +245,14 @@ class Namespace:
     # Functions that make arrays out of numbers: what they give is a constant of the plan.
     _creation = ("arange", "eye", "zeros", "ones", "full", "linspace", "empty")
     # What is no array passes through: dtypes, constants, questions about dtypes.
+    _views = (
+        "reshape",
+        "permute_dims",
+        "expand_dims",
+        "squeeze",
+        "broadcast_to",
+        "matrix_transpose",
+    )
     _plain = ("pi", "inf", "nan", "newaxis", "isdtype", "finfo", "iinfo", "bool", "e")
 
     def __init__(self, trace: Trace) -> None:
@@ -259,6 +262,8 @@ class Namespace:
         function = getattr(np, name, None)
         if _is_elementwise(function):
             return partial(self._trace.ufunc, function)
+        if name in self._views:
+            return partial(self._view, name)
         if name in self._creation:
             return self._constant(getattr(real, name))
         if name in self._plain or isinstance(function, type):
@@ -268,6 +273,11 @@ class Namespace:
     @property
     def __name__(self) -> str:
         return "npnn.backends.tracer"
+
+    def _view(self, name: str, x: Recorded, *args: Any, **options: Any) -> Recorded:
+        attrs = (*(tuple(a) if isinstance(a, list) else a for a in args), *options.items())
+        look = partial(_called, getattr(real, name), args, options)
+        return self._trace.view(x.node, name, attrs, look)
 
     def _constant(self, create: Callable[..., np.ndarray]) -> Callable[..., Recorded]:
         def function(*args: Any, **options: Any) -> Recorded:
@@ -303,7 +313,10 @@ class Namespace:
 
     # Reductions --------------------------------------------------------------------------------
 
-    def _reduce(self, name: str, x: Recorded, axis: Any, keepdims: bool) -> Recorded:
+    def _reduce(
+        self, name: str, x: Recorded, *, axis: Any = None, dtype: Any = None, keepdims: bool = False
+    ) -> Recorded:
+        x = self.asarray(x, dtype)
         axes = range(x.ndim) if axis is None else axis
         gone = sorted(np.lib.array_utils.normalize_axis_tuple(axes, x.ndim))
         shape = tuple(
@@ -312,19 +325,12 @@ class Namespace:
         dtype = getattr(real, name)(np.ones(1, x.dtype)).dtype
         return self._trace.add(name, (x.node,), shape, dtype, (tuple(gone), keepdims))
 
-    def sum(  # noqa: D102
-        self, x: Recorded, *, axis: Any = None, dtype: Any = None, keepdims: bool = False
-    ) -> Recorded:
-        return self._reduce("sum", self.asarray(x, dtype), axis, keepdims)
-
-    def max(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
-        return self._reduce("max", x, axis, keepdims)
-
-    def min(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
-        return self._reduce("min", x, axis, keepdims)
+    sum = partialmethod(_reduce, "sum")
+    max = partialmethod(_reduce, "max")
+    min = partialmethod(_reduce, "min")
 
     def mean(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
-        total = self._reduce("sum", x, axis, keepdims)
+        total = self._reduce("sum", x, axis=axis, keepdims=keepdims)
         return total / (x.size // total.size)
 
     def argmax(self, x: Recorded, *, axis: int, keepdims: bool = False) -> Recorded:  # noqa: D102
@@ -360,28 +366,9 @@ class Namespace:
             raise ValueError(f"arrays of shapes {[a.shape for a in arrays]} cannot be joined")
         return self._trace.add("concat", [a.node for a in arrays], shape, dtype, (axis,))
 
-    # Views -------------------------------------------------------------------------------------
 
-    def matrix_transpose(self, x: Recorded) -> Recorded:  # noqa: D102
-        return x.mT
-
-    def reshape(self, x: Recorded, shape: Shape, *, copy: bool | None = None) -> Recorded:  # noqa: D102
-        shape = tuple(shape)
-        return self._trace.view(x.node, "reshape", shape, lambda a: np.reshape(a, shape))
-
-    def permute_dims(self, x: Recorded, axes: Shape) -> Recorded:  # noqa: D102
-        axes = tuple(axes)
-        return self._trace.view(x.node, "permute_dims", axes, lambda a: np.transpose(a, axes))
-
-    def expand_dims(self, x: Recorded, *, axis: int = 0) -> Recorded:  # noqa: D102
-        return self._trace.view(x.node, "expand_dims", (axis,), lambda a: np.expand_dims(a, axis))
-
-    def squeeze(self, x: Recorded, axis: Any) -> Recorded:  # noqa: D102
-        return self._trace.view(x.node, "squeeze", (axis,), lambda a: np.squeeze(a, axis))
-
-    def broadcast_to(self, x: Recorded, shape: Shape) -> Recorded:  # noqa: D102
-        shape = tuple(shape)
-        return self._trace.view(x.node, "broadcast_to", shape, lambda a: np.broadcast_to(a, shape))
+def _called(function: Any, args: Any, options: Any, x: np.ndarray) -> Any:
+    return function(x, *args, **options)
 
 
 def replay_views(node: Node, base: np.ndarray) -> np.ndarray:
@@ -400,14 +387,15 @@ def _attrs_of(key: Any) -> tuple[Any, ...]:
 
 
 def key_of(attrs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return an index out of its hashable form, in which slices are triples."""
-    return tuple(slice(*part) if isinstance(part, tuple) else part for part in attrs)
+    """Return an index out of its hashable form; it never gives a scalar, always a view."""
+    key = tuple(slice(*part) if isinstance(part, tuple) else part for part in attrs)
+    return key if ... in attrs else (*key, ...)
 
 
 def _origin() -> tuple[str, int]:
     """Return the method outside this package that is being recorded, and its object's id."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals["__name__"] in _machinery:
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _machinery:
         frame = frame.f_back
     # A helper function belongs to the method that calls it.
     while frame.f_back is not None and "." not in frame.f_code.co_qualname:

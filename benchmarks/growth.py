@@ -96,7 +96,9 @@ def main() -> None:
     heads = [""]
     for name in names:
         heads += [f"{name}: us", "GFLOP/s", "of a product's"]
-    table = tabulate(rows, heads, tablefmt="github", colalign=("left", *["right"] * (len(heads) - 1)))
+    table = tabulate(
+        rows, heads, tablefmt="github", colalign=("left", *["right"] * (len(heads) - 1))
+    )
     text = (
         "256 inputs, 10 outputs, ReLU, Adam; width and batch 256, or 512 for the batches, and two "
         f"hidden layers where not said otherwise:\n\n{table}\n\n{machine()}"

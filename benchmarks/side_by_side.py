@@ -110,7 +110,7 @@ def machine() -> str:
     """Return what this was measured on."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
-        for line in open("/proc/cpuinfo"):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break

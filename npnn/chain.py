@@ -421,8 +421,8 @@ class Chain:
                 mine, given = repr(self.backend), repr(link.backend)
                 if mine != given:
                     raise ValueError(
-                        f"all models of a chain need one backend, dtype and device: link {number} is "
-                        f"on {given}, link 0 on {mine}"
+                        "all models of a chain need one backend, dtype and device: "
+                        f"link {number} is on {given}, link 0 on {mine}"
                     )
                 if link.shape_out is None:
                     link.build_at(shape)

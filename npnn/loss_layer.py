@@ -336,16 +336,35 @@ class CrossEntropyLoss(LossLayer):
         return super().prepare_targets(t, shape, dtype)
 
     def value(self, y: Array, t: Array) -> Array:  # noqa: D102
-        xp = array_namespace(y)
+        xp, t = array_namespace(y), self.weigh(t)
         return -t * xp.log(xp.where(t > 0.0, y, 1.0))  # 0 ln 0 is 0
 
     def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
-        return -t / array_namespace(y).where(t > 0.0, y, 1.0)
+        xp, t = array_namespace(y), self.weigh(t)
+        return -t / xp.where(t > 0.0, y, 1.0)
 
     def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:  # noqa: D102
-        xp = array_namespace(logits)
+        xp, t = array_namespace(logits), self.weigh(t)
         shifted = logits - xp.max(logits, axis=-1, keepdims=True)
         return t * (xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True)) - shifted)
+
+    def canonical_derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+        t = self.weigh(t)
+        if self.class_weights is None:
+            return y - t
+        return y * array_namespace(t).sum(t, axis=-1, keepdims=True) - t
+
+    def weigh(self, t: Array) -> Array:
+        """Return the targets smoothed, and times the weights of their classes."""
+        if self.label_smoothing:
+            t = (1.0 - self.label_smoothing) * t + self.label_smoothing / t.shape[-1]
+        if self.class_weights is None:
+            return t
+        xp = array_namespace(t)
+        weights = [
+            xp.full((1,), weight, dtype=t.dtype, device=device(t)) for weight in self.class_weights
+        ]
+        return t * xp.concat(weights)
 
     def correct(self, y: Array, t: Array) -> Array:  # noqa: D102
         xp = array_namespace(y)

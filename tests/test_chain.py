@@ -14,7 +14,7 @@ from oracles import (
 )
 
 import npnn
-from npnn import backends
+from npnn import backends, layers
 
 
 class SquarePenalty(npnn.LossLayer):
@@ -115,7 +115,32 @@ def test_rounding_to_float32_is_all_that_the_dtypes_differ_by(xor_on_numpy):
 
 # Every layer, every loss and every optimizer is in at least one of these. A layer that is not
 # listed takes part with its arguments by default, or is added here.
-CONSTRUCT = {"Dense": lambda: npnn.Dense(3, 3)}
+CONSTRUCT = {
+    "Dense": lambda: npnn.Dense(3, 3),
+    "Conv2D": lambda: of_images(layers.Conv2D(None, 1, (2, 1), padding="same")),
+    "UpConv2D": lambda: of_images(layers.UpConv2D(None, 1, (2, 1), padding="same")),
+    "MaxPool": lambda: of_images(layers.MaxPool(kernel_size=1)),
+    "AvgPool": lambda: of_images(layers.AvgPool(kernel_size=1)),
+    "GlobalAvgPool": lambda: of_images(layers.GlobalAvgPool(), (1, 1, 3)),
+    "Pad2D": lambda: of_images(
+        npnn.Sequential([layers.Pad2D(None, 1), layers.MaxPool(kernel_size=(3, 1))])
+    ),
+    "Shape": lambda: layers.Shape(None, (3,)),
+    "Parallel": lambda: layers.Parallel([npnn.Dense(None, 1), npnn.Dense(None, 2)]),
+    "Residual": lambda: layers.Residual([npnn.Dense(None, 3), npnn.Tanh()]),
+    "Inception": lambda: of_images(
+        npnn.Sequential([layers.Inception(None, 1, 1, 1, 1, 1, 1), layers.Conv2D(None, 1, 1)])
+    ),
+    "Latent": lambda: npnn.Sequential([layers.Latent(None, 4), npnn.Dense(None, 3)]),
+    "Sample": lambda: npnn.Sequential([layers.Latent(None, 6), layers.Sample()]),
+}
+
+
+def of_images(layer, shape=(1, 3, 1)):
+    """Return `layer` between rows of three numbers, seen as an image."""
+    return npnn.Sequential([layers.Shape(None, shape), layer, layers.Flatten()])
+
+
 OPTIONS = [{}, {"clip_norm": 0.5, "weight_decay": 0.01}, {"clip_value": 0.1}]
 COUNT = max(len(ACTIVATIONS) + len(LAYERS), len(LOSSES), len(OPTIMIZERS))
 KINDS = [*ACTIVATIONS, *LAYERS]

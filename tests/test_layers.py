@@ -16,7 +16,7 @@ from oracles import (
 )
 
 import npnn
-from npnn import backends
+from npnn import backends, layers
 from npnn.layers.activations import Activation
 
 F = torch.nn.functional
@@ -40,6 +40,22 @@ CASES = {
         (lambda: npnn.Dense((2, 3), 4), (2, 3)),
         (lambda: npnn.Dense(3, (2, 2)), (3,)),
     ],
+    "Conv2D": [(lambda: layers.Conv2D(None, 4, (2, 3), groups=2, padding=1), (2, 3, 4))],
+    "UpConv2D": [(lambda: layers.UpConv2D(None, 2, 3, 2, padding="same"), (2, 2, 2))],
+    "MaxPool": [(layers.MaxPool, (4, 2, 2)), (lambda: layers.MaxPool(stride=1), (3, 3, 1))],
+    "AvgPool": [(layers.AvgPool, (4, 2, 2)), (lambda: layers.AvgPool(stride=1), (3, 3, 1))],
+    "GlobalAvgPool": [(layers.GlobalAvgPool, (2, 3, 2))],
+    "Pad2D": [(lambda: layers.Pad2D(None, 1, (0, 2), 0.5), (2, 2, 2))],
+    "Shape": [(lambda: layers.Shape(None, (3, 2)), (2, 3))],
+    "Flatten": [(layers.Flatten, (2, 3))],
+    "Dropout": [(layers.Dropout, (3,))],
+    "BatchNorm": [(layers.BatchNorm, (3,)), (layers.BatchNorm, (2, 2, 3))],
+    "LayerNorm": [(layers.LayerNorm, (3,)), (layers.LayerNorm, (2, 2, 3))],
+    "Parallel": [(lambda: layers.Parallel([npnn.Dense(None, 2), npnn.Tanh()]), (3,))],
+    "Residual": [(lambda: layers.Residual(npnn.Dense(None, 3)), (3,))],
+    "Inception": [(lambda: layers.Inception(None, 1, 1, 1, 1, 1, 1), (2, 1, 1))],
+    "Latent": [(lambda: layers.Latent(None, 4), (3,))],
+    "Sample": [(layers.Sample, (4,))],
 }
 
 
@@ -296,8 +312,8 @@ def test_many_models_side_by_side_are_what_each_is_alone(kind, backend):
 
 
 def test_a_layer_survives_its_config():
-    layers = [npnn.Dense((2, 3), 4, initializer="Orthogonal"), npnn.LeakyReLU(5, slope=0.2)]
-    for layer in (*layers, *(kind(3) for kind in ACTIVATIONS)):
+    some = [npnn.Dense((2, 3), 4, initializer="Orthogonal"), npnn.LeakyReLU(5, slope=0.2)]
+    for layer in (*some, *(kind(3) for kind in ACTIVATIONS)):
         assert repr(npnn.Layer.from_config(layer.to_config())) == repr(layer)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from npnn.datasets.dataset import Dataset
 from npnn.datasets.digits import Digits
+from npnn.datasets.icons import FourSmallIcons, FourSteppedIcons, TwoSteppedIcons
 from npnn.datasets.idx import read_idx
 from npnn.datasets.mnist import MNIST, FashionMNIST
 from npnn.datasets.points import (
@@ -26,12 +27,15 @@ __all__ = [
     "Dataset",
     "Digits",
     "FashionMNIST",
+    "FourSmallIcons",
+    "FourSteppedIcons",
     "NoisyLinear",
     "NoisySine",
     "RawTable",
     "Table",
     "TableColumn",
     "TableSchema",
+    "TwoSteppedIcons",
     "XORBinClasses",
     "XORFunction",
     "XORTwoClasses",

@@ -1,0 +1,102 @@
+"""What the tests of the layers share: a layer built on a backend, and its gradients checked."""
+
+import numpy as np
+from oracles import central_differences, host_parameters, relative_error
+
+import npnn
+
+
+def built(layer, shape, backend, *, training=False, batch=4, seed=1):
+    """Return `layer`, built for `shape` on `backend`, its parameters moved away from 0 and 1."""
+    rng = np.random.default_rng(seed)
+    layer.dtype = backend.dtype_name
+    layer.build(shape, rng)
+    for _, part in layer.walk():
+        part.training = training
+        for name in part.parameter_names:
+            value = np.asarray(getattr(part, name))
+            setattr(part, name, value + rng.normal(0.0, 0.1, value.shape))
+        if part.noise is not None:
+            noise = (batch, *part.noise_shape)
+            drawn = rng.random(noise) if part.noise == "uniform" else rng.standard_normal(noise)
+            part.random = backend.asarray(drawn)
+    layer.to(backend)
+    return layer
+
+
+def distinct(rng, shape):
+    """Return numbers in random order of which no two are near each other, nor one near 0."""
+    numbers = np.linspace(-2.0, 2.0, int(np.prod(shape)) + 1)
+    return rng.permutation(numbers[numbers != 0.0][: int(np.prod(shape))]).reshape(shape)
+
+
+def gradients(layer, x, weight, backend):
+    """Return y, the gradient at x, and those of the parameters, of the sum of weight * y."""
+    y = layer.forward(backend.asarray(x))
+    grad_x = layer.backward(backend.asarray(weight))
+    of_parameters = {
+        f"{place}.{name}": backend.to_numpy(getattr(part, f"grad_{name}"))
+        for place, part in layer.walk()
+        for name in part.parameter_names
+    }
+    return backend.to_numpy(y), backend.to_numpy(grad_x), of_parameters
+
+
+def assert_gradients_are_those_of_central_differences(layer, x, backend):
+    """Check the gradients at the input and at each parameter, also those of parts."""
+    rng = np.random.default_rng(2)
+    weight = rng.standard_normal(backend.to_numpy(layer.forward(backend.asarray(x))).shape)
+
+    def total(x):
+        return float((backend.to_numpy(layer.forward(backend.asarray(x))) * weight).sum())
+
+    _, gradient, of_parameters = gradients(layer, x, weight, backend)
+    assert relative_error(gradient, central_differences(total, x)) < 1e-6
+    for place, part in layer.walk():
+        for name in part.parameter_names:
+            old = getattr(part, name)
+
+            def total_with(value, part=part, name=name):
+                setattr(part, name, backend.asarray(value))
+                return total(x)
+
+            expected = central_differences(total_with, backend.to_numpy(old))
+            setattr(part, name, old)
+            assert relative_error(of_parameters[f"{place}.{name}"], expected) < 1e-6
+
+
+def images_first(x):
+    """Return (batch, height, width, channels) as PyTorch's (batch, channels, height, width)."""
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+
+
+def images_last(x):
+    """Return PyTorch's images as those of this package."""
+    return np.moveaxis(np.asarray(x), 1, -1)
+
+
+def trained(layers, shape, backend, *, capture, steps=5, outputs=2, loss=None):
+    """Return what some steps of training leave: parameters, state, losses, and outputs."""
+    last = [npnn.layers.Flatten(), npnn.Dense(None, outputs), npnn.Softmax()]
+    model = npnn.Sequential(backend=backend, dtype="float64", seed=1, capture=capture)
+    model.layers = [*layers, *last]
+    model.build_at(shape)
+    model.chain = loss or npnn.CrossEntropyLoss()
+    optimizer = npnn.Adam(alpha=0.01)
+    optimizer.model = model
+    rng, losses = np.random.default_rng(4), []
+    # JAX compiles a whole step for a batch of another size.
+    for size in [5] * steps + ([] if backend == "jax" else [3]):
+        optimizer.step(rng.standard_normal((size, *shape)), rng.integers(outputs, size=size))
+        losses.append(model.chain.get_loss())
+    y = model.backend.to_numpy(model.predict(rng.standard_normal((5, *shape))))
+    state = [model.backend.to_numpy(array) for array in model.state().values()]
+    return [*host_parameters(model).values(), *state, np.array(losses), y]
+
+
+def assert_captured_is_eager(make_layers, shape, backend_name, **options):
+    """Check that training with a captured step is training without, on the same numbers."""
+    captured = trained(make_layers(), shape, backend_name, capture=True, **options)
+    plain = trained(make_layers(), shape, backend_name, capture=False, **options)
+    for ours, expected in zip(captured, plain, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-10)

@@ -1,0 +1,385 @@
+"""Compiled loops: they compute what NumPy computes, wherever they are and whatever they fuse."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+from graphs import assert_replay_is_eager, check, check_program, interpreted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_plan import CARRIES, carried, numbers
+
+from npnn.arrays import array_namespace
+from npnn.backends import numba as compiling
+from npnn.backends import plan as planning
+from npnn.backends.capture import CapturedStep
+from npnn.backends.numba import NumbaPlan
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("numba") is None, reason="Numba is not installed"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """A cache of kernels for the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("NPNN_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def sources(monkeypatch):
+    """Loops run by Python instead of compiled, which is quick; their sources are kept."""
+    seen = []
+
+    def run(source):
+        seen.append(source)
+        return interpreted(source)
+
+    monkeypatch.setattr(compiling, "_compiled", run)
+    monkeypatch.setattr(planning, "SMALL", 0)
+    return seen
+
+
+def compare(function, *arrays):
+    check(function, *arrays, make_plan=NumbaPlan)
+
+
+def groups(function, *arrays):
+    """Return the operations of each group of the plan of a function."""
+
+    def step(carry, data, inputs):
+        xp = array_namespace(inputs["a"][0])
+        return carry, {"y": function(xp, *inputs["a"])}
+
+    plan = CapturedStep(step, np.float64, NumbaPlan).plan({}, {}, {"a": list(arrays)})
+    return [[node.op for node in group] for group in plan.groups]
+
+
+# Random steps ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(st.binary(min_size=2, max_size=150), st.sampled_from([4, 8, 14, 20]))
+def test_a_random_step_gives_what_it_gives_uncaptured(sources, source, length):
+    check_program(source, NumbaPlan, length=length)
+
+
+@settings(max_examples=250)
+@given(st.binary(min_size=2, max_size=150), st.sampled_from([8, 16]))
+def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(
+    sources, source, length
+):
+    check_program(source, NumbaPlan, length=length, fused=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_steps_give_the_same_compiled(seed):
+    source = np.random.default_rng(seed).bytes(150)
+    check_program(source, NumbaPlan, length=8, fused=True)
+
+
+@pytest.mark.parametrize("name", CARRIES)
+def test_what_is_carried_may_be_made_of_anything(name, sources):
+    carry = {"a": numbers(4, 4), "b": numbers(4, 4, seed=1)}
+    inputs = [{"x": numbers(4, 4, seed=seed)} for seed in range(3)]
+    assert_replay_is_eager(carried(CARRIES[name]), carry, {}, inputs, NumbaPlan)
+
+
+# Every operation ---------------------------------------------------------------------------------
+
+
+def every_operation(xp, x, y):
+    """Return one number for each operation that loops know, in one loop."""
+    positive = xp.abs(x) + 0.5
+    below, same = x < y, xp.logical_not(x != y)
+    arithmetic = [x + y, x - y, x * y, x / positive, -x, +x, xp.square(x), xp.sign(x)]
+    functions = [xp.sqrt(positive), xp.exp(x), xp.log(positive), xp.tanh(x), xp.log1p(positive)]
+    functions += [xp.expm1(x), xp.maximum(x, y), xp.minimum(x, y), xp.where(below, x, y)]
+    bits = [below, same, x > y, x >= y, x <= y, x == y, xp.logical_or(below, same)]
+    bits += [xp.logical_and(below, x <= y)]
+    casts = [xp.astype(bit, x.dtype) for bit in bits]
+    casts += [xp.astype(xp.astype(x, xp.int64), x.dtype)]
+    casts += [xp.astype(xp.astype(x, xp.bool), x.dtype)]
+    return [*arithmetic, *functions, *casts]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_operation_compiled_gives_what_numpy_gives(dtype):
+    x = np.array([[-2.0, -0.5, 0.0, 3.0], [1.0, 0.25, -1.0, np.nan]], dtype)
+    x, y = x[:, :3], x[::-1, 1:].copy()
+    compare(every_operation, x, np.nan_to_num(y))
+    fused = groups(every_operation, x, y)
+    assert len(fused) == 1
+    arithmetic = set(compiling.EXPRESSIONS) - {"positive"}
+    assert arithmetic <= set(fused[0])
+
+
+def test_what_is_no_number_stays_so():
+    x = np.array([[np.nan, 1.0, -np.inf], [np.inf, -np.inf, 0.0], [-np.inf] * 3])
+    y = x[::-1].copy()
+
+    def function(xp, x, y):
+        largest = xp.max(x + y, axis=-1, keepdims=True)
+        smallest = xp.min(x * 2.0, axis=-1)
+        place = xp.argmax(x * 1.0, axis=-1)
+        return [xp.maximum(x, y), xp.minimum(x, y), largest, smallest, place, xp.sign(x)]
+
+    compare(function, x, y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_reductions_compiled_give_what_numpy_gives(dtype, sources):
+    x = (numbers(5, 4) * 9.0).astype(dtype)
+
+    def function(xp, x):
+        y = x * 2 + 1
+        rows = [xp.sum(y, axis=-1), xp.max(y, axis=-1, keepdims=True), xp.min(y, axis=-1)]
+        rows += [xp.argmax(y, axis=-1), xp.sum(xp.sum(y, axis=-1, keepdims=True))]
+        return [*rows, xp.sum(y, axis=0), xp.sum(y), xp.max(y), xp.mean(y, axis=-1)]
+
+    compare(function, x)
+
+
+def test_a_long_sum_is_as_exact_as_that_of_numpy():
+    x = np.random.default_rng(0).random((40000, 3)).astype(np.float32)
+
+    def step(carry, data, inputs):
+        xp = array_namespace(inputs["x"])
+        y = inputs["x"] * 0.5 + 0.1
+        return carry, {"total": xp.sum(y), "columns": xp.sum(y, axis=0)}
+
+    _, outputs = CapturedStep(step, np.float32, NumbaPlan)({}, {}, {"x": x})
+    exact = x * 0.5 + 0.1
+    np.testing.assert_allclose(outputs["total"], exact.sum(dtype=np.float64), rtol=2e-6)
+    np.testing.assert_allclose(outputs["columns"], exact.sum(0, dtype=np.float64), rtol=5e-5)
+
+
+def test_dtypes_that_numba_counts_differently_are_left_to_numpy(sources):
+    bits = numbers(3, 4) > 0
+    small = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    compare(lambda xp, a: xp.astype(a + a, xp.float64) * 2.0, bits)
+    compare(lambda xp, a: xp.astype(a * a, xp.float64) - 1.0, bits)
+    compare(lambda xp, a: xp.astype(a - 20, xp.float64) * 2.0, small)
+    compare(lambda xp, a: xp.astype(a, xp.float64) * 2.0 + 1.0, small)
+    compare(lambda xp, a: (a * 2 + 1) * a, small.astype(np.float16))
+    compare(lambda xp, a: xp.astype(xp.logical_and(a, a + 1), xp.float64) * 2.0, small * 0.5)
+
+
+def test_numbers_of_two_dtypes_keep_their_digits(sources):
+    def function(xp, x):
+        return xp.astype(x * 0.1, xp.float64) * 0.1 + 1e-12
+
+    for dtype in ("float32", "float64"):
+        compare(function, numbers(3, 4).astype(dtype))
+
+
+# Who reads what is overwritten -------------------------------------------------------------------
+
+
+def test_a_loop_overwrites_nothing_that_a_later_level_reads(sources):
+    def step(carry, data, inputs):
+        p, x = carry["p"], inputs["x"]
+        xp = array_namespace(x)
+        largest = xp.max(x, axis=-1, keepdims=True)
+        later = p - (x - largest) * 1.5
+        return {"p": p * 2.0}, {"later": later}
+
+    inputs = [{"x": numbers(3, 4, seed=seed)} for seed in range(3)]
+    assert_replay_is_eager(step, {"p": numbers(3, 4)}, {}, inputs, NumbaPlan)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_loop_overwrites_no_row_that_each_turn_reads(axis, sources):
+    def step(carry, data, inputs):
+        x = inputs["x"]
+        y = x + carry["b"]
+        return {"b": array_namespace(x).sum(y, axis=axis)}, {"y": y}
+
+    inputs = [{"x": numbers(4, 4, seed=seed)} for seed in range(3)]
+    assert_replay_is_eager(step, {"b": numbers(4)}, {}, inputs, NumbaPlan)
+
+
+def test_a_loop_overwrites_nothing_that_is_read_in_another_order(sources):
+    def step(carry, data, inputs):
+        y = inputs["x"] + carry["b"].mT
+        return {"b": y * 0.5}, {}
+
+    inputs = [{"x": numbers(4, 4, seed=seed)} for seed in range(3)]
+    assert_replay_is_eager(step, {"b": numbers(4, 4)}, {}, inputs, NumbaPlan)
+
+
+def test_parameters_and_moments_are_updated_in_one_loop(sources):
+    def step(carry, data, inputs):
+        p, m, v, g = carry["p"], carry["m"], carry["v"], inputs["g"]
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p = p - inputs["rate"] * m / (array_namespace(g).sqrt(v) + 1e-8)
+        return {"p": p, "m": m, "v": v}, {}
+
+    carry = {"p": numbers(50), "m": numbers(50), "v": numbers(50) ** 2}
+    inputs = {"g": numbers(50), "rate": 0.1}
+    plan = CapturedStep(step, np.float64, NumbaPlan).plan(carry, {}, inputs)
+    assert len(plan.calls) == 1
+    assert len(plan.results) == 3
+    assert_replay_is_eager(step, carry, {}, [inputs] * 3, NumbaPlan)
+
+
+# How arrays lie in memory ------------------------------------------------------------------------
+
+DEEP = {
+    "turned": lambda xp, x: (x.mT + 1.0) * 2.0,
+    "permuted": lambda xp, x: (xp.permute_dims(x, (1, 0, 2)) + 1.0) * 2.0,
+    "cut": lambda xp, x: (x[:, :2, ::2] + 1.0) * 2.0,
+    "reversed": lambda xp, x: (x[:, ::-1] + 1.0) * x,
+    "broadcast": lambda xp, x: (xp.broadcast_to(x[0], (3, *x.shape[1:])) + 1.0) * 2.0,
+    "summed": lambda xp, x: xp.sum(x.mT, axis=-1) + xp.sum(x.mT * 2.0),
+    "columns": lambda xp, x: (x * x[:, ::2, :1][:, :1] + x[:, :, :1]) * x[..., 1:2],
+    "lead": lambda xp, x: (xp.sum(x * 2.0, axis=-1) + x[:, :, 0].mT.mT) * 3.0,
+    "rows": lambda xp, x: (x + x[:1, :1, ::-1]) * x[0, 0],
+    "joined": lambda xp, x: (x[:, 1:] + 1.0) * x[:, :-1],
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_what_is_no_rows_and_columns_is_left_to_numpy(name, sources):
+    compare(DEEP[name], numbers(2, 3, 4))
+
+
+def test_arrays_of_users_need_not_be_contiguous(sources):
+    def step(carry, data, inputs):
+        y = (data["d"] * inputs["x"] + carry["c"]) * 2.0
+        return {"c": y * 0.1}, {"y": array_namespace(y).sum(y)}
+
+    big = numbers(4, 6, 8)
+    carry, data = {"c": big[::2, ::2, ::2]}, {"d": numbers(4, 3, 2).T}
+    captured = CapturedStep(step, np.float64, NumbaPlan)
+    theirs = {"c": carry["c"].copy()}
+    for seed in range(3):
+        inputs = {"x": numbers(2, 3, 4, seed=seed)}
+        theirs, expected = step(theirs, data, inputs)
+        _, outputs = captured(carry, data, inputs)
+        np.testing.assert_allclose(carry["c"], theirs["c"])
+        np.testing.assert_allclose(outputs["y"], expected["y"])
+
+
+def test_a_loop_needs_no_array_of_its_own_shape(sources):
+    def function(xp, rows, columns):
+        return xp.sum(xp.exp(rows * columns) + rows, axis=-1)
+
+    compare(function, numbers(3, 1), numbers(4))
+    assert "3, 4" in sources[0]
+
+
+def test_empty_arrays_go_through(sources):
+    x = numbers(0, 3)
+    compare(lambda xp, x: [(x + 1.0) * 2.0, xp.sum(x * 2.0, axis=0), xp.sum(x, axis=1)], x)
+
+
+# Many elements -----------------------------------------------------------------------------------
+
+PARALLEL = {
+    "elementwise": lambda xp, x: (x + 1.0) * x,
+    "one long row": lambda xp, x: (xp.reshape(x, (1, -1)) + 1.0) * 2.0,
+    "flat": lambda xp, x: (xp.reshape(x, (-1,)) + 1.0) * 2.0,
+    "rows": lambda xp, x: xp.exp(x - xp.max(x, axis=-1, keepdims=True)),
+}
+ALONE = {
+    "sums over rows": lambda xp, x: xp.sum(x * 2.0, axis=0),
+    "all": lambda xp, x: xp.sum(x * 2.0),
+    "largest of one row": lambda xp, x: xp.max(xp.reshape(x, (1, -1)) * 2.0, axis=-1),
+    "place in one row": lambda xp, x: xp.argmax(xp.reshape(x, (1, -1)) * 2.0, axis=-1),
+    "softmax of one row": lambda xp, x: (lambda e: e / xp.sum(e, axis=-1, keepdims=True))(
+        xp.sqrt(xp.abs(xp.reshape(x, (1, -1))))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*PARALLEL, *ALONE])
+def test_many_elements_are_shared_out_only_where_the_turns_need_nothing_of_each_other(
+    name, sources, monkeypatch
+):
+    monkeypatch.setattr(compiling, "PARALLEL_SIZE", 1)
+    compare({**PARALLEL, **ALONE}[name], numbers(5, 4))
+    assert any("in prange" in source for source in sources) == (name in PARALLEL)
+
+
+def test_many_elements_give_the_same_in_parallel():
+    x = numbers(300, 300)
+    assert x.size >= compiling.PARALLEL_SIZE
+
+    def function(xp, x):
+        y = (x + 1.0) * 0.5
+        return y / (xp.max(y, axis=-1, keepdims=True) + 4.0)
+
+    compare(function, x)
+    compare(lambda xp, x: xp.reshape(x, (-1,)) * 0.5, x)
+
+
+# The cache ---------------------------------------------------------------------------------------
+
+PROGRAM = """
+import numpy as np, npnn
+model = npnn.Sequential([npnn.Dense(2, 3), npnn.Tanh()], backend="numba", seed=0)
+model.chain = npnn.RMSLoss()
+optimizer = npnn.GradientDescent(0.1)
+optimizer.model = model
+for _ in range(2):
+    optimizer.step(np.ones((4, 2)), np.zeros((4, 3)))
+print(model.chain.get_loss())
+"""
+
+
+def run_elsewhere(folder):
+    """Run a training in a process of its own, and return what it prints."""
+    environment = {**os.environ, "NPNN_CACHE_DIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    def files():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+    first, written = run_elsewhere(tmp_path), files()
+    assert any(path.suffix == ".nbc" for path in written)
+    assert run_elsewhere(tmp_path) == first
+    assert files() == written
+
+
+def test_a_cache_folder_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
+    compiling._folder_of_this_process.cache_clear()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    taken = tmp_path / "file"
+    taken.write_text("")
+    monkeypatch.setenv("NPNN_CACHE_DIR", str(taken))
+    folder = compiling._cache_folder()
+    assert folder.parent == tmp_path
+    assert folder.is_dir()
+    assert compiling._cache_folder() == folder
+    compare(lambda xp, x: (x + 1.25) * 2.5, numbers(3, 3))
+    assert list(folder.glob("*.py"))
+    compiling._folder_of_this_process.cache_clear()
+
+
+def test_a_cache_folder_that_is_read_only_is_replaced(tmp_path, monkeypatch):
+    compiling._folder_of_this_process.cache_clear()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path / "own"))
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    assert compiling._cache_folder().name.startswith("npnn-kernels-")
+    compiling._folder_of_this_process.cache_clear()
+
+
+def test_the_cache_folder_is_where_users_keep_such_things(tmp_path, monkeypatch):
+    monkeypatch.delenv("NPNN_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compiling._cache_folder() == tmp_path / "npnn" / "kernels"
