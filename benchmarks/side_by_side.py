@@ -45,8 +45,6 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            # A pool of OpenMP threads that spins after its work would disturb the next contestant.
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
         self._answer()
 
