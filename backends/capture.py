@@ -74,8 +74,9 @@ class CapturedStep:
 
     def _record(self, key: Any, carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
         trace = Trace()
-        kinds = (carry, True), (data, True), (inputs, False)
-        trees = [_mapped(tree, lambda x, b=bound: self._leaf(trace, x, b)) for tree, bound in kinds]
+        bound = partial(self._leaf, trace, bound=True)
+        free = partial(self._leaf, trace, bound=False)
+        trees = [_mapped(carry, bound), _mapped(data, bound), _mapped(inputs, free)]
         # Looked up first: a leaf that is written to stands for what was written.
         leaves = [{path: leaf.node for path, leaf in _leaves(tree)} for tree in trees]
         try:

@@ -245,7 +245,8 @@ class NumbaPlan(Plan):
 
     def _look(self, node: Node) -> np.ndarray:
         """Return an array that lies in memory as that of `node` will."""
-        bound = {leaf: array for leaf, array, *_ in (*self.carry, *self.data)}
+        bound: dict[Node, np.ndarray] = {leaf: array for leaf, array, _ in self.carry}
+        bound.update(self.data)
         base = bound.get(node.base, node.base.value)
         return replay_views(node, np.empty(node.base.shape) if base is None else base)
 

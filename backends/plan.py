@@ -285,7 +285,8 @@ class Plan:
     def scratch(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return memory that only the calls of one operation may use."""
         dtype = np.dtype(dtype)
-        return self._scratch[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        memory: np.ndarray = self._scratch[: math.prod(shape) * dtype.itemsize].view(dtype)
+        return memory.reshape(shape)
 
     def _largest_mask(self) -> int:
         return max((node.nbytes for node in self.operations if node.op == "where"), default=0)

@@ -259,7 +259,7 @@ class Namespace:
         self._trace = trace
 
     def __getattr__(self, name: str) -> Any:
-        function = getattr(np, name, None)
+        function: Any = getattr(np, name, None)
         if _is_elementwise(function):
             return partial(self._trace.ufunc, function)
         if name in self._views:
@@ -331,7 +331,7 @@ class Namespace:
 
     def mean(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
         total = self._reduce("sum", x, axis=axis, keepdims=keepdims)
-        return total / (x.size // total.size)
+        return self._trace.ufunc(np.divide, total, x.size // total.size)
 
     def argmax(self, x: Recorded, *, axis: int, keepdims: bool = False) -> Recorded:  # noqa: D102
         if keepdims or axis % x.ndim != x.ndim - 1:

@@ -26,7 +26,7 @@ from npnn.backends.plan import Plan
 BACKENDS = ["numpy"] + ["numba"] * (importlib.util.find_spec("numba") is not None)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def cache_folder(tmp_path_factory):
     """A cache of kernels for the tests alone."""
     with pytest.MonkeyPatch.context() as patch:
