@@ -157,10 +157,9 @@ class Plan:
         if (old.shape, old.dtype) != (node.shape, node.dtype) or old in self.kept:
             return False
         for user in self.users.get(old, ()):
+            later = self.order[user] > self.order[node]
             together = self.time[user] == self.time[node]
-            if self.order[user] > self.order[node]:
-                return False
-            if together and not self.reads_in_time(user, old, node):
+            if later or (together and not self.reads_in_time(user, old, node)):
                 return False
         return True
 

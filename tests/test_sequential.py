@@ -217,7 +217,7 @@ def test_the_summary_counts_parameters_memory_and_operations(dtype, memory):
     assert total[-1] == str(30 + 5 + 20 + 5 * 2)
     assert memory in next(line for line in lines if "total" in line)
     assert "backend numpy" in lines[-2]
-    assert dtype in lines[-1]
+    assert dtype in lines[-2]
 
 
 def test_a_model_without_layers_says_so():
