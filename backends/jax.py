@@ -13,8 +13,7 @@ from npnn.errors import MissingError
 class JaxBackend(Backend):
     """JAX arrays, which cannot be written: parameters stay separate arrays.
 
-    The facts behind that: concatenated gradients and one flat Adam took 9.1 ms for a step of
-    784-256-128-10, one array for each parameter 1.7 ms.
+    XLA also fuses an update for each parameter better than one of all of them joined.
     """
 
     name = "jax"

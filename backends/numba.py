@@ -40,7 +40,7 @@ SLOW_SIZE = 2048
 DTYPES = {"float32", "float64", "int64", "bool"}
 REDUCTIONS = ("sum", "max", "min", "argmax")
 # Elements from which a loop is run by several threads. They stand in the way of those of the matrix
-# products: an Adam step over 1.9 million parameters on two cores took 24 ms so, and 16 ms alone.
+# products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
 PARALLEL_SIZE = 1 << 24
 
 EXPRESSIONS = {

@@ -2,8 +2,8 @@
 
 Both are products of a kernel with what it sees of an image; they differ in which way that goes.
 The kernel's places are gathered as columns, one strided slice for each place, and multiplied at
-once. The other way, each place has a small product of its own, added into a strided slice: four
-times as fast as folding one large product back, five times as fast as a convolution of its own.
+once. The other way, each place has a small product of its own, added into a strided slice, which
+is faster than folding one large product back.
 """
 
 from __future__ import annotations
