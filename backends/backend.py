@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace
 
+from npnn.arrays import array_namespace
 from npnn.errors import MissingError
 
 Array = Any

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, TypeAlias
 
-from array_api_compat import array_namespace, device
+import array_api_compat
+from array_api_compat import device
 from array_api_extra import at
 
 Array: TypeAlias = Any
@@ -14,6 +16,19 @@ Shape: TypeAlias = tuple[int, ...]
 """The shape of one sample: no batch axis."""
 
 __all__ = ["Array", "Shape", "add_at", "array_namespace", "as_shape", "device", "set_at"]
+
+
+_namespaces: dict[type, ModuleType] = {}
+
+
+def array_namespace(x: Array) -> Any:
+    """Return the namespace of the functions that compute on `x`."""
+    xp: Any = _namespaces.get(type(x))
+    if xp is None:
+        xp = array_api_compat.array_namespace(x)
+        if isinstance(xp, ModuleType):  # one for all arrays of a type; recorded ones have their own
+            _namespaces[type(x)] = xp
+    return xp
 
 
 def add_at(x: Array, index: tuple[Any, ...], value: Array) -> Array:

@@ -104,7 +104,8 @@ class Chain:
         @self._leaving_no_trace
         def step(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
             parameters = carry["parameters"]
-            self._bind_parameters(parameters)
+            if parameters is not self.packed:
+                self._bind_parameters(parameters)
             self._bind(carry["state"], inputs, training=True)
             self.forward(*_batch(data, inputs))
             self.backward()
