@@ -80,7 +80,9 @@ def flops(node: Node) -> int:
         return 2 * node.size * node.args[0].shape[-1]
     if node.op in ("sum", "max", "min", "argmax"):
         return node.args[0].size
-    moved = node.op in ("astype", "copy", "take", "concat", "setitem", "where")
+    if node.op == "setitem":
+        return node.args[1].size if node.attrs[0] else 0
+    moved = node.op in ("astype", "copy", "take", "concat", "where")
     return 0 if moved or not node.elementwise else node.size
 
 

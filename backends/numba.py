@@ -9,7 +9,9 @@ the sum of its row (as Softmax does) is one level above what the sum is made of:
         for j in range(columns):      # level 1: exponentials, and their sum
         ...
 
-A value that nobody outside the run needs never reaches memory. The functions are written to
+A value that nobody outside the run needs never reaches memory. Parts of larger arrays, such as
+what a kernel's place sees of images, are read and written where they lie; the loop over rows is
+then one for each axis. The functions are written to
 files in a cache folder, so that Numba can keep what it compiled from one process to the next.
 """
 
@@ -20,6 +22,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -31,7 +34,7 @@ from npnn.backends.backend import Step, missing
 from npnn.backends.capture import CapturedStep
 from npnn.backends.numpy import NumpyBackend
 from npnn.backends.plan import Call, Plan
-from npnn.backends.tracer import Node, replay_views
+from npnn.backends.tracer import Node, key_of, replay_views
 
 # NumPy computes these with vector instructions, Numba one by one: worth it only for few elements.
 SLOW = {"exp", "log", "tanh", "log1p", "expm1", "sin", "cos", "power", "logaddexp", "log2"}
@@ -39,6 +42,10 @@ SLOW_SIZE = 2048
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
 DTYPES = {"float32", "float64", "int64", "bool"}
 REDUCTIONS = ("sum", "max", "min", "argmax")
+STORES = ("setitem", "concat")  # they write into parts of an array
+SHORT = 32  # columns up to which their number stands in the source, for the compiler to unroll
+STRETCH = 8  # elements, the longest stretches of memory that a loop copies faster than NumPy
+ALONE = 4096  # elements from which a store alone is worth a loop
 # Elements from which a loop is run by several threads. They stand in the way of those of the matrix
 # products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
 PARALLEL_SIZE = 1 << 24
@@ -77,12 +84,21 @@ class NumbaBackend(NumpyBackend):
 class Loop:
     """A run of operations that will be one loop over the rows and columns of `shape`."""
 
-    def __init__(self, shape: tuple[int, ...], look: Callable[[Node], np.ndarray]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        look: Callable[[Node], np.ndarray],
+        passed_on: Callable[[Node], bool],
+        carried: set[Node],
+    ) -> None:
         self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
         self.look = look  # how an argument lies in memory
+        self.passed_on = passed_on  # whether one operation inside the step alone needs a value
+        self.carried = carried  # the values that the step leaves in memory of its own
         self.flat = len(shape) == 1
+        self.nested = False  # whether a loop over rows must be one for each axis
         self.nodes: list[Node] = []
-        self.kind: dict[Node, str] = {}  # full, column, sum (over rows), total, scalar
+        self.kind: dict[Node, str] = {}  # full, column, sum (over rows), total, scalar, store
         self.level: dict[Node, int] = {}
 
     def add(self, node: Node) -> bool:
@@ -92,6 +108,10 @@ class Loop:
             return False
         self.kind[node], self.level[node] = found
         self.nodes.append(node)
+        lying = node.args[1:] if node.op == "setitem" else node.args
+        outside = [arg for arg in lying if arg.shape == self.shape and arg not in self.kind]
+        in_rows = all(self._in_rows(arg, (-1, self.columns)) for arg in outside)
+        self.nested |= not in_rows or node.op in STORES
         return True
 
     def _classify(self, node: Node) -> tuple[str, int] | None:
@@ -100,6 +120,8 @@ class Loop:
             return None
         if node.op in REDUCTIONS:
             return self._classify_reduction(node)
+        if node.op in STORES:
+            return self._classify_store(node)
         of_bools = all(arg.dtype.kind == "b" for arg in node.args)
         logical = node.op.startswith("logical")
         if node.op not in EXPRESSIONS or (logical if not of_bools else node.op not in OF_BOOLS):
@@ -147,19 +169,57 @@ class Loop:
             return "total", self.level[x]
         return None
 
+    def _classify_store(self, node: Node) -> tuple[str, int] | None:
+        values = stored(node)
+        last = node.op == "setitem" or node.attrs[0] == len(node.shape) - 1
+        if self.flat or not last or any(value.shape != self.shape for value in values):
+            return None
+        if any(value.dtype != node.dtype for value in values):
+            return None
+        if any(self.argument_kind(value, value) != "full" for value in values):
+            return None
+        if node.op == "setitem":
+            old, (how, key) = node.args[0], node.attrs
+            if (
+                how not in ("", *EXPRESSIONS)
+                or part_of(np.empty(node.shape), key).shape != self.shape
+            ):
+                return None
+            if old.base in self.kind and not self._follows(node):
+                return None
+        return "store", max(self.level.get(value, 0) for value in values)
+
+    def _follows(self, node: Node) -> bool:
+        """Return whether a store only adds to what others of this loop store, elsewhere."""
+        old, (how, key) = node.args[0], node.attrs
+        if how or self.kind.get(old) != "store" or node in self.carried:
+            return False
+        sample = np.empty(node.shape, np.bool)
+        while old.op == "setitem" and old in self.kind:
+            if not self.passed_on(old):
+                return False
+            parts = part_of(sample, key), part_of(sample, old.attrs[1])
+            try:
+                if np.shares_memory(*parts, max_work=1 << 12):  # type: ignore[arg-type]
+                    return False
+            except np.exceptions.TooHardError:
+                return False
+            old = old.args[0]
+        return old not in self.kind
+
     def argument_kind(self, arg: Node, node: Node) -> str | None:
         """Return how `node` reads `arg`; None if no loop of this shape can."""
         if arg in self.kind:
             kind = self.kind[arg]
             # A row of numbers, one for each sample, would be read as one for each column.
             mixed = kind == "column" and arg.shape == self.lead and node.shape != self.lead
-            return None if kind == "sum" or mixed else kind
+            return None if kind in ("sum", "store") or mixed else kind
         if arg.base in self.kind:
             return None
         if arg.size == 1 and len(arg.shape) <= len(node.shape):
             return "scalar"
         if arg.shape == self.shape:
-            return "full" if self._in_rows(arg, (-1, self.columns)) else None
+            return None if self.flat and not self._in_rows(arg, (-1, self.columns)) else "full"
         if self.flat:
             return None
         if arg.shape == (*self.lead, 1) or (arg.shape == self.lead == node.shape):
@@ -182,13 +242,22 @@ class NumbaPlan(Plan):
 
     def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
         self.loops: dict[Node, Loop] = {}
+        carried = {result.base for _, _, result in self.carry}
+        outside = {n.base for n in self.outputs} | carried
+        users = Counter(base for node in nodes for base in {arg.base for arg in node.args})
+
+        def passed_on(node: Node) -> bool:
+            return users[node] == 1 and node not in outside
+
         groups: list[list[Node]] = []
         loop: Loop | None = None
         for node in _sums_first(nodes):
             if loop is not None and loop.add(node):
                 continue
-            shape = node.args[0].shape if node.op in ("sum", "max", "min") else node.shape
-            loop = Loop(shape, self._look) if shape and node.size else None
+            reduced = node.op in ("sum", "max", "min")
+            shape = stored(node)[0].shape if node.op in STORES else node.shape
+            shape = node.args[0].shape if reduced else shape
+            loop = Loop(shape, self._look, passed_on, carried) if shape and 0 not in shape else None
             if loop is not None and loop.add(node):
                 groups.append(loop.nodes)
                 self.loops[node] = loop
@@ -233,6 +302,10 @@ class NumbaPlan(Plan):
         loop = self._loop(self.groups[self.time[node]])
         if loop is None:
             return super().reads_in_time(user, old, node)
+        if node.op == "setitem":
+            return user is node and node.args.count(old) == 1 and self._reads_plainly(user, old)
+        if user.op == "setitem" and old is user.args[0]:
+            return False
         # Each element must be read in the turn in which it is written, or in an earlier loop of it.
         read, written = loop.argument_kind(old, user), loop.kind[node]
         same = read == written or {read, written} == {"scalar", "total"}
@@ -241,7 +314,15 @@ class NumbaPlan(Plan):
 
     def _loop(self, group: list[Node]) -> Loop | None:
         """Return the loop that runs a group, if it is worth one."""
-        return self.loops.get(group[0]) if len(group) > 1 or self._large(group[0]) else None
+        first = group[0]
+        worth = len(group) > 1 or self._large(first) or self._alone(first)
+        return self.loops.get(first) if worth else None
+
+    def _alone(self, node: Node) -> bool:
+        """Return whether a store is worth a loop: NumPy copies longer stretches as fast."""
+        short = node.op == "concat" and node.args[0].shape[-1] <= STRETCH
+        changed = node.op == "setitem" and node.attrs[0]
+        return bool(short or changed) and node.size >= ALONE
 
     def _look(self, node: Node) -> np.ndarray:
         """Return an array that lies in memory as that of `node` will."""
@@ -271,18 +352,23 @@ class _Writer:
         self.inner: list[list[str]] = [[] for _ in range(top)]
         self.row_end: list[list[str]] = [[] for _ in range(top)]
         self.loaded: set[Any] = set()
+        self.copies: list[Call] = []
+        axes = [f"i{axis}" if n > 1 else "0" for axis, n in enumerate(loop.lead)]
+        self.row = ", ".join(axes) if loop.nested else "i"
 
     def calls(self) -> list[Call]:
         """Return the call that runs the loop."""
         for node in self.loop.nodes:
             if node.op in REDUCTIONS:
                 self._reduction(node)
+            elif node.op in STORES:
+                self._write(node)
             else:
                 self._elementwise(node)
         source = self._source()
         kernel = _compiled(source)
         constants = np.array(self.constants or [0.0], self._float())
-        return [(kernel, (*self.arrays, constants))]
+        return [*self.copies, (kernel, (*self.arrays, constants))]
 
     def _float(self) -> np.dtype[Any]:
         kinds = [n.dtype for n in self.loop.nodes if n.dtype.kind == "f"]
@@ -297,6 +383,32 @@ class _Writer:
         lines = {"full": self.inner, "column": self.row_end}.get(kind, [self.after] * (level + 1))
         lines[level].append(f"{self.names[node]} = {expression}")
         self._store(node, lines[level])
+
+    def _write(self, node: Node) -> None:
+        level, out = self.loop.level[node], self.plan.array(node)
+        lines = self.inner[level]
+        if node.op == "concat":
+            parts = np.split(out, len(node.args), axis=-1)
+            for value, part in zip(node.args, parts, strict=True):
+                name = self._read(value, value, "full", level)
+                lines.append(f"{self._named(part)}[{self.row}, j] = {name}")
+            return
+        old, value = node.args
+        how, key = node.attrs
+        if old not in self.loop.kind and not np.shares_memory(out, self.plan.array(old)):
+            # What is written over completely need not be copied first.
+            chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
+            if how or sum(n.args[1].size for n in chain) < node.size:
+                self.copies.append((np.copyto, (out, self.plan.array(old))))
+        assert old not in self.loop.kind or np.shares_memory(out, self.plan.array(old))
+        place = f"{self._named(part_of(out, key))}[{self.row}, j]"
+        name = self._read(value, value, "full", level)
+        lines.append(f"{place} = {EXPRESSIONS[how].format(place, name) if how else name}")
+
+    def _starts_at(self, node: Node, first: Node) -> bool:
+        while node is not first and node.args[0] in self.loop.kind:
+            node = node.args[0]
+        return node is first
 
     def _reduction(self, node: Node) -> None:
         x, name, level = node.args[0], self.names[node], self.loop.level[node]
@@ -354,7 +466,7 @@ class _Writer:
         if given == "column":
             if ("column", arg) not in self.loaded:
                 self.loaded.add(("column", arg))
-                self.row_start[0].append(f"{name} = {self._array(arg, 'column')}[i]")
+                self.row_start[0].append(f"{name} = {self._array(arg, 'column')}[{self.row}]")
             return name
         name = f"{name}_{level}"
         self._load(name, arg, given, level)
@@ -363,23 +475,27 @@ class _Writer:
     def _load(self, name: str, arg: Node, kind: str, level: int) -> None:
         if name not in self.loaded:
             self.loaded.add(name)
-            index = "[i, j]" if kind == "full" else "[j]"
+            index = f"[{self.row}, j]" if kind == "full" else "[j]"
             self.inner[level].append(f"{name} = {self._array(arg, kind)}{index}")
 
     def _store(self, node: Node, lines: list[str]) -> None:
         if node in self.plan.transient:
             return
         kind = self.loop.kind[node]
-        index = {"full": "[i, j]", "column": "[i]"}.get(kind, "[0]")
+        index = {"full": f"[{self.row}, j]", "column": f"[{self.row}]"}.get(kind, "[0]")
         where = "scalar" if kind in ("total", "scalar") else kind
         lines.append(f"{self._array(node, where)}{index} = {self.names[node]}")
 
     def _array(self, node: Node, kind: str) -> str:
         """Return the argument name of a node's array; the same memory gets one name."""
         array = self.plan.array(node)
-        shape = {"full": (self.rows, self.loop.columns), "scalar": (1,)}.get(kind, (-1,))
-        shaped = array.reshape(shape)
+        lead = self.loop.lead if self.loop.nested else (self.rows,)
+        shapes = {"full": (*lead, self.loop.columns), "column": lead, "scalar": (1,)}
+        shaped = array.reshape(shapes.get(kind, (-1,)))
         assert np.may_share_memory(shaped, array), f"{node} is not seen as rows and columns"
+        return self._named(shaped)
+
+    def _named(self, shaped: np.ndarray) -> str:
         key = (shaped.__array_interface__["data"][0], shaped.shape, shaped.strides, shaped.dtype)
         if key not in self.known:
             self.known[key] = f"a{len(self.arrays)}"
@@ -391,26 +507,32 @@ class _Writer:
     def _source(self) -> str:
         loop = self.loop
         kinds = {loop.kind[node] for node in loop.nodes if node.op in REDUCTIONS}
-        large = self.rows * loop.columns >= PARALLEL_SIZE
+        large = self.rows * loop.columns >= PARALLEL_SIZE and not loop.nested
         parallel = large and (not kinds or (kinds == {"column"} and self.rows > 1))
         outer = "prange" if parallel and self.rows > 1 else "range"
         inside = "prange" if parallel and self.rows == 1 else "range"
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
-        matrices = [f"a{i}.shape" for i, a in enumerate(self.arrays) if a.ndim == 2]
-        sizes = matrices[0] if matrices else f"{self.rows}, {loop.columns}"
+        counts = [f"n{axis}" for axis in range(len(loop.lead))] if loop.nested else ["rows"]
+        rows = loop.lead if loop.nested else (self.rows,)
+        shape = (*rows, loop.columns)
+        whole = [f"a{i}.shape" for i, a in enumerate(self.arrays) if a.shape == shape]
+        sizes = whole[0] if whole else ", ".join(map(str, shape))
         lines = [
             "import numpy as np",
             "from numba import njit, prange",
             "",
             f"@njit(cache=True, error_model='numpy', parallel={parallel})",
             f"def kernel({names}, constants):",
-            f"    rows, columns = {sizes}",
+            f"    {', '.join(counts)}, columns = {sizes}",
+            *([f"    columns = {loop.columns}"] if loop.columns <= SHORT else []),
             *(f"    {line}" for line in self.before),
         ]
         pad = "    "
-        if self.rows > 1:
-            lines.append(f"    for i in {outer}(rows):")
-            pad = "        "
+        if self.rows > 1 or loop.nested:
+            for index, count in zip(self.row.split(", "), counts, strict=True):
+                if index != "0":
+                    lines.append(f"{pad}for {index} in {outer}({count}):")
+                    pad += "    "
         else:
             lines.append("    i = 0")
         for start, inner, end in zip(self.row_start, self.inner, self.row_end, strict=True):
@@ -421,6 +543,17 @@ class _Writer:
             lines += [pad + line for line in end]
         lines += [f"    {line}" for line in self.after]
         return "\n".join(lines) + "\n"
+
+
+def stored(node: Node) -> tuple[Node, ...]:
+    """Return the values that an operation writes into parts of an array."""
+    return node.args[1:] if node.op == "setitem" else node.args
+
+
+def part_of(array: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
+    """Return the part of an array that a recorded index shows."""
+    part: np.ndarray = array[key_of(key)]
+    return part
 
 
 def _sums_first(nodes: list[Node]) -> list[Node]:

@@ -14,6 +14,7 @@ A replay therefore runs no layer code and allocates no array.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Set
 from typing import Any
@@ -27,6 +28,9 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 ALIGNMENT = 64
 SMALL = 4096  # bytes, up to which memory is not worth saving
 FEW = 256  # elements, up to which the number of calls decides and not what they do
+ROW = 1024  # elements from which the overhead of NumPy's loop over a row no longer counts
+LARGE = 1 << 19  # elements of arrays that several of no cache holds
+BLOCK = 1 << 18
 _ONE = np.array(1, np.int8)
 FOREVER = 1 << 60
 
@@ -81,7 +85,7 @@ class Plan:
         self._find_places()
         self.arena = np.empty(self._lay_out(), np.uint8)
         self.arrays: dict[Node, np.ndarray] = {}
-        self._scratch = np.empty(self._largest_mask(), np.uint8)
+        self._scratch = np.empty(self._most_scratch(), np.uint8)
         self.calls: list[Call] = []
         self.owners: list[list[Node]] = []  # the operations that each call belongs to
         for group in self.groups:
@@ -89,6 +93,7 @@ class Plan:
         for leaf, array, result in self.carry:
             if result is not leaf and self.results.get(result) is not leaf:
                 self._append([result], [(np.copyto, (array, self.array(result)))])
+        self._work_in_blocks()
 
     # What a faster plan does its own way -------------------------------------------------------
 
@@ -179,7 +184,8 @@ class Plan:
                 reshaped = part
                 while reshaped.view is not None and reshaped.op == "reshape":
                     reshaped = reshaped.args[0]
-                owned = base in self.order and base.op != "concat" and base not in parts
+                joined = base.op in ("concat", "setitem") or base in parts
+                owned = base in self.order and not joined
                 if owned and reshaped is base and base.dtype == dtype:
                     parts[base] = (join, start)
                     self.users.setdefault(join, []).extend(self.users.get(base, ()))
@@ -225,7 +231,7 @@ class Plan:
     def _taken_over(self, node: Node) -> Place | None:
         """Return the place of an argument that dies here, if `node` may overwrite it."""
         # A few bytes more cost less than NumPy's look at whether the arrays overlap.
-        if not (node.elementwise or node.op == "setitem") or node.nbytes <= SMALL:
+        if node.op != "setitem" and not (node.elementwise and node.nbytes > SMALL):
             return None
         for arg in node.args[:1] if node.op == "setitem" else reversed(node.args):
             if arg not in self.places or not self._overwritable(arg, node):
@@ -287,12 +293,39 @@ class Plan:
         memory: np.ndarray = self._scratch[: math.prod(shape) * dtype.itemsize].view(dtype)
         return memory.reshape(shape)
 
-    def _largest_mask(self) -> int:
-        return max((node.nbytes for node in self.operations if node.op == "where"), default=0)
+    def _most_scratch(self) -> int:
+        masks = [node.nbytes for node in self.operations if node.op == "where"]
+        sums = [
+            node.nbytes * _parts_of_sum(node) for node in self.operations if node.op == "matmul"
+        ]
+        return max([ROW * 8, *masks, *sums])
 
     def _append(self, group: list[Node], calls: list[Call]) -> None:
         self.calls += calls
         self.owners += [group] * len(calls)
+
+    def _work_in_blocks(self) -> None:
+        """Run ufuncs over large arrays block by block: what one wrote, the next finds in the cache.
+
+        They are the optimizer's, and every array among them is read and written in step.
+        """
+        calls, owners = self.calls, self.owners
+        self.calls, self.owners, start = [], [], 0
+        while start < len(calls):
+            size = _flat_size(calls[start])
+            stop = start + 1
+            while size >= LARGE and stop < len(calls) and _flat_size(calls[stop]) == size:
+                stop += 1
+            run = list(zip(calls[start:stop], owners[start:stop], strict=True))
+            blocks = range(0, size, BLOCK) if size >= LARGE and _in_step(run) else [None]
+            for first in blocks:
+                for (function, arguments), owner in run:
+                    if first is not None:
+                        arguments = tuple(
+                            a if a.size == 1 else a[first : first + BLOCK] for a in arguments
+                        )
+                    self._append(owner, [(function, arguments)])
+            start = stop
 
     # What it costs -----------------------------------------------------------------------------
 
@@ -313,7 +346,37 @@ def run_ufunc(plan: Plan, node: Node) -> list[Call]:
     arrays = [plan.array(n) for n in (*node.args, node)]
     if node.shape == ():
         arrays = [a.reshape(1) for a in arrays]  # half the overhead of no axes at all
-    return [(getattr(np, node.op), tuple(arrays))]
+    start, arrays = _in_long_rows(plan, node, arrays)
+    return [*start, (getattr(np, node.op), tuple(arrays))]
+
+
+def _in_long_rows(
+    plan: Plan, node: Node, arrays: list[np.ndarray]
+) -> tuple[list[Call], list[np.ndarray]]:
+    """Return the arrays seen as longer rows, where rows are so short that their number decides.
+
+    A bias for a few channels is repeated, and so is the number of ``maximum(x, 0)``: NumPy has no
+    vector instructions for a largest value of an array and a number.
+    """
+    short = [i for i, a in enumerate(arrays[:-1]) if a.shape != node.shape]
+    others = [a for i, a in enumerate(arrays) if i not in short]
+    if len(short) != 1 or not all(a.flags.c_contiguous for a in others):
+        return [], arrays
+    row = arrays[short[0]]
+    number = row.size == 1 and node.op in ("maximum", "minimum")
+    if not number and (row.size == 1 or row.size > ROW // 8 or row.size != node.shape[-1]):
+        return [], arrays
+    count = node.size // row.size
+    times = max(n for n in range(1, min(count, ROW // row.size) + 1) if count % n == 0)
+    if times < 8 or count // times < 2:
+        return [], arrays
+    constant = node.args[short[0]].value is not None
+    shape = times, row.size
+    longer = np.empty(shape, row.dtype) if constant else plan.scratch(shape, row.dtype)
+    longer[...] = row.reshape(-1)
+    arrays = [longer.reshape(-1) if i in short else a for i, a in enumerate(arrays)]
+    seen = [a if i in short else a.reshape(-1, longer.size) for i, a in enumerate(arrays)]
+    return [] if constant else [(np.copyto, (longer, row.reshape(-1)))], seen
 
 
 def run_where(plan: Plan, node: Node) -> list[Call]:
@@ -360,11 +423,28 @@ def run_matmul(plan: Plan, node: Node) -> list[Call]:
     """A product; of two matrices by ``dot``, which costs a third of matmul's overhead."""
     a, b = map(plan.array, node.args)
     out = plan.array(node)
+    while a.ndim == b.ndim > 2 and a.shape[0] == b.shape[0] == 1:
+        a, b, out = a[0], b[0], out[0]
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
         a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
-    if a.ndim == b.ndim == 2:
-        return [(a.dot, (b, out))]
-    return [(np.matmul, (a, b, out))]
+    if a.ndim != 2 or b.ndim != 2:
+        return [(np.matmul, (a, b, out))]
+    parts = _parts_of_sum(node)
+    if parts > 1 and a.T.flags.c_contiguous and b.flags.c_contiguous:
+        several = plan.scratch((parts, *out.shape), out.dtype)
+        a, b = a.T.reshape(parts, -1, len(a)).mT, b.reshape(parts, -1, b.shape[1])
+        ones = _ones(parts, out.dtype)
+        total = ones.dot, (several.reshape(parts, -1), out.reshape(-1))
+        return [(np.matmul, (a, b, several)), total]
+    return [(a.dot, (b, out))]
+
+
+def _parts_of_sum(product: Node) -> int:
+    """Return into how many sums to cut each sum of a product: OpenBLAS is slow at few long ones."""
+    length = product.args[0].shape[-1]
+    if product.size > ROW * 4 or length < ROW * 4:
+        return 1
+    return max(n for n in range(1, length // 64 + 1) if length % n == 0 and length // n >= ROW // 2)
 
 
 def run_sum(plan: Plan, node: Node) -> list[Call]:
@@ -427,11 +507,15 @@ def run_concat(plan: Plan, node: Node) -> list[Call]:
 
 
 def run_setitem(plan: Plan, node: Node) -> list[Call]:
-    """An array with a part of it replaced."""
+    """An array with a part of it replaced, or changed by a ufunc."""
     old, new = map(plan.array, node.args)
     out = plan.array(node)
     calls: list[Call] = [] if np.shares_memory(out, old) else [(np.copyto, (out, old))]
-    return [*calls, (np.copyto, (out[key_of(node.attrs)], new, "unsafe"))]
+    how, key = node.attrs
+    part = out[key_of(key)]
+    if how:
+        return [*calls, (getattr(np, how), (part, new, part))]
+    return [*calls, (np.copyto, (part, new, "unsafe"))]
 
 
 RUN: dict[str, Callable[[Plan, Node], list[Call]]] = {
@@ -447,6 +531,27 @@ RUN: dict[str, Callable[[Plan, Node], list[Call]]] = {
     "concat": run_concat,
     "setitem": run_setitem,
 }
+
+
+def _flat_size(call: Call) -> int:
+    """Return the size of the flat arrays that a ufunc works on, beside numbers; 0 if of others."""
+    function, arguments = call
+    if not isinstance(function, np.ufunc):
+        return 0
+    sizes = {a.size for a in arguments if a.size > 1}
+    plain = all(a.ndim == 1 and a.flags.c_contiguous for a in arguments if a.size > 1)
+    return sizes.pop() if len(sizes) == 1 and plain else 0
+
+
+def _in_step(run: list[tuple[Call, list[Node]]]) -> bool:
+    """Return whether any two arrays of some calls are the same memory, or have none in common."""
+    spans = {
+        (start := a.__array_interface__["data"][0], start + a.nbytes)
+        for (_, arguments), _ in run
+        for a in arguments
+    }
+    ordered = sorted(spans)
+    return all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
 
 
 def _aligned(nbytes: int) -> int:

@@ -190,8 +190,13 @@ class Recorded:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         # The handle moves on to a new node; the plan writes in place where nobody needs the old.
-        args = (self.node, self.trace.node(value, self.dtype))
-        self.node = self.trace.add("setitem", args, self.shape, self.dtype, _attrs_of(key)).node
+        old, new, attrs, how = self.node, self.trace.node(value, self.dtype), _attrs_of(key), ""
+        if len(new.args) == 2 and new.elementwise and new.dtype == old.dtype:
+            part, operand = new.args
+            if part.op == "getitem" and part.args == (old,) and part.attrs == attrs:
+                # x[key] += operand: the ufunc's name goes with the key, and it works in place.
+                how, new = new.op, operand
+        self.node = self.trace.add("setitem", (old, new), old.shape, old.dtype, (how, attrs)).node
 
     def __matmul__(self, other: Any) -> Recorded:
         return self.trace.namespace.matmul(self, other)

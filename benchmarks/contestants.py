@@ -14,11 +14,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import lenet5
 import numpy as np
 from workloads import WORKLOADS, Workload, batches
 
 ALPHA = 1e-4
-Contestant = tuple[Callable[[Any, Any], Any], list[tuple[Any, Any]]]
+Contestant = lenet5.Contestant
 
 
 def _npnn(backend: str) -> Callable[[Workload], Contestant]:
@@ -70,6 +71,40 @@ def torch_eager(workload: Workload) -> Contestant:
     return step, pool
 
 
+def jax_training(loss: Any, parameters: Any, alpha: float) -> Callable[[Any, Any], None]:
+    """Return a compiled step of Adam on ``loss(parameters, x, t)``."""
+    import jax
+    import jax.numpy as jnp
+
+    def update(state: Any, x: Any, t: Any) -> Any:
+        parameters, first, second, count = state
+        value, gradients = jax.value_and_grad(loss)(parameters, x, t)
+        count = count + 1
+        tree = jax.tree_util.tree_map
+        first = tree(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
+        second = tree(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
+        correction = jnp.sqrt(1 - 0.999**count)
+        rate = alpha * correction / (1 - 0.9**count)
+        parameters = tree(
+            lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8 * correction),
+            parameters,
+            first,
+            second,
+        )
+        return (parameters, first, second, count), value
+
+    jitted = jax.jit(update, donate_argnums=0)
+    zeros = jax.tree_util.tree_map(jnp.zeros_like, parameters)
+    state = (parameters, zeros, jax.tree_util.tree_map(jnp.copy, zeros), jnp.zeros((), jnp.float32))
+
+    def step(x: Any, t: Any) -> None:
+        nonlocal state
+        state, value = jitted(state, x, t)
+        value.block_until_ready()
+
+    return step
+
+
 def jax_jit(workload: Workload) -> Contestant:
     import jax
     import jax.numpy as jnp
@@ -92,32 +127,7 @@ def jax_jit(workload: Workload) -> Contestant:
         w, b = parameters[-1]
         return -jnp.mean(jnp.sum(t * jax.nn.log_softmax(x @ w + b), axis=-1))
 
-    def update(state: Any, x: Any, t: Any) -> Any:
-        parameters, first, second, count = state
-        value, gradients = jax.value_and_grad(loss)(parameters, x, t)
-        count = count + 1
-        tree = jax.tree_util.tree_map
-        first = tree(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
-        second = tree(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
-        correction = jnp.sqrt(1 - 0.999**count)
-        rate = ALPHA * correction / (1 - 0.9**count)
-        parameters = tree(
-            lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8 * correction),
-            parameters,
-            first,
-            second,
-        )
-        return (parameters, first, second, count), value
-
-    jitted = jax.jit(update, donate_argnums=0)
-    zeros = jax.tree_util.tree_map(jnp.zeros_like, parameters)
-    state = (parameters, zeros, jax.tree_util.tree_map(jnp.copy, zeros), jnp.zeros((), jnp.float32))
-
-    def step(x: Any, t: Any) -> None:
-        nonlocal state
-        state, value = jitted(state, x, t)
-        value.block_until_ready()
-
+    step = jax_training(loss, parameters, ALPHA)
     return step, [(jnp.asarray(x), jnp.asarray(t)) for x, t in batches(workload)]
 
 
@@ -184,16 +194,22 @@ CONTESTANTS: dict[str, Callable[[Workload], Contestant]] = {
 """Thinc has no leaky rectifier with this slope; it runs the rectifier instead."""
 
 
+def make(contestant: str, workload: str) -> Contestant:
+    """Return the step and the batches of a contestant on a workload."""
+    if workload == "lenet5":
+        return lenet5.CONTESTANTS[contestant]()
+    return CONTESTANTS[contestant](WORKLOADS[workload])
+
+
 def main() -> None:
     """Time steps of the contestant that the command line names, as long as somebody asks."""
-    contestant = CONTESTANTS[sys.argv[1]]
     ready: dict[str, Contestant] = {}
     turn: dict[str, int] = {}
     print("ready", flush=True)
     for line in sys.stdin:
         name, seconds = line.split()
         if name not in ready:
-            ready[name] = contestant(WORKLOADS[name])
+            ready[name] = make(sys.argv[1], name)
             turn[name] = 0
             step, pool = ready[name]
             for batch in pool[:8]:

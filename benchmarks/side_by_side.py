@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lenet5
 from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
@@ -31,6 +32,7 @@ NEEDS = {
     "Thinc": "thinc",
     "scikit-learn": "sklearn",
 }
+COLUMNS = (*WORKLOADS, "lenet5")
 LIBRARIES = ("numpy", "numba", "jax", "torch", "keras", "thinc", "scikit-learn")
 
 
@@ -62,20 +64,27 @@ class Process:
         return float(self._answer())
 
 
+def runs(contestant: str, workload: str) -> bool:
+    """Return whether a contestant takes part in a workload."""
+    return workload in WORKLOADS or contestant in lenet5.CONTESTANTS
+
+
 def measure(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     """Return the median microseconds of each contestant that is installed, by workload."""
     processes = [Process(n) for n, module in NEEDS.items() if importlib.util.find_spec(module)]
     times: dict[str, dict[str, list[float]]] = {
-        p.name: {w: [] for w in WORKLOADS} for p in processes
+        p.name: {w: [] for w in COLUMNS if runs(p.name, w)} for p in processes
     }
     for process in processes:
-        for workload in WORKLOADS:
+        for workload in times[process.name]:
             process.measure(workload, 0.2)
     for number in range(rounds):
-        for workload in WORKLOADS:
+        for workload in COLUMNS:
             # Each round starts with another one: nobody is always after the same neighbour.
             turn = number % len(processes)
             for process in processes[turn:] + processes[:turn]:
+                if not runs(process.name, workload):
+                    continue
                 times[process.name][workload].append(process.measure(workload, seconds))
         print(f"round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
     for process in processes:
@@ -87,20 +96,24 @@ def tables(times: dict[str, dict[str, float]]) -> str:
     """Return the times and the ratios as Markdown."""
     from tabulate import tabulate
 
-    heads = ["", *WORKLOADS]
+    heads = ["", *COLUMNS]
+    align = ("left", *["right"] * len(COLUMNS))
     text = ["Median microseconds of one training step (forward, backward, Adam), float32:\n"]
-    rows = [[name, *(f"{times[name][w]:,.0f}" for w in WORKLOADS)] for name in times]
-    text.append(tabulate(rows, heads, tablefmt="github", colalign=("left", *["right"] * 4)))
+    rows = [
+        [name, *(f"{own[w]:,.0f}" if w in own else "" for w in COLUMNS)]
+        for name, own in times.items()
+    ]
+    text.append(tabulate(rows, heads, tablefmt="github", colalign=align))
     for ours in ("npnn numpy", "npnn numba"):
         if ours not in times:
             continue
         text.append(f"\nThe peer's time divided by that of {ours} (above 1: npnn is faster):\n")
         rows = [
-            [name, *(f"{times[name][w] / times[ours][w]:.2f}" for w in WORKLOADS)]
-            for name in times
+            [name, *(f"{own[w] / times[ours][w]:.2f}" if w in own else "" for w in COLUMNS)]
+            for name, own in times.items()
             if not name.startswith("npnn")
         ]
-        text.append(tabulate(rows, heads, tablefmt="github", colalign=("left", *["right"] * 4)))
+        text.append(tabulate(rows, heads, tablefmt="github", colalign=align))
     return "\n".join(text)
 
 

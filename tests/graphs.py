@@ -50,9 +50,10 @@ class Choices:
 class Program:
     """A step ``(carry, data, inputs) -> (carry, outputs)`` that a string of bytes spells out."""
 
-    def __init__(self, source, length=12, dtype="float64", fused=False):
+    def __init__(self, source, length=12, dtype="float64", fused=False, instructions=None):
         self.source, self.length, self.dtype = source, length, dtype
         self.fused = fused
+        self.instructions = instructions or (FUSED if fused else INSTRUCTIONS)
         self.rows, self.columns = SHAPES[sum(source[:2]) % len(SHAPES)]
         self.seen = []  # the shape and dtype of each value, by run
 
@@ -105,7 +106,7 @@ class Program:
                 instruction = choices.of(done)  # the same again
             else:
                 instruction = (
-                    choices.of(FUSED if self.fused else INSTRUCTIONS),
+                    choices.of(self.instructions),
                     [choices.number(256) for _ in range(8)],
                 )
                 done.append(instruction)
@@ -379,6 +380,49 @@ def writing(program, xp, choices):
     return Value(y, x.exact and value.exact, max(x.bound, value.bound))
 
 
+def changing_parts(program, xp, choices):
+    """Parts of one array are written or added to, one after the other; they may overlap."""
+    x = program.pick(choices, lambda v: v.ndim > 0, "f")
+    y = xp.zeros(x.shape, dtype=x.array.dtype) if choices.number(2) else x.array + 0.0
+    exact, bound, early = x.exact, x.bound, None
+    axis = choices.number(x.ndim)
+    length = x.shape[axis]
+    side_by_side = choices.number(2)
+    width = max(1, length // 2 if side_by_side else length - 2)
+    for number in range(1 + choices.number(3)):
+        starts = [n * width for n in range(length // width)] if side_by_side else [0, 1, 2]
+        start = min(starts[number % len(starts)], length - width)
+        key = (*[slice(None)] * axis, slice(start, start + width), ...)
+        shape = tuple(y[key].shape)
+        value = program.pick(choices, lambda v, s=shape: v.shape == s or v.ndim == 0, "f")
+        if value.array.dtype != y.dtype:
+            continue
+        how = choices.number(5)
+        if how == 0:
+            y[key] = value.array
+        elif how == 1:
+            y[key] += value.array
+        elif how == 2:
+            y[key] = value.array - x.array[key]
+            bound += x.bound
+        else:
+            other = choices.number(length - width + 1)
+            seen = (*[slice(None)] * axis, slice(other, other + width), ...)
+            if how == 3:
+                y[key] = y[seen] - value.array
+            else:
+                y[key] = value.array - (y[seen] + 1.0)
+            bound *= 2.0
+        exact, bound = exact and value.exact, bound + value.bound
+        if side_by_side and number == 0:
+            early = y[key]
+        elif early is not None and number + 1 == len(starts):
+            # What was seen before is read after the others were written.
+            program.values.append(Value(early * 1.0, exact, bound))
+            return Value(y, exact, bound)
+    return Value(y, exact, bound)
+
+
 def in_place(program, xp, choices):
     x = program.pick(choices, lambda v: v.ndim > 0, "f")
     y = xp.asarray(x.array, copy=True)
@@ -400,13 +444,16 @@ def _fits_into(shape, target):
 INSTRUCTIONS = [
     unary, unary, binary, binary, binary, binary, with_number, comparison, logical, choice, choice,
     cast, reduction, reduction, reduction, place_of_largest, product, view, view, view, join, rows,
-    writing, writing, in_place,
+    writing, writing, changing_parts, changing_parts, in_place,
 ]  # fmt: skip
 # What a compiled loop is made of.
 FUSED = [
     unary, unary, binary, binary, binary, with_number, comparison, choice, cast, reduction,
-    reduction,
+    reduction, view, join, changing_parts,
 ]  # fmt: skip
+
+# What brings parts of arrays into loops.
+STORING = [changing_parts, changing_parts, changing_parts, binary, with_number, view, join]
 
 
 # Running both ------------------------------------------------------------------------------------

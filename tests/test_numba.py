@@ -8,7 +8,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from graphs import assert_replay_is_eager, check, check_program, interpreted
+from graphs import STORING, assert_replay_is_eager, check, check_program, interpreted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import CARRIES, carried, numbers
@@ -44,6 +44,7 @@ def sources(monkeypatch):
 
     monkeypatch.setattr(compiling, "_compiled", run)
     monkeypatch.setattr(planning, "SMALL", 0)
+    monkeypatch.setattr(compiling, "ALONE", 0)
     return seen
 
 
@@ -77,6 +78,99 @@ def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(
     sources, source, length
 ):
     check_program(source, NumbaPlan, length=length, fused=True)
+
+
+@settings(max_examples=400)
+@given(st.binary(min_size=20, max_size=200), st.sampled_from([4, 8]), st.booleans())
+def test_parts_of_arrays_that_loops_write_give_what_they_give_uncaptured(
+    sources, source, length, fused
+):
+    check_program(source, NumbaPlan, length=length, fused=fused, instructions=STORING)
+
+
+# Each is given arrays x and y of shape (6, 4), and another z of shape (3, 4).
+STORES = {
+    "one after the other": lambda xp, x, y, z: _written(x, (0, z), (3, 2.0 * z)),
+    "overlapping": lambda xp, x, y, z: _written(x, (0, z), (1, 2.0 * z), (2, 3.0 * z)),
+    "over everything": lambda xp, x, y, z: _written(xp.zeros(x.shape), (0, z - 1.0), (3, 2.0 * z)),
+    "over half": lambda xp, x, y, z: _written(xp.zeros(x.shape), (0, z - 1.0)),
+    "and added to the rest": lambda xp, x, y, z: _filled(xp.zeros(x.shape), z),
+    "added to the whole": lambda xp, x, y, z: _whole(x + 0.0, y),
+    "from itself": lambda xp, x, y, z: _written(x, (1, x[0:3] - z)),
+    "to what lies beside": lambda xp, x, y, z: _moved(x + 0.0, z),
+    "before and after": lambda xp, x, y, z: _kept(x + 0.0, z),
+    "joined": lambda xp, x, y, z: xp.concat([xp.reshape(_written(x, (0, z), (3, z + 1.0)), (-1,))]),
+    "columns": lambda xp, x, y, z: xp.concat([x - y, x[:, :2] * 1.0, x + y], axis=-1),
+    "columns in one loop": lambda xp, x, y, z: xp.concat([x - y, x, x + y], axis=-1),
+}
+
+
+def _written(x, *parts):
+    y = x + 0.0
+    for start, part in parts:
+        y[start : start + 3] = part
+    return y
+
+
+def _moved(y, z):
+    y[1:4] = y[0:3] - z
+    y[2:5] = y[1:4] - z
+    y[0:3] += z
+    y[1:4] += z
+    return y
+
+
+def _filled(y, z):
+    y[0:3] = z - 1.0
+    y[3:6] += z
+    return y
+
+
+def _whole(x, y):
+    t = y - 1.0
+    x[...] += t
+    return [x, t]
+
+
+def _kept(y, z):
+    y[0:3] = z - 1.0
+    early = y[0:3]
+    y[3:6] = 2.0 * z
+    return [y, early * 3.0]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", STORES)
+def test_parts_of_arrays_are_written_as_numpy_writes_them(name, compiled, request, monkeypatch):
+    if compiled:
+        monkeypatch.setattr(compiling, "ALONE", 0)
+    else:
+        request.getfixturevalue("sources")
+    compare(STORES[name], numbers(6, 4), numbers(6, 4, seed=1), numbers(3, 4, seed=2))
+
+
+def test_parts_make_up_what_is_carried(sources):
+    def step(carry, data, inputs):
+        y = array_namespace(inputs["z"]).zeros((6, 4))
+        y[0:3] = inputs["z"] - 1.0
+        y[3:6] = 2.0 * inputs["z"]
+        return {"m": y}, {}
+
+    inputs = [{"z": numbers(3, 4, seed=seed)} for seed in range(3)]
+    assert_replay_is_eager(step, {"m": numbers(6, 4)}, {}, inputs, NumbaPlan)
+
+
+def test_the_stores_of_a_window_are_one_loop(sources):
+    def spread(xp, x, y):
+        out = xp.zeros(x.shape)
+        for rows in (slice(0, None, 2), slice(1, None, 2)):
+            out[rows] = xp.where(x[rows] == y, y, 0.0)
+        return out
+
+    x = numbers(8, 4)
+    y = np.maximum(x[0::2], x[1::2])
+    compare(spread, x, y)
+    assert groups(spread, x, y)[-1] == ["equal", "where", "setitem"] * 2
 
 
 @pytest.mark.parametrize("seed", range(5))

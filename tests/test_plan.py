@@ -13,13 +13,15 @@ from npnn.backends import plan as planning
 from npnn.backends.capture import CapturedStep
 from npnn.backends.plan import Plan
 
+AS_IT_IS = {name: getattr(planning, name) for name in ("SMALL", "FEW", "ROW", "LARGE", "BLOCK")}
+EAGER = {"SMALL": 0, "FEW": 0, "ROW": 64, "LARGE": 4, "BLOCK": 3}
 
-@pytest.fixture(params=[(0, 0), (0, 256), (4096, 256)], ids=["saving", "long", "as it is"])
+
+@pytest.fixture(params=[EAGER, {**EAGER, "FEW": 256, "ROW": 128}, AS_IT_IS], ids=str)
 def limits(request, monkeypatch):
-    """With memory saved also where arrays are small, and choices by masks also where few."""
-    small, few = request.param
-    monkeypatch.setattr(planning, "SMALL", small)
-    monkeypatch.setattr(planning, "FEW", few)
+    """With what is done for large arrays done for small ones too."""
+    for name, value in request.param.items():
+        monkeypatch.setattr(planning, name, value)
 
 
 @pytest.fixture
@@ -52,6 +54,70 @@ def test_a_random_step_gives_what_it_gives_uncaptured(limits, source, length):
 @given(st.binary(min_size=2, max_size=150))
 def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(saving, source):
     check_program(source, length=12, fused=True)
+
+
+# Rows, sums and blocks ---------------------------------------------------------------------------
+
+LONG = {
+    "a bias of few channels": lambda xp, x, b: x + b,
+    "times few channels": lambda xp, x, b: b * x,
+    "few channels of another": lambda xp, x, b: x - (b + 1.0),
+    "larger than a number": lambda xp, x, b: xp.maximum(x, 0.5),
+    "smaller than a number": lambda xp, x, b: xp.minimum(0.5, x),
+    "a number of the step": lambda xp, x, b: xp.maximum(x, xp.sum(b)),
+    "every second": lambda xp, x, b: x[:, ::2] + b,
+    "a constant row": lambda xp, x, b: x * xp.arange(6),
+    "one after the other": lambda xp, x, b: (x + b) * (b - 1.0) + xp.maximum(x, 0.0),
+}
+
+
+@pytest.mark.parametrize("shape", [(64, 16, 6), (16, 6), (2, 8, 6), (7, 13, 6)], ids=str)
+@pytest.mark.parametrize("name", LONG)
+def test_short_rows_are_seen_as_long_ones(name, shape, monkeypatch):
+    monkeypatch.setattr(planning, "SMALL", 0)
+    check(LONG[name], numbers(*shape), numbers(6))
+
+
+@pytest.mark.parametrize("shape", [(8192, 6, 25), (4099, 3, 5), (12288, 70, 70)], ids=str)
+def test_long_sums_of_products_are_cut(shape):
+    length, rows, columns = shape
+    a, b = numbers(length, rows), numbers(length, columns)
+    check(lambda xp, a, b: a.mT @ b, a, b)
+    check(lambda xp, a, b: a[:, ::2].mT @ b, a, b)
+    check(lambda xp, a, b: a.mT @ b[:, ::2], a, b)
+    check(lambda xp, a, b: xp.reshape(a, (1, length, rows)).mT @ b[None, ...], a, b)
+
+
+def test_long_sums_in_float32_lose_no_digits():
+    a, b = (numbers(1 << 16, 4, seed=s).astype(np.float32) for s in (1, 2))
+    plan = CapturedStep(lambda c, d, i: (c, {"y": i["a"].mT @ i["b"]}), np.float32)
+    y = plan({}, {}, {"a": a, "b": b})[1]["y"]
+    exact = a.astype(np.float64).T @ b.astype(np.float64)
+    assert np.abs(y - exact).max() < 1e-5 * np.abs(a).T.astype(np.float64).dot(np.abs(b)).max()
+
+
+def test_large_arrays_are_worked_through_in_blocks(monkeypatch):
+    monkeypatch.setattr(planning, "LARGE", 100)
+    monkeypatch.setattr(planning, "BLOCK", 30)
+
+    def step(carry, data, inputs):
+        m = 0.9 * carry["m"] + inputs["g"]
+        return {"m": m, "p": carry["p"] - 0.1 * m / (m * m + 1.0)}, {}
+
+    carry = {"m": numbers(100), "p": numbers(100, seed=1)}
+    inputs = [{"g": numbers(100, seed=seed)} for seed in range(3)]
+    assert_replay_is_eager(step, carry, {}, inputs)
+    plan = plan_of(step, carry, {}, inputs[0])
+    sizes = [max(a.size for a in arguments) for _, arguments in plan.calls]
+    assert sizes[:2] == [30, 30]
+    assert sizes[-1] == 10
+
+
+def test_arrays_that_overlap_are_not_worked_through_in_blocks():
+    a, b = np.zeros(20), np.zeros(20)
+    apart = [((np.add, (a, b, a)), []), ((np.add, (b, b, b)), [])]
+    assert planning._in_step(apart)
+    assert not planning._in_step([*apart, ((np.add, (a[1:], a[:-1], a[:-1])), [])])
 
 
 # What is carried ---------------------------------------------------------------------------------
