@@ -44,7 +44,6 @@ DTYPES = {"float32", "float64", "int64", "bool"}
 REDUCTIONS = ("sum", "max", "min", "argmax")
 STORES = ("setitem", "concat")  # they write into parts of an array
 SHORT = 32  # columns up to which their number stands in the source, for the compiler to unroll
-STRETCH = 8  # elements, the longest stretches of memory that a loop copies faster than NumPy
 ALONE = 4096  # elements from which a store alone is worth a loop
 # Elements from which a loop is run by several threads. They stand in the way of those of the matrix
 # products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
@@ -172,6 +171,8 @@ class Loop:
     def _classify_store(self, node: Node) -> tuple[str, int] | None:
         values = stored(node)
         last = node.op == "setitem" or node.attrs[0] == len(node.shape) - 1
+        if node.op == "concat" and all(value.view is not None for value in values):
+            return None  # NumPy copies what is there already as fast
         if self.flat or not last or any(value.shape != self.shape for value in values):
             return None
         if any(value.dtype != node.dtype for value in values):
@@ -319,10 +320,8 @@ class NumbaPlan(Plan):
         return self.loops.get(first) if worth else None
 
     def _alone(self, node: Node) -> bool:
-        """Return whether a store is worth a loop: NumPy copies longer stretches as fast."""
-        short = node.op == "concat" and node.args[0].shape[-1] <= STRETCH
-        changed = node.op == "setitem" and node.attrs[0]
-        return bool(short or changed) and node.size >= ALONE
+        """Return whether a store alone is worth a loop."""
+        return node.op == "setitem" and node.attrs[0] != "" and node.size >= ALONE
 
     def _look(self, node: Node) -> np.ndarray:
         """Return an array that lies in memory as that of `node` will."""

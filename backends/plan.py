@@ -29,6 +29,7 @@ ALIGNMENT = 64
 SMALL = 4096  # bytes, up to which memory is not worth saving
 FEW = 256  # elements, up to which the number of calls decides and not what they do
 ROW = 1024  # elements from which the overhead of NumPy's loop over a row no longer counts
+THIN = 4  # channels up to which a window on images is copied channel by channel
 LARGE = 1 << 19  # elements of arrays that several of no cache holds
 BLOCK = 1 << 18
 _ONE = np.array(1, np.int8)
@@ -81,6 +82,7 @@ class Plan:
         self.kept = {n.base for n in (*self.outputs, *(result for _, _, result in self.carry))}
         self.parts = self._parts_of_joins()
         self.results = self._results_in_place()
+        self.turned = {node for node in self.operations if self._lies_better_turned(node)}
         self.places: dict[Node, Place] = {}
         self._find_places()
         self.arena = np.empty(self._lay_out(), np.uint8)
@@ -204,6 +206,21 @@ class Plan:
                 results[result] = leaf
         return results
 
+    def _lies_better_turned(self, join: Node) -> bool:
+        """Return whether a join along the last axis should lie in memory with that axis first.
+
+        What a kernel's places see of images of few channels would else be copied few by few
+        elements. Products do not mind, and they must be all that use it.
+        """
+        if join.op != "concat" or not _joins_windows(join) or join.args[0].shape[-1] > THIN:
+            return False
+        users = self.users.get(join, [])
+        if join in self.kept or any(user.op != "matmul" for user in users):
+            return False
+        lies = _turned(np.empty(join.nbytes, np.uint8), join)
+        seen = [arg for user in users for arg in user.args if arg.base is join]
+        return all(np.may_share_memory(replay_views(arg, lies), lies) for arg in seen)
+
     # Memory ------------------------------------------------------------------------------------
 
     def _find_places(self) -> None:
@@ -285,6 +302,8 @@ class Plan:
         if place.array is not None:
             return place.array
         memory = self.arena[place.offset : place.offset + node.nbytes]
+        if node in self.turned:
+            return _turned(memory, node)
         return memory.view(node.dtype).reshape(node.shape)
 
     def scratch(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -430,21 +449,29 @@ def run_matmul(plan: Plan, node: Node) -> list[Call]:
     if a.ndim != 2 or b.ndim != 2:
         return [(np.matmul, (a, b, out))]
     parts = _parts_of_sum(node)
-    if parts > 1 and a.T.flags.c_contiguous and b.flags.c_contiguous:
-        several = plan.scratch((parts, *out.shape), out.dtype)
+    if parts > 1 and a.flags.forc and b.flags.forc:
         a, b = a.T.reshape(parts, -1, len(a)).mT, b.reshape(parts, -1, b.shape[1])
-        ones = _ones(parts, out.dtype)
-        total = ones.dot, (several.reshape(parts, -1), out.reshape(-1))
-        return [(np.matmul, (a, b, several)), total]
+        if not b.flags.c_contiguous:
+            a, b, out = b.mT, a.mT, out.T
+        several = plan.scratch((parts, *out.shape), out.dtype)
+        return [(np.matmul, (a, b, several)), (np.add.reduce, (several, 0, None, out))]
+    if a.size > b.size and not a.flags.c_contiguous and node.args[0].base in plan.turned:
+        parts = _parts(len(a))
+        a, out = a.reshape(parts, -1, a.shape[1]), out.reshape(parts, -1, out.shape[1])
+        return [(np.matmul, (a, b, out))]
     return [(a.dot, (b, out))]
 
 
 def _parts_of_sum(product: Node) -> int:
     """Return into how many sums to cut each sum of a product: OpenBLAS is slow at few long ones."""
     length = product.args[0].shape[-1]
-    if product.size > ROW * 4 or length < ROW * 4:
-        return 1
-    return max(n for n in range(1, length // 64 + 1) if length % n == 0 and length // n >= ROW // 2)
+    return _parts(length) if product.size <= ROW * 4 <= length else 1
+
+
+def _parts(length: int) -> int:
+    """Return into how many equal parts of about the length of a row to cut a length."""
+    most = max(1, 2 * length // ROW)
+    return max(n for n in range(1, most + 1) if length % n == 0)
 
 
 def run_sum(plan: Plan, node: Node) -> list[Call]:
@@ -495,6 +522,10 @@ def run_take(plan: Plan, node: Node) -> list[Call]:
 def run_concat(plan: Plan, node: Node) -> list[Call]:
     """A join; parts that were computed in their place are there already."""
     axis, out = node.attrs[0], plan.array(node)
+    if _joins_windows(node):
+        windows = _as_windows([plan.array(part) for part in node.args])
+        if windows is not None:
+            return [(np.copyto, (_split(out, windows.shape), windows))]
     calls: list[Call] = []
     start = 0
     for part in node.args:
@@ -504,6 +535,46 @@ def run_concat(plan: Plan, node: Node) -> list[Call]:
             calls.append((np.copyto, (target, plan.array(part))))
         start = stop
     return calls
+
+
+def _joins_windows(join: Node) -> bool:
+    """Return whether parts of one array, of one shape, are joined along the last axis."""
+    same = {(part.base, part.shape, part.view is None) for part in join.args}
+    last = join.attrs[0] == len(join.shape) - 1 > 0
+    return len(same) == 1 and last and join.args[0].view is not None and join.size > FEW
+
+
+def _as_windows(parts: list[np.ndarray]) -> np.ndarray | None:
+    """Return parts that lie a step apart, or on a grid, as one array with two axes for them."""
+    starts = [part.__array_interface__["data"][0] for part in parts]
+    offsets = [start - starts[0] for start in starts]
+    step = offsets[1] if len(parts) > 1 else 0
+    across = next((n for n, offset in enumerate(offsets) if offset != n * step), len(parts))
+    down, rest = divmod(len(parts), across)
+    below = offsets[across] if down > 1 else 0
+    grid = [i * below + j * step for i in range(down) for j in range(across)]
+    if rest or grid != offsets or len({part.strides for part in parts}) > 1:
+        return None
+    first = parts[0]
+    return np.lib.stride_tricks.as_strided(
+        first,
+        (*first.shape[:-1], down, across, first.shape[-1]),
+        (*first.strides[:-1], below, step, first.strides[-1]),
+    )
+
+
+def _turned(memory: np.ndarray, node: Node) -> np.ndarray:
+    """Return bytes as an array whose last axis lies outermost."""
+    lies = memory.view(node.dtype).reshape(node.shape[-1], *node.shape[:-1])
+    return np.moveaxis(lies, 0, -1)
+
+
+def _split(out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a view of `out` with its last axis seen as the last three of `shape`."""
+    if out.flags.c_contiguous:
+        return out.reshape(shape)
+    outermost = np.moveaxis(out, -1, 0)
+    return np.moveaxis(outermost.reshape(*shape[-3:], *shape[:-3]), (0, 1, 2), (-3, -2, -1))
 
 
 def run_setitem(plan: Plan, node: Node) -> list[Call]:

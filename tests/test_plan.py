@@ -88,6 +88,57 @@ def test_long_sums_of_products_are_cut(shape):
     check(lambda xp, a, b: xp.reshape(a, (1, length, rows)).mT @ b[None, ...], a, b)
 
 
+def windows(x, step=1):
+    """Return what a 3x3 kernel sees at each place of images, joined along the last axis."""
+    xp, size = array_namespace(x), 6 * step
+    taps = [(i, j) for i in range(3) for j in range(3)]
+    seen = [x[:, i : i + size : step, j : j + size : step, :] for i, j in taps]
+    return xp.concat(seen, axis=-1)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3, 8])
+@pytest.mark.parametrize("batch", [2, 200])
+def test_windows_on_images_are_joined_whole(batch, channels, step):
+    x, w = numbers(batch, 14, 15, channels), numbers(5, 9 * channels)
+
+    def products(xp, x, w):
+        columns = xp.reshape(windows(x, step), (-1, 9 * channels))
+        y = columns @ w.mT
+        return [y, y.mT @ columns]
+
+    check(products, x, w)
+    check(lambda xp, x, w: [windows(x, step), *products(xp, x, w)], x, w)
+    check(lambda xp, x, w: windows(x, step) * 2.0 + products(xp, x, w)[0][0, 0], x, w)
+    check(lambda xp, x, w: windows(xp.permute_dims(x, (0, 2, 1, 3)), step), x, w)
+
+
+def test_windows_of_few_channels_lie_channel_by_channel():
+    def step(carry, data, inputs):
+        columns = windows(inputs["x"])
+        xp = array_namespace(columns)
+        return carry, {"y": xp.reshape(columns, (-1, columns.shape[-1])) @ data["w"]}
+
+    for channels, turned in ((1, 1), (8, 0)):
+        data, inputs = {"w": numbers(9 * channels, 5)}, {"x": numbers(20, 8, 8, channels)}
+        plan = plan_of(step, {}, data, inputs)
+        assert len(plan.turned) == turned
+        assert plan.calls[0][0] is np.copyto
+        assert len(plan.calls) == 2
+
+
+def test_parts_that_lie_anyhow_are_joined_one_by_one():
+    def step(xp, x):
+        far = xp.concat([x[:, 0:2], x[:, 5:7], x[:, 3:5], x[:, 8:10]], axis=-1)
+        twice = xp.concat([x[:, 4:6], x[:, 4:6], x[:, 4:6]], axis=-1)
+        back = xp.concat([x[:, 6:8], x[:, 4:6], x[:, 2:4]], axis=-1)
+        mixed = xp.concat([x[:10, :10], xp.reshape(x, (20, 10))[:10, :], x[10:, :10]], axis=-1)
+        return [far, twice, back, mixed]
+
+    check(step, numbers(20, 10))
+    check(step, numbers(600, 10)[::30])
+
+
 def test_long_sums_in_float32_lose_no_digits():
     a, b = (numbers(1 << 16, 4, seed=s).astype(np.float32) for s in (1, 2))
     plan = CapturedStep(lambda c, d, i: (c, {"y": i["a"].mT @ i["b"]}), np.float32)

@@ -28,8 +28,6 @@ from npnn.layers.window import (
 if TYPE_CHECKING:
     import numpy as np
 
-LONG = 32  # channels that are copied fast enough, one pixel at a time
-
 
 class _Convolution(Layer):
     """What both directions have in common: their arguments, and the parameters w and b."""
@@ -279,12 +277,7 @@ def _gather(x: Array, window: Window, groups: int) -> Array:
     """Return what the kernel sees at each place: (groups, places, kernel * channels)."""
     xp = array_namespace(x)
     x = xp.reshape(x, (*x.shape[:3], groups, x.shape[3] // groups))
-    if x.shape[-1] >= LONG:
-        columns = xp.concat([x[tap] for tap in window.taps], axis=-1)
-    else:
-        # Short stretches of memory are slow to copy: those of a row of the kernel are joined first.
-        rows = xp.concat([x[:, :, seen, ...] for seen in window.across], axis=-1)
-        columns = xp.concat([rows[:, seen, ...] for seen in window.down], axis=-1)
+    columns = xp.concat([x[tap] for tap in window.taps], axis=-1)
     columns = xp.reshape(columns, (math.prod(columns.shape[:3]), groups, columns.shape[-1]))
     return xp.permute_dims(columns, (1, 0, 2))
 
