@@ -160,9 +160,21 @@ def read(
         raise ValueError(f"{path}: {error}") from None
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise the error for a path at which no file can be, by the name that the user gave it."""
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {os.fspath(path)!r}: there is no folder {str(Path(path).parent)!r}"
+        )
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {os.fspath(path)!r}: it is a folder")
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a temporary file that takes the place of `path` once it is wholly on the disk."""
+    check_place(path)
     path = Path(os.path.realpath(path))  # a link stays a link, to the new file
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:

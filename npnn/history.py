@@ -16,7 +16,8 @@ class History(dict[str, list[float]]):
     interrupted : bool
         Whether training was stopped by Ctrl-C.
     stopped : str or None
-        Why a callback stopped training.
+        Why training ended early: what a callback said; or, where a resumed training had nothing
+        left to do, that.
     seconds : float
         Time spent in training, validation included.
     samples : int
@@ -62,11 +63,14 @@ class History(dict[str, list[float]]):
             file.write(text.getvalue().encode())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw the curves of loss and accuracy; see :func:`npnn.plots.curves`."""
+        """Draw the curves of loss and accuracy, as :func:`npnn.plots.curves` does."""
         from npnn.plots import curves
 
+        if path is not None and os.path.splitext(path)[1].lower() != ".png":
+            raise ValueError(f"path must end in .png, the format it is written in, not {path!r}")
         return curves(self, path)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
-        return f"<History: {self.num_epochs} epochs, {last}>"
+        stopped = f"; stopped: {self.stopped}" if self.stopped else ""
+        return f"<History: {self.num_epochs} epochs, {last}{stopped}>"
