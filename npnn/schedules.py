@@ -1,8 +1,11 @@
 """Learning-rate schedules: the factor that alpha is multiplied by, as time goes on.
 
-A schedule is a function of a count from 0. Given to an optimizer it counts steps
-(``Adam(schedule=Cosine(10_000))``); given to ``fit`` by way of
-:class:`npnn.callbacks.LearningRateSchedule` it counts epochs.
+A schedule is a function of a count from 0. Given to an optimizer it counts steps, one for each
+batch; given to ``fit`` by way of :class:`npnn.callbacks.LearningRateSchedule` it counts epochs::
+
+    steps_per_epoch = math.ceil(num_samples / batch_size)
+    optimizer = Adam(schedule=Cosine(30 * steps_per_epoch))  # falls for 30 epochs
+    callbacks = [LearningRateSchedule(Cosine(30))]  # the same, in 30 stairs
 """
 
 from __future__ import annotations
@@ -12,7 +15,11 @@ from typing import Any, ClassVar
 
 
 class Schedule:
-    """Base of the schedules: ``schedule(count)`` is the factor for alpha."""
+    """Base of the schedules: ``schedule(count)`` is the factor for alpha.
+
+    In ``Adam(schedule=...)`` the counts are training steps, ``ceil(samples / batch_size)`` to an
+    epoch; in ``LearningRateSchedule(...)`` they are epochs.
+    """
 
     registry: ClassVar[dict[str, type[Schedule]]] = {}
 
@@ -55,7 +62,8 @@ class StepDecay(Schedule):
     Parameters
     ----------
     every : int
-        Counts between two falls.
+        Counts between two falls: steps in an optimizer, where N epochs are
+        ``N * ceil(samples / batch_size)``; epochs in a LearningRateSchedule.
     factor : float, default 0.1
         What each fall multiplies by.
     """
@@ -74,7 +82,9 @@ class ExponentialDecay(Schedule):
     Parameters
     ----------
     factor : float
-        What each count multiplies by, above 0 and at most 1.
+        What each count multiplies by, above 0 and at most 1. A count is a step in an optimizer,
+        where a factor of f for each epoch is ``f ** (1 / ceil(samples / batch_size))``; it is an
+        epoch in a LearningRateSchedule.
     """
 
     def __init__(self, factor: float) -> None:
@@ -96,7 +106,9 @@ class Cosine(Schedule):
     Parameters
     ----------
     length : int
-        N, the number of counts until `final` is reached; it stays there.
+        N, the number of counts until `final` is reached; it stays there. Counts are steps in an
+        optimizer, where N epochs are ``N * ceil(samples / batch_size)``, and epochs in a
+        LearningRateSchedule.
     warm_up : int, default 0
         w, the counts of the warm-up, fewer than `length`.
     final : float, default 0
@@ -126,12 +138,15 @@ class Cosine(Schedule):
 class ReduceOnPlateau(Schedule):
     """A fall by `factor` whenever the watched loss has not improved for `patience` observations.
 
+    It observes an epoch at a time, and only in a LearningRateSchedule: an optimizer tells it
+    nothing, so that ``Adam(schedule=ReduceOnPlateau())`` never falls.
+
     Parameters
     ----------
     factor : float, default 0.1
         What each fall multiplies by.
     patience : int, default 10
-        Observations without improvement that are waited for.
+        Observations (epochs) without improvement that are waited for.
     threshold : float, default 1e-4
         Relative improvement that counts as one.
     smallest : float, default 0
