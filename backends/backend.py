@@ -7,6 +7,7 @@ subclass sets :attr:`Backend.xp` and overrides what its library does better.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -60,6 +61,7 @@ class Backend:
     def __init__(self, dtype: str = "float32", device: str | int | None = None) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        self._number_dtypes: set[Any] = set()
         self.load()
         self.dtype_name = dtype
         self.dtype = getattr(self.xp, dtype)
@@ -93,12 +95,18 @@ class Backend:
         ----------
         x : array_like
             An array of any library that speaks DLPack, or whatever NumPy understands.
+            Complex numbers, dates and text are refused.
         keep_integers : bool, default False
             Whether an integer array stays one (class targets, indices).
         copy : bool, default False
             Whether the result must not share its memory with `x`.
         """
         y = x if self.owns(x) else self.convert(x)
+        if y.dtype != self.dtype and y.dtype not in self._number_dtypes:
+            # Looked up once for a dtype: what is asked for here is asked in every step.
+            if not self.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
+                y = self.convert(host_array(y))  # which has numbers of it, or says what is wrong
+            self._number_dtypes.add(y.dtype)
         if y.dtype != self.dtype and not (keep_integers and self.xp.isdtype(y.dtype, "integral")):
             return self.xp.astype(y, self.dtype)
         return self.copy(y) if copy else y
@@ -186,35 +194,69 @@ class Backend:
 
 def host_array(x: Any) -> np.ndarray:
     """Return an array of any library, or nested lists of numbers, as a NumPy array on the host."""
+    if isinstance(x, np.ma.MaskedArray):
+        x = _unmasked(x)
     if isinstance(x, np.ndarray):
-        return _common_dtype(x)
+        return _numbers(x, x)
     if hasattr(x, "detach"):
         x = x.detach()
     for to_host in ("get", "cpu"):
         # Arrays on a GPU say how they come to the host; NumPy cannot read them where they are.
         if not hasattr(x, "__array__") and hasattr(x, to_host) and hasattr(x, "__dlpack__"):
-            return np.asarray(getattr(x, to_host)())
+            return _numbers(np.asarray(getattr(x, to_host)()), x)
     if hasattr(x, "__dlpack__"):
         try:
-            return np.from_dlpack(x)
+            array = np.from_dlpack(x)
         except (BufferError, RuntimeError, TypeError, ValueError):
             x = x.cpu() if hasattr(x, "cpu") else x.get() if hasattr(x, "get") else x
+        else:
+            return _numbers(array, x)
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"cannot make an array of it: {error}") from None
-    if array.dtype.kind not in "fiub":
+    return _numbers(array, x)
+
+
+def _numbers(array: np.ndarray, given: Any) -> np.ndarray:
+    """Return `array` with a dtype that every library knows, or say that it holds no numbers.
+
+    That is native byte order, signed integers, and numbers instead of objects that are numbers.
+    """
+    if array.dtype.kind == "O":
+        array = _of_objects(array)
+    kind = array.dtype.kind
+    if kind not in "fiub":
         raise TypeError(
-            f"an array of numbers is needed, not one of {array.dtype} ({type(x).__name__})"
+            f"an array of numbers is needed, not one of {array.dtype} ({type(given).__name__})"
         )
-    return _common_dtype(array)
+    if kind == "u" and array.dtype.itemsize > 1:
+        return array.astype(np.int64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _common_dtype(x: np.ndarray) -> np.ndarray:
-    """Return `x` with a dtype that every library knows: native byte order, signed integers."""
-    if x.dtype.kind == "u" and x.dtype.itemsize > 1:
-        return x.astype(np.int64)
-    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+def _of_objects(array: np.ndarray) -> np.ndarray:
+    for kind, dtype in ((bool, np.bool_), (numbers.Integral, np.int64), (numbers.Real, np.float64)):
+        if all(isinstance(value, kind) for value in array.flat):
+            return array.astype(dtype)
+    place, value = next(
+        item for item in np.ndenumerate(array) if not isinstance(item[1], numbers.Real)
+    )
+    raise TypeError(
+        f"an array of numbers is needed, but there is a {value!r} ({type(value).__name__}) at "
+        f"{place} (counted from 0)"
+    )
+
+
+def _unmasked(x: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
+    hidden = np.argwhere(np.ma.getmaskarray(x))
+    if len(hidden):
+        place = tuple(int(i) for i in hidden[0])
+        raise ValueError(
+            f"{len(hidden)} values are hidden by a mask, the first at {place} (counted from 0): "
+            "fill them, as in x.filled(0), or leave those samples out"
+        )
+    return np.asarray(x)
 
 
 def missing(library: str, backend: str, command: str) -> MissingError:

@@ -4,6 +4,9 @@
 >>> model = npnn.Sequential([npnn.Dense(2, 4), npnn.Tanh(), npnn.Dense(4, 1)], backend="numpy")
 """
 
+import importlib
+from types import ModuleType
+
 from npnn import (
     backends,
     callbacks,
@@ -85,6 +88,20 @@ from npnn.schedules import (
 from npnn.sequential import Sequential
 
 __version__ = "0.1.0"
+
+# Not needed by everyone, and so imported when first asked for.
+_LATER = ("files", "plots", "profiling", "reports", "training")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LATER:
+        return importlib.import_module(f"npnn.{name}")
+    raise AttributeError(f"module 'npnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
 
 __all__ = [
     "SGD",

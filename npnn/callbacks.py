@@ -6,10 +6,12 @@ import csv
 import io
 import math
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn.checks import check_instance, check_int
 from npnn.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -21,7 +23,14 @@ class Callback:
 
     A callback that must survive a checkpoint returns plain values from :meth:`get_state` and
     arrays from :meth:`get_arrays`, and takes both back in :meth:`set_state`.
+
+    Attributes
+    ----------
+    metric_names : tuple of str
+        What :meth:`on_epoch_end` adds to the metrics for the callbacks after it to watch.
     """
+
+    metric_names: tuple[str, ...] = ()
 
     def on_train_begin(self, training: Training) -> None:
         """Do something before the first epoch."""
@@ -64,8 +73,21 @@ class Monitor(Callback):
     def __init__(self, monitor: str | None = None, mode: str | None = None) -> None:
         if mode not in (None, "min", "max"):
             raise ValueError(f"mode must be 'min', 'max' or None, not {mode!r}")
+        if monitor is not None and not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a metric, not {monitor!r}")
         self.monitor, self.mode = monitor, mode
         self.best = math.inf
+
+    def on_train_begin(self, training: Training) -> None:
+        """Look whether training will report the metric."""
+        self.check_name(training.metric_names, type(self).__name__)
+
+    def check_name(self, names: Iterable[str], who: str) -> None:
+        """Raise the error for a metric that is not among `names`; `who` watches it."""
+        if self.monitor is not None and self.monitor not in names:
+            raise ValueError(
+                f"{who} watches {self.monitor!r}, but training reports {', '.join(names)}"
+            )
 
     def improved(self, metrics: dict[str, float], min_delta: float = 0.0) -> bool:
         """Return whether the metric is better than ever, and remember it if so."""
@@ -77,11 +99,8 @@ class Monitor(Callback):
 
     def cost(self, metrics: dict[str, float]) -> float:
         """Return the metric, with its sign turned where more is better."""
+        self.check_name(metrics, type(self).__name__)
         name = self.monitor or ("val_loss" if "val_loss" in metrics else "loss")
-        if name not in metrics:
-            raise ValueError(
-                f"{type(self).__name__} watches {name!r}, but training reports {', '.join(metrics)}"
-            )
         mode = self.mode or ("max" if "accuracy" in name else "min")
         return -metrics[name] if mode == "max" else metrics[name]
 
@@ -111,12 +130,19 @@ class EarlyStopping(Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode)
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1, not {patience}")
+        check_int(patience, "patience")
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self.waited = 0
         self.best_epoch = 0
         self.best_arrays: dict[str, np.ndarray] = {}
+
+    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+        super().on_train_begin(training)
+        if not training.history.num_epochs:
+            # What was seen in another training says nothing of this one.
+            self.best, self.waited, self.best_epoch, self.best_arrays = math.inf, 0, 0, {}
+        elif self.waited >= self.patience:
+            self._stop(training)
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
         if self.improved(metrics, self.min_delta):
@@ -126,7 +152,13 @@ class EarlyStopping(Monitor):
             return
         self.waited += 1
         if self.waited >= self.patience:
-            training.stop(f"no improvement for {self.patience} epochs; best was {self.best_epoch}")
+            self._stop(training)
+
+    def _stop(self, training: Training) -> None:
+        epochs = "epoch" if self.waited == 1 else "epochs"
+        training.stop(
+            f"no improvement for {self.waited} {epochs}; best was epoch {self.best_epoch}"
+        )
 
     def on_train_end(self, training: Training) -> None:  # noqa: D102
         if self.best_arrays:
@@ -168,9 +200,14 @@ class Checkpoint(Monitor):
         mode: str | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        if every < 1:
-            raise ValueError(f"every must be at least 1, not {every}")
+        check_int(every, "every")
         self.path, self.every, self.best_only = os.fspath(path), every, best_only
+
+    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+        from npnn.files import check_place
+
+        super().on_train_begin(training)
+        check_place(self.path)
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
         improved = self.improved(metrics) if self.best_only else True
@@ -197,6 +234,9 @@ class CSVLog(Callback):
         self.path = os.fspath(path)
 
     def on_train_begin(self, training: Training) -> None:  # noqa: D102
+        from npnn.files import check_place
+
+        check_place(self.path)
         if training.history.num_epochs:
             training.history.to_csv(self.path)
         else:
@@ -231,8 +271,12 @@ class LearningRateSchedule(Callback):
     """
 
     def __init__(self, schedule: Schedule, monitor: str | None = None) -> None:
+        check_instance(schedule, Schedule, "schedule", "Cosine(100)")
         self.schedule = schedule
         self.watch = Monitor(monitor)
+
+    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+        self.watch.check_name(training.metric_names, type(self).__name__)
 
     def on_epoch_begin(self, training: Training) -> None:  # noqa: D102
         training.optimizer.factor = self.schedule(training.epoch - 1)

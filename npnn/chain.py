@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from npnn import checks
 from npnn.arrays import Array, Shape, array_namespace
 from npnn.layers.layer import Layer
 from npnn.loss_layer import LossLayer
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from npnn.backends.backend import Step, Tree
     from npnn.optimizer import Optimizer
     from npnn.sequential import Sequential
+
+
+_nothing = contextlib.nullcontext()
 
 
 class Chain:
@@ -53,6 +59,8 @@ class Chain:
         self._attached: Optimizer | None = None
         self._norm: tuple[Any, Tree] = (None, {})
         self._accepted: set[Any] = set()
+        self._looked_at: set[Any] = set()
+        self._has_run: set[str] = set()
         self._captured: dict[Any, Any] = {}
         self.packed: list[Array] = []
 
@@ -107,8 +115,9 @@ class Chain:
             if parameters is not self.packed:
                 self._bind_parameters(parameters)
             self._bind(carry["state"], inputs, training=True)
-            self.forward(*_batch(data, inputs))
-            self.backward()
+            with self._watching("train"):
+                self.forward(*_batch(data, inputs))
+                self.backward()
             gradients = [getattr(layer, f"grad_{name}") for _, layer, name in self.parameter_slots]
             gradients = optimizer.limit(parameters, self.backend.pack(gradients))
             updated = [
@@ -126,8 +135,19 @@ class Chain:
         for (_, layer, name), value in zip(self.parameter_slots, data["parameters"], strict=True):
             setattr(layer, name, value)
         self._bind(data["state"], inputs, training=False)
-        y = self.forward(*_batch(data, inputs))
+        with self._watching("predict"):
+            y = self.forward(*_batch(data, inputs))
         return carry, {"y": y, "metrics": self._metrics()}
+
+    def _watching(self, kind: str) -> contextlib.AbstractContextManager[None]:
+        """Look at what the layers give, if this kind of step is run for the first time."""
+        return _nothing if kind in self._has_run else self._watched_run(kind)
+
+    @contextlib.contextmanager
+    def _watched_run(self, kind: str) -> Iterator[None]:
+        with checks.watching(self.layers):
+            yield
+        self._has_run.add(kind)
 
     # Running them ------------------------------------------------------------------------------
 
@@ -242,8 +262,11 @@ class Chain:
         return metrics if accuracy is None else {**metrics, "accuracy": accuracy}
 
     def predict_class(self, x: Any) -> Array:
-        """Return the class of each raw input."""
+        """Return the class of each raw input; NaN has none, and is refused."""
+        given, (x, _) = x, self.accept(x)
+        checks.check_finite(x, given, self.backend, "inputs")
         y = self.predict(x)
+        checks.check_finite(y, y, self.backend, "outputs of the model")
         xp = array_namespace(y)
         classes = xp.argmax(y, axis=-1)
         return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
@@ -252,21 +275,42 @@ class Chain:
 
     def accept(self, x: Any, t: Any = None) -> tuple[Array, Array]:
         """Return inputs and targets as arrays of the backend, their shapes checked."""
-        asarray = self.backend.asarray
-        x, t = asarray(x), None if t is None else asarray(t, keep_integers=True)
+        given = t
+        x, t = self._as_arrays(x, t)
         key = (x.shape, None if t is None else (t.shape, t.dtype))
         if key in self._accepted:
             return x, t
-        check_inputs(x, self.model)
-        if t is not None:
-            given = t
-            t = self.prepare_targets(t)
-            if t.shape[0] != x.shape[0]:
-                raise ValueError(f"{x.shape[0]} inputs do not go with {t.shape[0]} targets")
-        if t is None or t is given:
+        fitting = self._check_shapes(x, t, given)
+        if t is not None and key not in self._looked_at:
+            # Their values, unlike their shape, cost a look at each; one batch tells already.
+            self.losses[-1].check_targets(fitting)
+            self._looked_at.add(key)
+        if fitting is t:
             # What needs no conversion needs no second look either.
             self._accepted.add(key)
-        return x, t
+        return x, fitting
+
+    def _as_arrays(self, x: Any, t: Any) -> tuple[Array, Array]:
+        asarray = self.backend.asarray
+        try:
+            return asarray(x), None if t is None else asarray(t, keep_integers=True)
+        except (TypeError, ValueError):
+            # Asked again, each says by its name what is wrong with it.
+            checks.as_array(self.backend, x, "x")
+            checks.as_array(self.backend, t, "t")
+            raise
+
+    def _check_shapes(self, x: Array, t: Array, given: Any) -> Array:
+        """Return the targets as the last loss needs them, or say what does not fit."""
+        checks.check_inputs(x, self.model)
+        if t is None:
+            return None
+        if not self.losses:
+            raise ValueError("the model has no loss: set model.chain, or give fit a loss")
+        t = checks.prepare_targets(t, given, self.losses[-1], self.backend)
+        if t.shape[0] != x.shape[0]:
+            raise ValueError(f"{x.shape[0]} inputs do not go with {t.shape[0]} targets")
+        return t
 
     def refuse_without_targets(self) -> None:
         """Raise the error for targets that are missing, if a loss needs them."""
@@ -276,37 +320,38 @@ class Chain:
                     f"targets are needed beside the inputs: {loss!r} compares with them"
                 )
 
-    def prepare(self, x: Any, t: Any) -> tuple[Array, Array]:
-        """Return inputs and targets as arrays of the backend: checked, inputs normalised."""
-        x, t = self.accept(x, t)
-        return x if self.model.norm is None else self.model.norm(x), t
+    def prepare(self, x: Any, t: Any, name: str = "") -> tuple[Array, Array]:
+        """Return a whole data set as arrays of the backend: all checked, inputs normalised.
+
+        Parameters
+        ----------
+        x, t : array_like
+            Raw inputs and targets.
+        name : str, optional
+            What the errors call them, such as ``"the training data: "``.
+        """
+        given = x, t
+        with checks.quiet():
+            x, t = self._as_arrays(x, t)
+            t = self._check_shapes(x, t, given[1])
+            if self.model.norm is not None:
+                self.model.norm.check_fits(self.shape_in)
+                x = self.model.norm(x)
+            checks.check_finite(x, given[0], self.backend, f"{name}inputs")
+            if t is not None:
+                checks.check_finite(t, given[1], self.backend, f"{name}targets")
+                self.losses[-1].check_targets(t)
+        return x, t
 
     def _norm_data(self) -> Tree:
         norm = self.model.norm
         if norm is None:
             return {}
         if self._norm[0] is not norm:
+            norm.check_fits(self.shape_in)
             asarray = self.backend.asarray
             self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
         return self._norm[1]
-
-    def prepare_targets(self, t: Any) -> Array:
-        """Return targets as an array of the backend, of the shape that the last loss needs."""
-        if not self.losses:
-            raise ValueError("the model has no loss: set model.chain, or give fit a loss")
-        loss = self.losses[-1]
-        assert loss.shape_in is not None
-        t = self.backend.asarray(t, keep_integers=True)
-        classes = loss.shape_in[-1]
-        xp = self.backend.xp
-        if t.ndim == len(loss.shape_in) and classes > 1 and xp.isdtype(t.dtype, "integral"):
-            low, high = int(xp.min(t)), int(xp.max(t))
-            if low < 0 or high >= classes:
-                raise ValueError(
-                    f"class labels must be from 0 to {classes - 1}, but there is a "
-                    f"{low if low < 0 else high}"
-                )
-        return loss.prepare_targets(t, loss.shape_in, self.backend.dtype)
 
     # Parameters and state ----------------------------------------------------------------------
 
@@ -496,25 +541,6 @@ def links_of(model: Sequential, alone: bool = False) -> list[Any]:
     if link is not None:
         raise ValueError(f"the chain comes back to {link!r}")
     return links
-
-
-def check_inputs(x: Array, model: Sequential) -> None:
-    """Raise the error for inputs that do not have the model's shape, or are empty."""
-    if model.shape_in is None:
-        model.build_at(tuple(x.shape[1:]))
-    shape, given = model.shape_in, tuple(x.shape)
-    assert shape is not None
-    if len(given) != len(shape) + 1:
-        raise ValueError(
-            f"inputs must have {len(shape) + 1} axes, (batch, {', '.join(map(str, shape))}), "
-            f"but have {len(given)}: {given}"
-        )
-    if given[1:] != shape:
-        raise ValueError(
-            f"inputs must have shape (batch, {', '.join(map(str, shape))}), but have shape {given}"
-        )
-    if given[0] == 0:
-        raise ValueError("inputs are empty: there must be at least one sample")
 
 
 def parts(num_samples: int, batch_size: int) -> list[slice]:

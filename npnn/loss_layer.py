@@ -41,17 +41,20 @@ class LossLayer(Layer):
         The loss of each output in the last batch.
     needs_targets : bool
         False for a loss that judges the outputs alone.
+    takes_classes : bool
+        True for a loss whose targets may be integer classes, one for each sample.
     chain : Sequential or None
         What follows.
     """
 
     canonical_activation: ClassVar[type[Layer] | None] = None
     needs_targets: ClassVar[bool] = True
+    takes_classes: ClassVar[bool] = False
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
         self.is_inferred = shape_in is None
-        self.chain: Layer | None = None
+        self._chain: Layer | None = None
         self.total_loss: Array = 0.0
         self.total_correct: Array = 0.0
         self.num_samples = 0
@@ -61,6 +64,19 @@ class LossLayer(Layer):
     def accept(self, shape_in: Shape | int) -> Shape:
         """Return `shape_in` as a tuple; only a shape given at construction can contradict it."""
         return as_shape(shape_in, "shape_in") if self.is_inferred else super().accept(shape_in)
+
+    @property
+    def chain(self) -> Layer | None:
+        """The model or the loss that follows."""
+        return self._chain
+
+    @chain.setter
+    def chain(self, link: Layer | None) -> None:
+        from npnn.sequential import Sequential
+
+        if link is not None and not isinstance(link, (LossLayer, Sequential)):
+            raise TypeError(f"chain must be a loss or a model, not {link!r}")
+        self._chain = link
 
     # The formulas ------------------------------------------------------------------------------
 
@@ -137,6 +153,12 @@ class LossLayer(Layer):
             )
         return t if t.dtype == dtype else array_namespace(t).astype(t, dtype)
 
+    def check_targets(self, t: Array) -> None:
+        """Raise the error for prepared targets whose values make no sense; here, all do.
+
+        It looks at values on the host, once for a data set and not in every step.
+        """
+
     # The metrics -------------------------------------------------------------------------------
 
     def begin(self, training: bool) -> None:
@@ -170,7 +192,12 @@ class LossLayer(Layer):
 
 
 class RMSLoss(LossLayer):
-    r"""Half the squared distance, the loss of least squares.
+    r"""Half the squared distance, the loss of least squares: not a root mean square.
+
+    It has its name from what it makes small: the root of the mean square is smallest where the
+    sum of the squares is, and of the two only the sum has the plain derivative y - t. So the
+    number that is reported has no root, is summed (not averaged) over the outputs of a sample, and
+    is half of what other libraries call the squared error.
 
     .. math::
 
@@ -300,6 +327,7 @@ class CrossEntropyLoss(LossLayer):
     """
 
     canonical_activation = Softmax
+    takes_classes = True
 
     def __init__(
         self,
@@ -334,6 +362,20 @@ class CrossEntropyLoss(LossLayer):
             classes = xp.arange(shape[-1], dtype=t.dtype, device=device(t))
             t = xp.astype(t[..., None] == classes, dtype)
         return super().prepare_targets(t, shape, dtype)
+
+    def check_targets(self, t: Array) -> None:
+        """Raise the error for targets that are no probabilities of the classes."""
+        xp = array_namespace(t)
+        low, sums = float(xp.min(t)), xp.sum(t, axis=-1)
+        least, most = float(xp.min(sums)), float(xp.max(sums))
+        # Probabilities that a person has rounded to two digits are let through.
+        if low < 0.0 or least < 0.95 or most > 1.05:
+            found = f"there is a {low:g}" if low < 0.0 else f"one sums to {_farther(least, most):g}"
+            raise ValueError(
+                "CrossEntropyLoss: the targets of a sample must be probabilities that sum to 1, "
+                f"or an integer class, but {found}. Where several classes may be right at once, "
+                "use Sigmoid and BinaryCrossEntropyLoss"
+            )
 
     def value(self, y: Array, t: Array) -> Array:  # noqa: D102
         xp, t = array_namespace(y), self.weigh(t)
@@ -403,6 +445,17 @@ class BinaryCrossEntropyLoss(LossLayer):
     """
 
     canonical_activation = Sigmoid
+
+    def check_targets(self, t: Array) -> None:
+        """Raise the error for targets that are no probabilities."""
+        xp = array_namespace(t)
+        low, high = float(xp.min(t)), float(xp.max(t))
+        if low < 0.0 or high > 1.0:
+            raise ValueError(
+                "BinaryCrossEntropyLoss: targets must be from 0 (no) to 1 (yes), but there is a "
+                f"{low if low < 0.0 else high:g}: make 0 and 1 of two labels, as in "
+                "t == t.max()"
+            )
 
     def value(self, y: Array, t: Array) -> Array:  # noqa: D102
         xp = array_namespace(y)
@@ -495,6 +548,11 @@ class KullbackLeiblerLoss(LossLayer):
     def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
         xp, (mean, variance) = array_namespace(y), _halves(y)
         return self.beta * xp.concat([mean, 0.5 - 0.5 / variance], axis=-1)
+
+
+def _farther(least: float, most: float) -> float:
+    """Return which of the two is farther from 1."""
+    return least if 1.0 - least > most - 1.0 else most
 
 
 def _halves(y: Array) -> tuple[Array, Array]:

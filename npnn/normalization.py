@@ -50,6 +50,19 @@ class Normalization:
         low, high = x.min(axis=0), x.max(axis=0)
         return cls((low + high) / 2, (high - low) / 2)
 
+    def check_fits(self, shape: tuple[int, ...]) -> None:
+        """Raise the error for samples of a `shape` that offset and scale cannot be applied to."""
+        for name, array in (("offset", self.offset), ("scale", self.scale)):
+            try:
+                fits = np.broadcast_shapes(array.shape, (2, *shape)) == (2, *shape)
+            except ValueError:
+                fits = False
+            if not fits:
+                raise ValueError(
+                    f"norm does not fit the inputs: its {name} has shape {array.shape}, and one "
+                    f"sample has shape {tuple(shape)}"
+                )
+
     def __call__(self, x: Any) -> Array:
         """Return the normalised `x`: an array of the same library, dtype and device."""
         if isinstance(x, (list, tuple)):

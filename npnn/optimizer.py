@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn.arrays import Array, array_namespace
+from npnn.checks import check_instance
+from npnn.normalization import Normalization
 from npnn.schedules import Schedule
 
 if TYPE_CHECKING:
     from npnn.chain import Chain
-    from npnn.normalization import Normalization
     from npnn.sequential import Sequential
 
 
@@ -54,10 +55,13 @@ class Optimizer:
     clip_norm, clip_value : float, optional
         Largest norm and largest magnitude of the gradient.
     schedule : Schedule, optional
-        Multiplies alpha by a factor that depends on the number of steps taken.
+        Multiplies alpha by a factor that depends on the number of steps taken, not of epochs:
+        an epoch has ``ceil(samples / batch_size)`` steps.
 
     Raises
     ------
+    TypeError
+        If an argument is unknown or of the wrong kind.
     ValueError
         If a number is out of range; the message names it.
     """
@@ -77,7 +81,14 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         schedule: Schedule | None = None,
+        **unknown: Any,
     ) -> None:
+        for name in unknown:
+            names = [n for n in self._arguments() if n != "alpha"]
+            raise TypeError(
+                f"{type(self).__name__} has no argument {name!r}: the learning rate is alpha, as "
+                f"in {type(self).__name__}(alpha=0.01), and the others are {', '.join(names)}"
+            )
         self.version = 0  # goes up when an argument changes: a captured step knows the old one
         self.alpha = alpha
         self.weight_decay = _not_negative(weight_decay, "weight_decay")
@@ -127,9 +138,21 @@ class Optimizer:
         self._alpha = _positive(alpha, "alpha")
 
     @property
+    def schedule(self) -> Schedule | None:
+        """What the learning rate is multiplied by, as a function of the steps taken."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, schedule: Schedule | None) -> None:
+        if schedule is not None:
+            check_instance(schedule, Schedule, "schedule", "Cosine(10_000)")
+        self._schedule = schedule
+
+    @property
     def rate(self) -> float:
         """The learning rate of this step: alpha times `factor` times the schedule's."""
-        return self.alpha * self.factor * (self.schedule(self.steps - 1) if self.schedule else 1.0)
+        schedule = self._schedule
+        return self.alpha * self.factor * (schedule(self.steps - 1) if schedule else 1.0)
 
     def limit(self, parameters: Sequence[Array], gradients: Sequence[Array]) -> list[Array]:
         """Return the gradients with the penalties taken in, and clipped."""
@@ -160,9 +183,13 @@ class Optimizer:
 
     @model.setter
     def model(self, model: Sequential) -> None:
+        from npnn.sequential import Sequential
+
+        if model is not None:
+            check_instance(model, Sequential, "model", "Sequential([...])")
         self._model = model
         self._chain = None
-        if self._norm is not None:
+        if self._norm is not None and model is not None:
             model.norm = self._norm
 
     @property
@@ -172,6 +199,8 @@ class Optimizer:
 
     @norm.setter
     def norm(self, norm: Normalization | None) -> None:
+        if norm is not None:
+            check_instance(norm, Normalization, "norm", "Normalization.standard(x)")
         self._norm = norm
         if self._model is not None:
             self._model.norm = norm
@@ -247,7 +276,7 @@ class Optimizer:
         own = inspect.signature(type(self)).parameters
         base = inspect.signature(Optimizer).parameters
         names = [name for name, p in own.items() if p.kind is not p.VAR_KEYWORD]
-        return [*names, *(name for name in base if name not in names)]
+        return [*names, *(n for n in base if n not in names and n != "unknown")]
 
 
 class GradientDescent(Optimizer):
@@ -542,7 +571,7 @@ class Adadelta(Optimizer):
 # What changes while training runs; all else are arguments.
 _RUNNING = {
     "alpha", "_alpha", "factor", "schedule", "steps", "state", "version",
-    "model", "norm", "_model", "_chain", "_norm",
+    "_schedule", "model", "norm", "_model", "_chain", "_norm",
 }  # fmt: skip
 
 

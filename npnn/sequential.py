@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import backends, initializers
 from npnn.arrays import Array, Shape
-from npnn.chain import Chain, check_inputs, parts
+from npnn.chain import Chain, parts
+from npnn.checks import as_array, check_built, check_inputs, check_instance, check_int, check_seed
 from npnn.layers.layer import Layer
+from npnn.normalization import Normalization
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from npnn.callbacks import Callback
     from npnn.history import History
     from npnn.loss_layer import LossLayer
-    from npnn.normalization import Normalization
     from npnn.optimizer import Optimizer
 
 
@@ -69,18 +71,22 @@ class Sequential(Layer):
     def __init__(
         self,
         layers: Sequence[Layer] | None = None,
-        *,
+        *unlisted: Layer,
         backend: str | backends.Backend = "numpy",
         dtype: str = "float32",
         device: str | int | None = None,
         seed: int | None = None,
         capture: bool = True,
     ) -> None:
+        if unlisted:
+            shown = ", ".join(map(repr, (layers, *unlisted)))
+            raise TypeError(f"the layers must be one list: Sequential([{shown}])")
+        check_seed(seed)
         self.backend = backends.get(backend, dtype, device)
         self.dtype = self.backend.dtype_name
         self.seed, self.capture = seed, capture
         self.rng = initializers.generator(seed)
-        self.norm: Normalization | None = None
+        self._norm: Normalization | None = None
         self.class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
 
@@ -100,6 +106,10 @@ class Sequential(Layer):
 
     @layers.setter
     def layers(self, layers: Sequence[Layer]) -> None:
+        if isinstance(layers, Layer):
+            raise TypeError(f"the layers must be a list: Sequential([{layers!r}])")
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"the layers must be a list of layers, not {layers!r}")
         layers = list(layers)
         for number, layer in enumerate(layers):
             if not isinstance(layer, Layer):
@@ -152,6 +162,7 @@ class Sequential(Layer):
                     shape = layer.shape_out
                 else:
                     shape = layer.build(shape, rng)
+                    check_built(layer, shape)
             except ValueError as error:
                 before = f" by layer {number - 1}, {self._layers[number - 1]!r}" if number else ""
                 raise ValueError(f"layer {number}, {layer!r}: {error}{before}") from None
@@ -197,6 +208,17 @@ class Sequential(Layer):
     # Training and prediction -------------------------------------------------------------------
 
     @property
+    def norm(self) -> Normalization | None:
+        """The map that raw inputs go through first."""
+        return self._norm
+
+    @norm.setter
+    def norm(self, norm: Normalization | None) -> None:
+        if norm is not None:
+            check_instance(norm, Normalization, "norm", "Normalization.standard(x)")
+        self._norm = norm
+
+    @property
     def chain(self) -> Any:
         """The loss that training makes small."""
         return self._chain
@@ -214,11 +236,103 @@ class Sequential(Layer):
                 raise ValueError(f"{loss!r} after {self._layers[-1]!r}: {error}") from None
         self._chain = loss
 
-    def fit(self, x: Any, t: Any = None, **options: Any) -> History:
-        """Train the model; see :func:`npnn.training.fit` for the options."""
+    def fit(
+        self,
+        x: Any,
+        t: Any = None,
+        *,
+        epochs: int = 10,
+        batch_size: int = 32,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        loss: LossLayer | None = None,
+        optimizer: Optimizer | None = None,
+        shuffle: bool = True,
+        seed: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = False,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> History:
+        """Train the model and return what was recorded.
+
+        Parameters
+        ----------
+        x : array_like or Dataset
+            Raw inputs, of shape ``(samples, inputs)``; or a dataset, which brings its targets, its
+            validation part, and its normalisation and class names if the model has none.
+        t : array_like, optional
+            Targets: of the shape of the outputs, or integer classes. None with a dataset.
+        epochs : int, default 10
+            Passes over the data; when training is resumed, those done before count.
+        batch_size : int, default 32
+            Samples of one step; the last batch of an epoch may be smaller.
+        validation_data : tuple of array_like, optional
+            Inputs and targets that are not trained on; with a dataset, instead of its own.
+        validation_split : float, default 0
+            Share of the samples, drawn by `seed`, that is validated on instead of trained on. Not
+            beside `validation_data` or a dataset.
+        loss : LossLayer, optional
+            Becomes the model's `chain`; by default that, or the canonical one of the last layer.
+        optimizer : Optimizer, optional
+            Adam with its defaults if None. One that was used before goes on from its moments.
+        shuffle : bool, default True
+            Whether each epoch has its own order.
+        seed : int, optional
+            Of the order, the split and the noise; the model's own seed if None.
+        callbacks : sequence of Callback
+            Called in this order.
+        progress : bool, default False
+            Whether to show a progress bar.
+        resume : path_like, optional
+            A file of the Checkpoint callback: go on from there, with the same numbers as if
+            training had never stopped. The data must be the same. A training that EarlyStopping
+            had ended goes on, unless `callbacks` holds one that has waited long enough again.
+
+        Returns
+        -------
+        History
+            ``loss``, ``accuracy`` and, with validation, ``val_loss``, ``val_accuracy``: a number
+            for each epoch. After Ctrl-C it holds the epochs that were completed; its `stopped`
+            says why training ended early, or that a resumed one had nothing left to do.
+
+        Raises
+        ------
+        TypeError
+            If an argument is of the wrong kind, or the data are no real numbers.
+        ValueError
+            If shapes do not fit, data are empty or not finite (the message says where), the loss
+            has no use for such targets, a number is out of range, or two arguments contradict each
+            other; nothing was changed then.
+        npnn.DivergedError
+            If the loss became NaN or infinite; the model holds the parameters from before that
+            step.
+
+        Examples
+        --------
+        >>> import npnn
+        >>> model = npnn.Sequential([npnn.Dense(2, 4), npnn.Tanh(), npnn.Dense(4, 1)], seed=0)
+        >>> history = model.fit([[0.0, 1.0], [1.0, 1.0]], [1.0, 0.0], epochs=3)
+        >>> len(history["loss"])
+        3
+        """
         from npnn.training import fit
 
-        return fit(self, x, t, **options)
+        return fit(
+            self,
+            x,
+            t,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            loss=loss,
+            optimizer=optimizer,
+            shuffle=shuffle,
+            seed=seed,
+            callbacks=callbacks,
+            progress=progress,
+            resume=resume,
+        )
 
     def predict(self, x: Any, *, batch_size: int | None = None) -> Array:
         """Return the outputs for raw inputs.
@@ -238,8 +352,8 @@ class Sequential(Layer):
         chain = self._alone_chain(x)
         if batch_size is None:
             return chain.predict(x)
-        _check_batch_size(batch_size)
-        x = self.backend.asarray(x)
+        check_int(batch_size, "batch_size")
+        x = as_array(self.backend, x, "x")
         check_inputs(x, self)
         outputs = [chain.predict(x[rows, ...]) for rows in parts(x.shape[0], batch_size)]
         return self.backend.xp.concat(outputs)
@@ -260,9 +374,9 @@ class Sequential(Layer):
         """
         from npnn.training import default_loss
 
-        _check_batch_size(batch_size)
+        check_int(batch_size, "batch_size")
         if self.shape_in is None:
-            check_inputs(self.backend.asarray(x), self)
+            check_inputs(as_array(self.backend, x, "x"), self)
         if self._chain is None:
             self.chain = default_loss(self)
         if self._followed is None or not self._followed.is_current(self):
@@ -282,7 +396,7 @@ class Sequential(Layer):
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
         if self.shape_in is None:
-            check_inputs(self.backend.asarray(x), self)
+            check_inputs(as_array(self.backend, x, "x"), self)
         if self._alone is None or not self._alone.is_current(self):
             self._alone = Chain(self, alone=True)
         return self._alone
@@ -357,6 +471,7 @@ class Sequential(Layer):
         """
         from npnn.tables import training_plan
 
+        check_int(batch_size, "batch_size")
         return training_plan(self, batch_size, optimizer)
 
     def __repr__(self) -> str:
@@ -380,8 +495,3 @@ class Sequential(Layer):
     def to_config(self) -> dict[str, Any]:
         """Return the architecture as plain values."""
         return {"type": "Sequential", "layers": [{"layer": x.to_config()} for x in self._layers]}
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import numbers
 import os
 import signal
 import threading
@@ -17,7 +18,8 @@ import numpy as np
 from npnn import files
 from npnn.arrays import Array
 from npnn.callbacks import Callback, ProgressBar, TerminateOnNaN
-from npnn.chain import Chain, check_inputs, parts
+from npnn.chain import Chain, parts
+from npnn.checks import as_array, check_inputs, check_instance, check_int, check_seed, quiet
 from npnn.errors import DivergedError
 from npnn.history import History
 from npnn.loss_layer import LossLayer, RMSLoss
@@ -46,99 +48,62 @@ def fit(
     progress: bool = False,
     resume: str | os.PathLike[str] | None = None,
 ) -> History:
-    """Train a model and return what was recorded.
+    """Train a model: what :meth:`npnn.Sequential.fit` does, and where it is described."""
+    check_int(epochs, "epochs")
+    check_int(batch_size, "batch_size")
+    check_seed(seed)
+    if loss is not None and not isinstance(loss, type(model)):
+        check_instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
+    if optimizer is not None:
+        check_instance(optimizer, Optimizer, "optimizer", "Adam()")
+    _check_callbacks(callbacks)
+    _check_validation(x, t, validation_data, validation_split)
+    before = model.norm, model.class_names, model.chain
+    try:
+        if hasattr(x, "x_train_data"):
+            dataset, x, t = x, x.x_train_data, x.y_train_data
+            if validation_data is None:
+                validation_data = (dataset.x_validation_data, dataset.y_validation_data)
+            model.norm = dataset.norm if model.norm is None else model.norm
+            model.class_names = model.class_names or dataset.class_names
+        if t is None:
+            raise ValueError("fit needs targets t beside the inputs x, or a dataset")
+        if model.shape_in is None:
+            check_inputs(as_array(model.backend, x, "x"), model)
+        if seed is None:
+            seed = model.seed
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        if loss is not None:
+            model.chain = loss
+        elif model.chain is None:
+            model.chain = default_loss(model)
 
-    Parameters
-    ----------
-    model : Sequential
-        Changed in place.
-    x : array_like or Dataset
-        Raw inputs, of shape ``(samples, inputs)``; or a dataset, which brings its targets, its
-        validation part, and its normalisation and class names if the model has none.
-    t : array_like, optional
-        Targets: of the shape of the outputs, or integer classes.
-    epochs : int, default 10
-        Passes over the data; when training is resumed, those done before count.
-    batch_size : int, default 32
-        Samples of one step; the last batch of an epoch may be smaller.
-    validation_data : tuple of array_like, optional
-        Inputs and targets that are not trained on.
-    validation_split : float, default 0
-        Share of the samples, drawn by `seed`, that is validated on instead of trained on.
-    loss : LossLayer, optional
-        Becomes the model's `chain`; by default that, or the canonical one of the last layer.
-    optimizer : Optimizer, optional
-        Adam with its defaults if None. One that was used before goes on from its moments.
-    shuffle : bool, default True
-        Whether each epoch has its own order.
-    seed : int, optional
-        Of the order, the split and the noise; the model's own seed if None.
-    callbacks : sequence of Callback
-        Called in this order.
-    progress : bool, default False
-        Whether to show a progress bar.
-    resume : path_like, optional
-        A file of the Checkpoint callback: go on from there, with the same numbers as if training
-        had never stopped.
+        tensors: dict[str, np.ndarray] = {}
+        state = None
+        if resume is not None:
+            _, tensors, state = files.read(resume)
+            if state is None:
+                raise ValueError(f"{resume} holds a model, but no training to resume")
+            seed = int(state["seed"])
+            optimizer = optimizer or Optimizer.from_config(state["optimizer"])
+        chain = Chain(model)
+        data = _prepare(chain, x, t, "the training data")
+        validation = None
+        if validation_data is not None:
+            validation = _prepare(chain, *validation_data, "the validation data")
+        elif validation_split:
+            data, validation = _split(chain, data, validation_split, seed)
 
-    Returns
-    -------
-    History
-        ``loss``, ``accuracy`` and, with validation, ``val_loss``, ``val_accuracy``: a number for
-        each epoch. After Ctrl-C it holds the epochs that were completed.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, data are empty or not finite (the message says where), or a number
-        is out of range; nothing was changed then.
-    npnn.DivergedError
-        If the loss became NaN or infinite; the model holds the parameters from before that step.
-    """
-    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
-            raise TypeError(f"{name} must be an int, not {number!r}")
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, not {number}")
-    if hasattr(x, "x_train_data"):
-        dataset, x, t = x, x.x_train_data, x.y_train_data
-        if validation_data is None:
-            validation_data = (dataset.x_validation_data, dataset.y_validation_data)
-        model.norm = dataset.norm if model.norm is None else model.norm
-        model.class_names = model.class_names or dataset.class_names
-    if t is None:
-        raise ValueError("fit needs targets t beside the inputs x, or a dataset")
-    if model.shape_in is None:
-        check_inputs(model.backend.asarray(x), model)
-    if seed is None:
-        seed = model.seed
-    if seed is None:
-        seed = int(np.random.SeedSequence().generate_state(1)[0])
-    if loss is not None:
-        model.chain = loss
-    elif model.chain is None:
-        model.chain = default_loss(model)
-
-    tensors: dict[str, np.ndarray] = {}
-    state = None
-    if resume is not None:
-        _, tensors, state = files.read(resume)
-        if state is None:
-            raise ValueError(f"{resume} holds a model, but no training to resume")
-        seed = int(state["seed"])
-        optimizer = optimizer or Optimizer.from_config(state["optimizer"])
-    chain = Chain(model)
-    data = _prepare(chain, x, t, "the training data")
-    validation = None
-    if validation_data is not None:
-        validation = _prepare(chain, *validation_data, "the validation data")
-    elif validation_split:
-        data, validation = _split(chain, data, validation_split, seed)
-
-    callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
-    training = Training(chain, optimizer or Adam(), callbacks, epochs, batch_size, seed)
-    if state is not None:
-        training.restore(tensors, state, str(resume))
+        callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
+        sizes = len(data), 0 if validation is None else len(validation)
+        training = Training(chain, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
+        if state is not None:
+            training.restore(tensors, state, str(resume))
+    except BaseException:
+        # Nothing is changed by a mistake.
+        model.norm, model.class_names, model.chain = before
+        raise
     training.run(data, validation, shuffle)
     return training.history
 
@@ -154,6 +119,10 @@ class Training:
         As given to fit.
     epoch, step : int
         Where training is, counted from 1.
+    num_samples, num_validation : int
+        Samples that are trained on, and validated on.
+    metric_names : list of str
+        What each epoch reports, the callbacks' own metrics included.
     """
 
     def __init__(
@@ -164,10 +133,15 @@ class Training:
         epochs: int,
         batch_size: int,
         seed: int,
+        sizes: tuple[int, int],
     ) -> None:
         self.chain, self.model, self.optimizer = chain, chain.model, optimizer
         self.callbacks, self.epochs, self.batch_size = callbacks, epochs, batch_size
         self.seed, self.epoch, self.step = seed, 0, 0
+        self.num_samples, self.num_validation = sizes
+        own = list(chain.metrics())
+        self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
+        self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
         self._stopping = False
         self._started = time.perf_counter()
@@ -175,7 +149,10 @@ class Training:
         chain.attach(optimizer)
 
     def stop(self, reason: str) -> None:
-        """End training after this epoch."""
+        """End training after this epoch.
+
+        A checkpoint does not keep it: in a training that is resumed each callback decides anew.
+        """
         self._stopping = True
         self.history.stopped = reason
 
@@ -207,24 +184,32 @@ class Training:
         noise = np.random.default_rng([self.seed, self.epoch, 1])
         for loss in self.chain.losses:
             loss.reset()
-        for self.step, index in enumerate(batches, start=1):
-            self._train_batch(data, index, noise)
-            self._call("on_batch_end")
-            if interrupted():
-                self.epoch -= 1
+        with self._quiet():
+            for self.step, index in enumerate(batches, start=1):
+                self._train_batch(data, index, noise)
+                self._call("on_batch_end")
+                if interrupted():
+                    self.epoch -= 1
+                    return
+            metrics = self.chain.metrics()
+            is_good = math.isfinite(metrics["loss"]) and self._parameters_are_finite()
+            if not is_good:
+                self._go_back_to_last_good_step(before, data, batches)
                 return
-        metrics = self.chain.metrics()
-        if not (math.isfinite(metrics["loss"]) and self._parameters_are_finite()):
-            self._go_back_to_last_good_step(before, data, batches)
-            return
-        if validation is not None:
-            metrics |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
+            if validation is not None:
+                found = self.evaluate(validation)
+                metrics |= {f"val_{name}": value for name, value in found.items()}
         self.history.append(metrics)
         self.history.samples += len(data)
         for callback in self.callbacks:
             callback.on_epoch_end(self, metrics)
         while self._later:
             self._later.pop(0)()
+
+    def _quiet(self) -> contextlib.AbstractContextManager[Any]:
+        # What NumPy would warn of in code of ours, DivergedError says better. Without capture the
+        # warning comes from the layer that is to blame, which is what such a run is made to find.
+        return quiet() if self.model.capture else contextlib.nullcontext()
 
     def _train_batch(self, data: Data, index: Array, noise: np.random.Generator) -> None:
         self.chain.run_training(
@@ -325,6 +310,8 @@ class Training:
             "samples": self.history.samples,
             "seconds": self.history.seconds + time.perf_counter() - self._started,
             "stopped": self.history.stopped,
+            "num_samples": self.num_samples,
+            "num_validation": self.num_validation,
             "callbacks": [[type(c).__name__, c.get_state()] for c in self.callbacks],
         }
         files.save(self.model, path, extra_arrays=arrays, extra=extra)
@@ -334,6 +321,18 @@ class Training:
         given = extra["optimizer"]["type"]
         if given != type(self.optimizer).__name__:
             raise ValueError(f"{path} was trained by {given}, not {type(self.optimizer).__name__}")
+        for name, what in (("num_samples", "trained"), ("num_validation", "validated")):
+            then, now = extra.get(name), getattr(self, name)
+            if then not in (None, now):  # older files do not say
+                raise ValueError(
+                    f"{path} was {what} on {then} samples, but resume is given {now} for it: go on "
+                    "with the same data and validation_split"
+                )
+        if self.epochs < extra["epoch"]:
+            raise ValueError(
+                f"{path} has done {extra['epoch']} epochs already, and epochs={self.epochs} counts "
+                "those: ask for more"
+            )
         try:
             self.set_arrays(_folder(tensors, "chain"))
             self.optimizer.state = [
@@ -345,8 +344,10 @@ class Training:
         self.optimizer.steps, self.epoch = extra["steps"], extra["epoch"]
         self.history = History(extra["history"])
         self.history.samples, self.history.seconds = extra["samples"], extra["seconds"]
-        if extra["stopped"]:
-            self.stop(extra["stopped"])
+        if self.epoch == self.epochs:
+            self.history.stopped = extra["stopped"] or (
+                f"all {self.epochs} epochs were done before: a larger epochs goes on"
+            )
         for number, ((name, state), callback) in enumerate(
             zip(extra["callbacks"], self.callbacks, strict=False)
         ):
@@ -378,18 +379,49 @@ def default_loss(model: Sequential) -> LossLayer:
     return RMSLoss(model.shape_out)
 
 
-def _prepare(chain: Chain, x: Any, t: Any, name: str) -> Data:
-    x, t = chain.prepare(x, t)
-    xp = chain.backend.xp
-    for array, what in ((x, "inputs"), (t, "targets")):
-        if not bool(xp.all(xp.isfinite(array))):
-            host = chain.backend.to_numpy(array)
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
-            raise ValueError(
-                f"{name}: {what} must be finite numbers, but there is a {host[place]} at sample "
-                f"{place[0]}, position {place[1:]} (counted from 0)"
+def _check_callbacks(callbacks: Any) -> None:
+    if not isinstance(callbacks, (list, tuple)):
+        hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
+        raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
+    for number, callback in enumerate(callbacks):
+        check_instance(callback, Callback, f"callbacks[{number}]", "EarlyStopping()")
+
+
+def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: Any) -> None:
+    """Raise the error for arguments of which one would have to be dropped."""
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise TypeError(
+                "validation_data must be a pair (x, t) of inputs and targets, not "
+                f"{_described(validation_data)}"
             )
-    return Data(x, t)
+        if validation_split:
+            raise ValueError("give either validation_data or validation_split, not both")
+    if isinstance(validation_split, bool) or not isinstance(validation_split, numbers.Real):
+        raise TypeError(f"validation_split must be a number, not {validation_split!r}")
+    if hasattr(x, "x_train_data"):
+        if t is not None:
+            raise ValueError(
+                "a dataset brings its own targets: give fit either the dataset, or x and t"
+            )
+        if validation_split:
+            raise ValueError(
+                "a dataset brings its own validation part, so that validation_split cannot cut "
+                "one: give the share to the dataset instead"
+            )
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"an array of shape {tuple(shape)}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{value!r}"
+
+
+def _prepare(chain: Chain, x: Any, t: Any, name: str) -> Data:
+    return Data(*chain.prepare(x, t, f"{name}: "))
 
 
 def _split(chain: Chain, data: Data, share: float, seed: int) -> tuple[Data, Data]:

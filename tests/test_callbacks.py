@@ -54,7 +54,7 @@ class Plays(npnn.Callback):
     """Replace the metrics by given ones."""
 
     def __init__(self, **columns):
-        self.columns = columns
+        self.columns = self.metric_names = columns
 
     def on_epoch_end(self, training, metrics):
         metrics.update({name: values[training.epoch - 1] for name, values in self.columns.items()})
@@ -106,14 +106,14 @@ def test_early_stopping_waits_for_its_patience():
     played = Plays(loss=[5.0, 4.0, 4.5, 4.0, 3.0, 9.0])
     history = fit(played, npnn.EarlyStopping(patience=2), epochs=6)
     assert history.num_epochs == 4
-    assert history.stopped == "no improvement for 2 epochs; best was 2"
+    assert history.stopped == "no improvement for 2 epochs; best was epoch 2"
 
 
 def test_early_stopping_starts_to_wait_anew_after_an_improvement():
     played = Plays(loss=[5.0, 6.0, 4.0, 6.0, 3.0, 6.0, 7.0, 0.0])
     history = fit(played, npnn.EarlyStopping(patience=2), epochs=8)
     assert history.num_epochs == 7
-    assert history.stopped == "no improvement for 2 epochs; best was 5"
+    assert history.stopped == "no improvement for 2 epochs; best was epoch 5"
 
 
 def test_early_stopping_goes_back_to_the_best_weights():

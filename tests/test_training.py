@@ -331,6 +331,65 @@ def test_resuming_what_is_complete_changes_nothing(tmp_path):
     assert_same_weights(again, model)
 
 
+def test_resuming_what_is_complete_says_so(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    network().fit(X, C, callbacks=[npnn.Checkpoint(path)], **SIZES)
+    history = network().fit(X, C, resume=path, **SIZES)
+    assert history.stopped == "all 6 epochs were done before: a larger epochs goes on"
+    assert history.stopped in repr(history)
+    with pytest.raises(ValueError, match="has done 6 epochs already, and epochs=5 counts those"):
+        network().fit(X, C, resume=path, **{**SIZES, "epochs": 5})
+
+
+def test_a_training_that_was_stopped_early_goes_on_where_nothing_stops_it(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+
+    def early(patience):
+        return npnn.EarlyStopping(patience, min_delta=10.0)
+
+    options = {"batch_size": 16, "seed": 4, "epochs": 9}
+    stopped = network().fit(X, C, callbacks=[npnn.Checkpoint(path), early(3)], **options)
+    assert (stopped.num_epochs, stopped["loss"]) == (4, stopped["loss"])
+    assert stopped.stopped == "no improvement for 3 epochs; best was epoch 1"
+    whole, on, again, longer = network(), network(), network(), network()
+    assert on.fit(X, C, callbacks=[], resume=path, **options) == whole.fit(X, C, **options)
+    assert_same_weights(on, whole)
+    history = again.fit(X, C, callbacks=[npnn.Checkpoint(path), early(3)], resume=path, **options)
+    assert (history, history.stopped) == (stopped, stopped.stopped)
+    history = longer.fit(X, C, callbacks=[npnn.Callback(), early(5)], resume=path, **options)
+    assert history.num_epochs > 4
+
+
+def test_early_stopping_starts_anew_with_each_training():
+    early = npnn.EarlyStopping(2, min_delta=10.0)
+    first, second = network(), network()
+    options = {"epochs": 9, "seed": 4, "callbacks": [early]}
+    assert first.fit(X, C, **options) == second.fit(X, C, **options)
+    assert_same_weights(first, second)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": X[:30], "t": C[:30]}, "was trained on 40 samples, but resume is given 24 for it"),
+        ({"validation_split": 0.4}, "was trained on 40 samples, but resume is given 30 for it"),
+        ({"validation_split": 0.0}, "was trained on 40 samples, but resume is given 50 for it"),
+        (
+            {"x": X[:40], "t": C[:40], "validation_split": 0.0},
+            "was validated on 10 samples, but resume is given 0 for it",
+        ),
+    ],
+)
+def test_going_on_with_other_data_is_refused(change, message, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    options = {"x": X, "t": C, "validation_split": 0.2, **SIZES}
+    network().fit(callbacks=[npnn.Checkpoint(path)], **options)
+    model, other = network(), network()
+    with pytest.raises(ValueError, match=message):
+        model.fit(resume=path, **{**options, **change, "epochs": 9})
+    assert_same_weights(model, other)
+
+
 def test_a_second_fit_goes_on_with_the_optimizers_moments():
     adam, model = npnn.Adam(0.01), network()
     model.fit(X, C, epochs=1, batch_size=50, shuffle=False, optimizer=adam)
@@ -377,7 +436,6 @@ def options(**more):
     }
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_divergence_says_where_and_leaves_the_last_good_weights():
     model, x, t = diverging()
     kept = Weights()
@@ -395,7 +453,6 @@ def test_divergence_says_where_and_leaves_the_last_good_weights():
         np.testing.assert_array_equal(array, expected[name])
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_terminate_on_nan_ends_quietly_with_the_same_weights():
     model, x, t = diverging()
     history = model.fit(x, t, **options(callbacks=[npnn.TerminateOnNaN()]))
