@@ -278,7 +278,8 @@ class Sequential(Layer):
         shuffle : bool, default True
             Whether each epoch has its own order.
         seed : int, optional
-            Of the order, the split and the noise; the model's own seed if None.
+            Of the order, the split and the noise; if None the model's own seed, or that of the
+            training that is resumed.
         callbacks : sequence of Callback
             Called in this order.
         progress : bool, default False

@@ -70,10 +70,6 @@ def fit(
             raise ValueError("fit needs targets t beside the inputs x, or a dataset")
         if model.shape_in is None:
             check_inputs(as_array(model.backend, x, "x"), model)
-        if seed is None:
-            seed = model.seed
-        if seed is None:
-            seed = int(np.random.SeedSequence().generate_state(1)[0])
         if loss is not None:
             model.chain = loss
         elif model.chain is None:
@@ -85,8 +81,18 @@ def fit(
             _, tensors, state = files.read(resume)
             if state is None:
                 raise ValueError(f"{resume} holds a model, but no training to resume")
+            if seed not in (None, state["seed"]):
+                raise ValueError(
+                    f"{resume} was trained with seed={state['seed']}, which training that goes on "
+                    f"cannot change to {seed}: leave seed out"
+                )
             seed = int(state["seed"])
             optimizer = optimizer or Optimizer.from_config(state["optimizer"])
+        if seed is None:
+            seed = model.seed
+        if seed is None:
+            seed = np.random.SeedSequence().generate_state(1)[0]
+        seed = int(seed)  # a checkpoint takes no numbers of NumPy's
         chain = Chain(model)
         data = _prepare(chain, x, t, "the training data")
         validation = None

@@ -374,6 +374,7 @@ def test_early_stopping_starts_anew_with_each_training():
         ({"x": X[:30], "t": C[:30]}, "was trained on 40 samples, but resume is given 24 for it"),
         ({"validation_split": 0.4}, "was trained on 40 samples, but resume is given 30 for it"),
         ({"validation_split": 0.0}, "was trained on 40 samples, but resume is given 50 for it"),
+        ({"seed": 5}, "was trained with seed=4, which training that goes on cannot change to 5"),
         (
             {"x": X[:40], "t": C[:40], "validation_split": 0.0},
             "was validated on 10 samples, but resume is given 0 for it",
