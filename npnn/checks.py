@@ -73,9 +73,17 @@ def _remedy(value: Any, name: str, error: Exception) -> str:
             f"; look at column{'s' * (len(bad) > 1)} {', '.join(bad)}: fill or drop missing "
             "values, and turn words and categories into numbers"
         )
-    if name == "t" and isinstance(error, TypeError):
+    if name == "t" and isinstance(error, TypeError) and _has_words(value):
         return "; classes are integers, such as np.unique(t, return_inverse=True)[1] gives"
     return ""
+
+
+def _has_words(value: Any) -> bool:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # on a GPU, where there are no words
+        return False
+    return array.dtype.kind in "US" or any(isinstance(item, str) for item in array.flat)
 
 
 def check_inputs(x: Array, model: Sequential) -> None:

@@ -1,6 +1,8 @@
 """What a newcomer may hand in by mistake, and what the error then says."""
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -110,6 +112,12 @@ def test_labels_of_another_kind_are_refused_with_the_remedy(backend_name):
 def test_words_as_labels_are_refused_with_the_remedy(t, backend_name):
     message = r"targets t: .*classes are integers, such as np\.unique\(t, return_inverse=True\)"
     refused(lambda: classifier(backend_name).fit(X, t), TypeError, message)
+
+
+def test_labels_with_a_hole_are_not_called_words():
+    t = [0, 1, None, *C[3:]]
+    message = refused(lambda: classifier().fit(X, t), TypeError, r"there is a None .*at \(2,\)")
+    assert "np.unique" not in message
 
 
 # Inputs that are no numbers ----------------------------------------------------------------------
@@ -343,6 +351,15 @@ def test_fit_shows_its_arguments_and_both_fits_have_the_same():
     assert ours == list(inspect.signature(npnn.training.fit).parameters.values())[1:]
     for parameter in ours:
         assert f"{parameter.name} : " in npnn.Sequential.fit.__doc__ or parameter.name == "t"
+
+
+def test_training_is_reached_by_its_name_and_imported_only_then():
+    code = (
+        "import sys, npnn; assert 'npnn.training' not in sys.modules; npnn.training.fit; "
+        "assert 'training' in dir(npnn); npnn.nothing"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip().endswith("AttributeError: module 'npnn' has no attribute 'nothing'")
 
 
 # Layers of one's own -----------------------------------------------------------------------------
