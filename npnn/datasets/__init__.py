@@ -6,6 +6,7 @@ validation part, and the normalisation the optimizer applies to what the batches
 
 from __future__ import annotations
 
+from npnn.datasets.cells import RawTable, read_table
 from npnn.datasets.dataset import Dataset
 from npnn.datasets.digits import Digits
 from npnn.datasets.icons import FourSmallIcons, FourSteppedIcons, TwoSteppedIcons
@@ -19,7 +20,7 @@ from npnn.datasets.points import (
     XORFunction,
     XORTwoClasses,
 )
-from npnn.datasets.table import RawTable, Table, TableColumn, TableSchema, read_table
+from npnn.datasets.table import Table, TableColumn, TableSchema
 
 __all__ = [
     "MNIST",

@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from math import isfinite, prod
+import re
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from npnn.datasets.cells import (
+    LEAVE_OUT,
+    Cells,
+    Header,
+    RawTable,
+    check_header,
+    existing,
+    is_missing,
+    missing_in,
+    quoted,
+    read_table,
+    refuse_near_numbers,
+    to_number,
+    to_numbers,
+)
 from npnn.datasets.dataset import TASKS, Dataset, check_integer, one_hot
 
 NDArray = npt.NDArray[Any]
-Header = bool | Literal["auto"]
+Columns = str | int | Sequence[str | int]
 
-DELIMITERS = "\t;|,"
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "?"})
 MAX_CATEGORIES = 32
 MAX_INTEGER_CLASSES = 20
-SNIFFED_ROWS = 50
-HEADER_ROWS = 1000
-
-
-class RawTable(NamedTuple):
-    """The cells of a CSV file, as text.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    columns : tuple of str
-        The names in the header; without one, "column 1", "column 2", ...
-    rows : list of list of str
-        The cells below the header, without surrounding white space.
-    lines : list of int
-        The line of the file, counted from 1, on which each row ends.
-    has_header : bool
-        Whether the first row was taken as a header.
-    delimiter : str
-        What separates the cells.
-    """
-
-    path: Path
-    columns: tuple[str, ...]
-    rows: list[list[str]]
-    lines: list[int]
-    has_header: bool
-    delimiter: str
 
 
 class TableColumn(NamedTuple):
@@ -60,8 +44,9 @@ class TableColumn(NamedTuple):
     name : str
         Its name.
     categories : tuple of str or None
-        The values of a column of text, in sorted order: each becomes a feature "name=value" that
-        is 1 where the cell holds that value and 0 elsewhere. None for a column of numbers.
+        The values of a column of text, in sorted order ("b2" before "b10"): each becomes a
+        feature "name=value" that is 1 where the cell holds that value and 0 elsewhere. None for a
+        column of numbers.
     """
 
     name: str
@@ -96,6 +81,8 @@ class TableSchema(NamedTuple):
         The shape of one sample's inputs.
     has_header : bool
         Whether the columns' names come from a file, so that another file is matched by name.
+    ignored : tuple of int
+        Which of the file's columns were left out, counted from 0.
     """
 
     columns: tuple[TableColumn, ...]
@@ -106,6 +93,7 @@ class TableSchema(NamedTuple):
     num_outputs: int
     shape_in: tuple[int, ...]
     has_header: bool
+    ignored: tuple[int, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -118,6 +106,8 @@ class TableSchema(NamedTuple):
         *,
         header: Header = "auto",
         delimiter: str = "auto",
+        decimal: str = "auto",
+        encoding: str = "auto",
     ) -> tuple[NDArray, NDArray | None]:
         """Read another file with the same feature columns.
 
@@ -126,12 +116,12 @@ class TableSchema(NamedTuple):
         path : path-like
             A CSV or NPZ file. The columns of a CSV file are matched by name where both files have
             a header (others are ignored) and by position otherwise; then the target column may be
-            left out, but no other.
+            left out, and so may all the ignored ones together with it, but no other.
         header : bool or "auto"
             Whether the first row holds names. By default it does if it holds the names of all
             feature columns, or if none of its cells fits its column.
-        delimiter : str
-            What separates the cells; by default found out.
+        delimiter, decimal, encoding : str
+            What separates the cells, the decimal mark, and the encoding; see `Table`.
 
         Returns
         -------
@@ -149,10 +139,33 @@ class TableSchema(NamedTuple):
             If a column is absent, a value is missing or does not fit its column, or a category or
             label is none of those the schema knows.
         """
-        where = _existing(path)
-        if _is_npz(where):
+        where = existing(path)
+        if is_npz(where):
             return self._read_npz(where)
-        return self._read_csv(where, header, delimiter)
+        return self.encode(
+            self.read_table(
+                where, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding
+            )
+        )
+
+    def read_table(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        header: Header = "auto",
+        delimiter: str = "auto",
+        decimal: str = "auto",
+        encoding: str = "auto",
+    ) -> RawTable:
+        """Return the cells of a CSV file, for `encode`; parameters as for `read`."""
+        header = check_header(header)
+        cells = Cells(existing(path), delimiter, decimal, encoding)
+        if header == "auto":
+            named = self.has_header and {column.name for column in self.columns} <= set(
+                cells.rows[0]
+            )
+            header = named or not self._fits(cells.rows[0])
+        return cells.table(header)
 
     def to_config(self) -> dict[str, Any]:
         """Return the schema as plain values, for a file."""
@@ -168,6 +181,7 @@ class TableSchema(NamedTuple):
             "num_outputs": self.num_outputs,
             "shape_in": list(self.shape_in),
             "has_header": self.has_header,
+            **({"ignored": list(self.ignored)} if self.ignored else {}),
         }
 
     @classmethod
@@ -187,6 +201,7 @@ class TableSchema(NamedTuple):
                 num_outputs=check_integer("num_outputs", config["num_outputs"]),
                 shape_in=tuple(check_integer("shape_in", size) for size in config["shape_in"]),
                 has_header=bool(config["has_header"]),
+                ignored=tuple(check_integer("ignored", at) for at in config.get("ignored", ())),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"config is not that of a table's schema: {error!r}") from None
@@ -198,37 +213,41 @@ class TableSchema(NamedTuple):
             or schema.num_outputs != outputs
             or outputs < 1
             or prod(schema.shape_in) != len(schema.feature_names)
-            or not 0 <= schema.target_position <= len(schema.columns)
+            or not 0 <= schema.target_position <= len(schema.columns) + len(schema.ignored)
         ):
             raise ValueError("config is not that of a table's schema: its entries do not agree")
         return schema
 
-    def _read_csv(
-        self, path: Path, header: Header, delimiter: str
-    ) -> tuple[NDArray, NDArray | None]:
-        cells = _Cells(path, delimiter)
-        names = [column.name for column in self.columns]
-        named = self.has_header and set(names) <= set(cells.rows[0])
-        header = _check_header(header)
-        titled = named or not self._fits(cells.rows[0]) if header == "auto" else header
-        table = cells.table(titled)
-        if titled and self.has_header:
+    def encode(self, table: RawTable) -> tuple[NDArray, NDArray | None]:
+        """Return inputs and targets (or None) of a table, as `read` does."""
+        path = table.path
+        if table.has_header and self.has_header:
+            names = [column.name for column in self.columns]
             absent = [name for name in names if name not in table.columns]
             if absent:
                 raise ValueError(
-                    f"{path} lacks the feature column(s) {_quoted(absent)}; its columns are "
-                    f"{_quoted(table.columns)}"
+                    f"{path} lacks the feature column(s) {quoted(absent)}; its columns are "
+                    f"{quoted(table.columns)}"
                 )
             at = [table.columns.index(name) for name in names]
             target = table.columns.index(self.target) if self.target in table.columns else None
         else:
-            at, target = self._positions(path, len(table.columns))
+            places = self._places(len(table.columns))
+            if places is None:
+                count = len(self.columns) + len(self.ignored)
+                ignored = f" (with the {len(self.ignored)} ignored)" if self.ignored else ""
+                raise ValueError(
+                    f"{path} must have {count} columns, or {count + 1} with the target{ignored}, "
+                    f"and it has {len(table.columns)}"
+                )
+            at, target = places
         values = [[row[index] for row in table.rows] for index in at]
         x, problems = _encode(path, self.columns, values, table.lines)
         t = None
         if target is not None:
             labels = [row[target] for row in table.rows]
-            missing = [_is_missing(label) for label in labels]
+            known = self.class_names or ()
+            missing = [is_missing(label) and label not in known for label in labels]
             if not all(missing):
                 lines = zip(table.lines, missing, strict=True)
                 problems += [(line, self.target) for line, gone in lines if gone]
@@ -237,30 +256,27 @@ class TableSchema(NamedTuple):
         _report_missing(path, problems)
         return x.reshape(-1, *self.shape_in), t
 
-    def _positions(self, path: Path, width: int) -> tuple[list[int], int | None]:
+    def _places(self, width: int) -> tuple[list[int], int | None] | None:
+        """Return where features and target are in a file that goes by position, if it is clear."""
         count = len(self.columns)
-        if width == count:
-            return list(range(count)), None
-        if width == count + 1:
-            rest = [index for index in range(width) if index != self.target_position]
-            return rest, self.target_position
-        raise ValueError(
-            f"{path} must have {count} columns, or {count + 1} with the target, and it has {width}"
-        )
+        whole = count + 1 + len(self.ignored)
+        at = [i for i in range(whole) if i != self.target_position and i not in self.ignored]
+        if width == whole:
+            return at, self.target_position
+        if width == whole - 1:
+            return [index - (index > self.target_position) for index in at], None
+        return (list(range(count)), None) if width == count else None
 
     def _fits(self, row: Sequence[str]) -> bool:
         """Whether a cell of `row` is a value of its column, so that the row is no header."""
-        count = len(self.columns)
-        at = list(range(len(row)))
-        if len(row) == count + 1:
-            at.pop(self.target_position)
-        elif len(row) != count:
-            return any(_number(cell) is not None for cell in row)
+        places = self._places(len(row))
+        if places is None:
+            return any(to_number(cell) is not None for cell in row)
         return any(
-            _number(row[index]) is not None
+            to_number(row[index]) is not None
             if column.categories is None
             else row[index] in column.categories
-            for index, column in zip(at, self.columns, strict=True)
+            for index, column in zip(places[0], self.columns, strict=True)
         )
 
     def _csv_targets(self, path: Path, labels: list[str], lines: list[int]) -> NDArray:
@@ -269,7 +285,7 @@ class TableSchema(NamedTuple):
                 raise ValueError(
                     f"{path} has one target column, and the targets have {self.num_outputs}"
                 )
-            numbers, text = _numbers(labels)
+            numbers, text = to_numbers(labels)
             if text is not None:
                 raise ValueError(
                     f"{path}, line {lines[text]}: the target {self.target!r} must be a number, "
@@ -285,7 +301,7 @@ class TableSchema(NamedTuple):
             if index is None:
                 raise ValueError(
                     f"{path}, line {line}: the target {self.target!r} must be one of "
-                    f"{_quoted(self.class_names)}, not {label!r}"
+                    f"{quoted(self.class_names)}, not {label!r}"
                 )
             classes.append(index)
         return self._class_targets(np.asarray(classes, dtype=np.int64))
@@ -298,7 +314,7 @@ class TableSchema(NamedTuple):
     def _read_npz(self, path: Path) -> tuple[NDArray, NDArray | None]:
         textual = [column.name for column in self.columns if column.categories is not None]
         if textual:
-            raise ValueError(f"{path}: the column(s) {_quoted(textual)} hold text; use a CSV file")
+            raise ValueError(f"{path}: the column(s) {quoted(textual)} hold text; use a CSV file")
         arrays = _load_npz(path)
         x = _npz_inputs(path, arrays)
         if x.shape[1:] != self.shape_in:
@@ -318,7 +334,7 @@ class TableSchema(NamedTuple):
             unknown = [label for label in labels if label not in known]
             if unknown:
                 raise ValueError(
-                    f"{path}: the array {name!r} must hold {_quoted(self.class_names)}, "
+                    f"{path}: the array {name!r} must hold {quoted(self.class_names)}, "
                     f"not {unknown[0]!r}"
                 )
             return self._class_targets(np.asarray([known[label] for label in labels]))
@@ -341,12 +357,16 @@ class Table(Dataset):
     Parameters
     ----------
     path : path-like
-        A CSV file (UTF-8, with or without a byte order mark), or an NPZ file with the inputs as
-        an array `x` of shape ``(n, ...)`` and the targets as an array `t` or `y`.
+        A CSV file, or an NPZ file with the inputs as an array `x` of shape ``(n, ...)`` and the
+        targets as an array `t` or `y`. All that follows but `target`, `task`, `seed` and
+        `train_fraction` is for CSV files.
     target : str or int, optional
         The target column, by name or by index (from 0; negative ones count from the end). A
-        string that is no column's name but an integer is taken as the index. By default the last
-        column. For an NPZ file, the name of the target array.
+        string that is no column's name but an integer is taken as the index; without a header the
+        names are "column 0", "column 1", ... By default the last column that is not ignored. For
+        an NPZ file, the name of the target array.
+    ignore : str, int or sequence of them, optional
+        Columns to leave out, named like the target.
     header : bool or "auto"
         Whether the first row of a CSV file holds the columns' names. By default it does if it has
         text over a column that is otherwise numbers; in a table of text only, it does if none of
@@ -354,6 +374,11 @@ class Table(Dataset):
     delimiter : str
         What separates the cells: a single character. By default whichever of comma, semicolon,
         tab and ``|`` divides the first rows most evenly.
+    decimal : {"auto", ".", ","}
+        The decimal mark. By default a comma if every cell with a comma is such a number, none has
+        a point, and not all of the commas can stand between thousands; otherwise a point.
+    encoding : str
+        Such as "cp1252". By default UTF-8, or UTF-16 if the file begins with its mark.
     task : {"classification", "binary", "regression"}, optional
         By default: labels of text are classes. Numbers are classes too if all of them are
         integers and there are few different ones: no more than 20, and no more than a quarter of
@@ -369,6 +394,8 @@ class Table(Dataset):
     schema : TableSchema
         The columns, categories and classes; ``schema.read(path)`` reads another file like this
         one, with or without targets.
+    has_header : bool or None
+        Whether the first row was taken as a header; None for an NPZ file.
 
     Raises
     ------
@@ -380,10 +407,13 @@ class Table(Dataset):
 
     Notes
     -----
-    A column with a cell that is no number is a column of categories, and becomes one 0/1 feature
-    for each of its values, called "column=value"; it may have 32 different values. Empty cells and
-    NA, N/A, NaN, null and ? (in any case) are missing values, which are reported and never filled
-    in. Classes are in sorted order: text alphabetically, numbers by size.
+    A column in which more than half of the values are numbers is one of numbers, and an error names
+    the cells that are not. Other columns are columns of categories, each value of which becomes one
+    0/1 feature called "column=value"; there may be 32 of them. Dates, percent signs and commas
+    between thousands are refused with a word on what to do. Empty cells and NA, N/A, #N/A, NaN,
+    null, ? and dashes (in any case) are missing values, which are reported and never filled in; so
+    is "-", unless "+" is a value of the same column. Classes are in sorted order: numbers by size,
+    text alphabetically but with the numbers in it by size (c1, c2, c10).
     """
 
     def __init__(
@@ -391,19 +421,37 @@ class Table(Dataset):
         path: str | os.PathLike[str],
         target: str | int | None = None,
         *,
+        ignore: Columns = (),
         header: Header = "auto",
         delimiter: str = "auto",
+        decimal: str = "auto",
+        encoding: str = "auto",
         task: str | None = None,
         seed: int | None = None,
         train_fraction: float = 0.7,
     ) -> None:
         if task is not None and task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
-        where = _existing(path)
-        if _is_npz(where):
+        where = existing(path)
+        ignored = [ignore] if isinstance(ignore, (str, int)) else list(ignore)
+        self.has_header: bool | None = None
+        if is_npz(where):
+            given = {
+                "ignore": bool(ignored),
+                "header": check_header(header) != "auto",
+                "delimiter": delimiter != "auto",
+                "decimal": decimal != "auto",
+                "encoding": encoding != "auto",
+            }
+            for name in (name for name, is_given in given.items() if is_given):
+                raise ValueError(f"{name} is for CSV files, and {where} is an NPZ file")
             x, t, schema = _from_npz(where, target, task)
         else:
-            x, t, schema = _from_csv(where, target, _check_header(header), delimiter, task)
+            table = read_table(
+                where, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding
+            )
+            x, t, schema = _from_csv(table, target, ignored, task)
+            self.has_header = table.has_header
         self.path = where
         self.schema = schema
         super().__init__(
@@ -418,204 +466,8 @@ class Table(Dataset):
         )
 
 
-def read_table(
-    path: str | os.PathLike[str], *, header: Header = "auto", delimiter: str = "auto"
-) -> RawTable:
-    """Read the cells of a CSV file as text, with the same rules as `Table`.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    header : bool or "auto"
-        Whether the first row holds the columns' names.
-    delimiter : str
-        What separates the cells; by default found out.
-
-    Returns
-    -------
-    RawTable
-        The names, the rows, and where they are in the file.
-    """
-    cells = _Cells(_existing(path), delimiter)
-    header = _check_header(header)
-    return cells.table(_looks_like_header(cells.rows) if header == "auto" else header)
-
-
-class _Cells:
-    """The rows of a CSV file, before it is known whether the first is a header."""
-
-    def __init__(self, path: Path, delimiter: str) -> None:
-        plain = isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '\r\n"'
-        if not plain and delimiter != "auto":
-            raise ValueError(
-                "delimiter must be 'auto' or a single character other than a quote or a line end, "
-                f"not {delimiter!r}"
-            )
-        self.path = path
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} must be UTF-8 text: byte {error.object[error.start]:#04x} at position "
-                f"{error.start} is not"
-            ) from None
-        if not text.strip():
-            raise ValueError(f"{path} is empty")
-        self.delimiter = _sniff(text) if delimiter == "auto" else delimiter
-        self.rows: list[list[str]] = []
-        self.lines: list[int] = []
-        for line, row in _records(text, self.delimiter, path):
-            if self.rows and len(row) != len(self.rows[0]):
-                raise ValueError(
-                    f"{path}, line {line}: expected {len(self.rows[0])} cells like line "
-                    f"{self.lines[0]}, found {len(row)} (delimiter {self.delimiter!r})"
-                )
-            self.rows.append(row)
-            self.lines.append(line)
-
-    def table(self, has_header: bool) -> RawTable:
-        start = int(has_header)
-        if len(self.rows) == start:
-            raise ValueError(f"{self.path} has a header and no rows")
-        names = [f"column {number}" for number in range(1, len(self.rows[0]) + 1)]
-        if has_header:
-            names = [cell or name for cell, name in zip(self.rows[0], names, strict=True)]
-            twice = [name for name, count in Counter(names).items() if count > 1]
-            if twice:
-                raise ValueError(
-                    f"{self.path}: the columns' names must differ, and {_quoted(twice)} "
-                    "occur(s) more than once"
-                )
-        rows, lines = self.rows[start:], self.lines[start:]
-        return RawTable(self.path, tuple(names), rows, lines, has_header, self.delimiter)
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    where = Path(path)
-    if where.is_dir():
-        raise ValueError(f"path must be a file, and {where} is a folder")
-    if not where.exists():
-        raise FileNotFoundError(f"there is no file {where}")
-    return where
-
-
-def _check_header(header: Any) -> Header:
-    if header is True or header is False or header == "auto":
-        return header  # type: ignore[no-any-return]
-    raise ValueError(f"header must be True, False or 'auto', not {header!r}")
-
-
-def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    import csv
-    import io
-
-    lines = io.StringIO(text, newline="")
-    try:
-        reader = csv.reader(
-            lines, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True
-        )
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            # A line without anything is skipped; so is one of blanks, which csv gives as a cell.
-            if cells and cells != [""]:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
-
-
-def _sniff(text: str) -> str:
-    """Return the delimiter that divides the first rows most evenly, into the most numbers."""
-    best, chosen = (0.0, 0.0, 0), ","
-    for delimiter in DELIMITERS:
-        sample: list[list[str]] = []
-        try:
-            for _, row in _records(text, delimiter, Path()):
-                sample.append(row)
-                if len(sample) == SNIFFED_ROWS:
-                    break
-        except ValueError:
-            continue
-        width, rows = Counter(map(len, sample)).most_common(1)[0]
-        if width < 2:
-            continue
-        cells = [cell for row in sample for cell in row]
-        # A decimal comma counts as a number, or else 1,5;2,5 would be split at its commas.
-        numbers = sum(_number(cell) is not None or _has_decimal_comma(cell) for cell in cells)
-        score = (rows / len(sample), numbers / len(cells), width)
-        if score > best:
-            best, chosen = score, delimiter
-    return chosen
-
-
-def _looks_like_header(rows: list[list[str]]) -> bool:
-    first, below = rows[0], rows[1:HEADER_ROWS]
-    if not below:
-        return all(_number(cell) is None for cell in first)
-    numeric = [
-        any(_number(row[index]) is not None for row in below)
-        and all(_number(row[index]) is not None or _is_missing(row[index]) for row in below)
-        for index in range(len(first))
-    ]
-    if any(numeric):
-        return any(
-            is_numeric and _number(cell) is None and not _is_missing(cell)
-            for cell, is_numeric in zip(first, numeric, strict=True)
-        )
-    return all(_number(cell) is None for cell in first) and not any(
-        row[index] == cell for row in below for index, cell in enumerate(first)
-    )
-
-
-def _number(cell: str) -> float | None:
-    """Return the finite number that `cell` says, if it does."""
-    if "_" in cell:
-        return None
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if isfinite(value) else None
-
-
-def _numbers(cells: list[str]) -> tuple[NDArray, int | None]:
-    """Return the numbers, and where the first cell is that is text (neither number nor missing).
-
-    The number of a missing cell is NaN.
-    """
-    if not any("_" in cell for cell in cells):
-        try:
-            values = np.array([float(cell) for cell in cells])
-        except ValueError:
-            pass
-        else:
-            return np.where(np.isfinite(values), values, np.nan), None
-    values = np.full(len(cells), np.nan)
-    for index, cell in enumerate(cells):
-        value = _number(cell)
-        if value is not None:
-            values[index] = value
-        elif not _is_missing(cell):
-            return values, index
-    return values, None
-
-
-def _is_missing(cell: str) -> bool:
-    if cell.lower() in MISSING:
-        return True
-    try:
-        return not isfinite(float(cell))
-    except ValueError:
-        return False
-
-
-def _has_decimal_comma(cell: str) -> bool:
-    whole, comma, fraction = cell.partition(",")
-    return bool(comma) and fraction.isdecimal() and whole.lstrip("+-").isdecimal()
-
-
 def _integer_name(label: str) -> str:
-    value = _number(label)
+    value = to_number(label)
     return label if value is None else _label(value)
 
 
@@ -623,11 +475,6 @@ def _label(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
-
-
-def _quoted(names: Sequence[str], most: int = 20) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _listed(names: tuple[str, ...] | None) -> list[str] | None:
@@ -661,7 +508,7 @@ def _report_missing(path: Path, problems: list[tuple[int, str]]) -> None:
     more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
     raise ValueError(
         f"{path} has {len(problems)} missing or infinite value(s): {first}{more}; "
-        "fill them in or leave these rows out"
+        f"fill them in, leave these rows out, or {LEAVE_OUT}"
     )
 
 
@@ -673,7 +520,7 @@ def _encode(
     blocks = []
     for column, cells in zip(columns, values, strict=True):
         if column.categories is None:
-            numbers, text = _numbers(cells)
+            numbers, text = to_numbers(cells)
             if text is not None:
                 raise ValueError(
                     f"{path}, line {lines[text]}: the column {column.name!r} must hold numbers, "
@@ -687,85 +534,86 @@ def _encode(
         for row, cell in enumerate(cells):
             if cell in known:
                 block[row, known[cell]] = 1.0
-            elif _is_missing(cell):
+            elif is_missing(cell):
                 problems.append((lines[row], column.name))
             else:
                 raise ValueError(
                     f"{path}, line {lines[row]}: the column {column.name!r} must hold one of "
-                    f"{_quoted(column.categories)}, not {cell!r}"
+                    f"{quoted(column.categories)}, not {cell!r}"
                 )
         blocks.append(block)
     return np.concatenate(blocks, axis=1), problems
 
 
 def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> TableColumn:
-    _, text = _numbers(cells)
+    _, text = to_numbers(cells)
     if text is None:
         return TableColumn(name)
-    if all(_has_decimal_comma(c) or _number(c) is not None or _is_missing(c) for c in cells):
-        raise ValueError(
-            f"{path}, line {lines[text]}: the column {name!r} has numbers with a decimal comma "
-            f"({cells[text]!r}); write them with a point"
-        )
-    categories = sorted({cell for cell in cells if not _is_missing(cell)})
+    refuse_near_numbers(path, name, cells, lines)
+    missing = missing_in(cells)
+    values = {cell for cell, gone in zip(cells, missing, strict=True) if not gone}
+    categories = sorted(values, key=_natural)
     if len(categories) > MAX_CATEGORIES:
         raise ValueError(
             f"{path}, line {lines[text]}: the column {name!r} holds {cells[text]!r}, which is no "
             f"number, and as a column of categories it has {len(categories)} different values; "
-            f"at most {MAX_CATEGORIES} are possible"
+            f"at most {MAX_CATEGORIES} are possible; {LEAVE_OUT} if it is a name or a number"
         )
     return TableColumn(name, tuple(categories))
 
 
-def _target_index(path: Path, target: str | int | None, columns: tuple[str, ...]) -> int:
-    if target is None:
-        return len(columns) - 1
-    if isinstance(target, str):
-        if target in columns:
-            return columns.index(target)
+def _column_index(argument: str, path: Path, column: str | int, columns: tuple[str, ...]) -> int:
+    if isinstance(column, str):
+        if column in columns:
+            return columns.index(column)
         try:
-            index = int(target)
+            index = int(column)
         except ValueError:
             raise ValueError(
-                f"target must be a column of {path}, not {target!r}; its columns are "
-                f"{_quoted(columns)}"
+                f"{argument} must be a column of {path}, not {column!r}; its columns are "
+                f"{quoted(columns)}"
             ) from None
     else:
-        index = check_integer("target", target)
+        index = check_integer(argument, column)
     if not -len(columns) <= index < len(columns):
         raise ValueError(
-            f"target must be a column's index from {-len(columns)} to {len(columns) - 1} for "
-            f"{path}, not {index}; its columns are {_quoted(columns)}"
+            f"{argument} must be a column's index from {-len(columns)} to {len(columns) - 1} for "
+            f"{path}, not {index}; its columns are {quoted(columns)}"
         )
     return index % len(columns)
 
 
 def _from_csv(
-    path: Path, target: str | int | None, header: Header, delimiter: str, task: str | None
+    table: RawTable, target: str | int | None, ignore: Sequence[str | int], task: str | None
 ) -> tuple[NDArray, NDArray, TableSchema]:
-    table = read_table(path, header=header, delimiter=delimiter)
-    position = _target_index(path, target, table.columns)
-    at = [index for index in range(len(table.columns)) if index != position]
+    path, lines = table.path, table.lines
+    ignored = sorted({_column_index("ignore", path, column, table.columns) for column in ignore})
+    kept = [index for index in range(len(table.columns)) if index not in ignored]
+    if not kept:
+        raise ValueError(f"ignore must leave columns of {path}, and it names all of them")
+    position = kept[-1] if target is None else _column_index("target", path, target, table.columns)
+    if position in ignored:
+        raise ValueError(f"ignore must not hold the target, {table.columns[position]!r}")
+    at = [index for index in kept if index != position]
+    name = table.columns[position]
     if not at:
         raise ValueError(
-            f"{path} has the single column {table.columns[0]!r}, and so no feature beside the "
-            f"target (delimiter {table.delimiter!r})"
+            f"{path} has the single column {name!r}, and so no feature beside the target "
+            f"(delimiter {table.delimiter!r}; if it is another one, give it: --delimiter)"
         )
-    values = [[row[index] for row in table.rows] for index in at]
-    labels = [row[position] for row in table.rows]
-    name = table.columns[position]
-    columns = tuple(
-        _column(path, table.columns[index], cells, table.lines)
-        for index, cells in zip(at, values, strict=True)
-    )
-    x, problems = _encode(path, columns, values, table.lines)
-    for label, line in zip(labels, table.lines, strict=True):
-        if _is_missing(label):
-            problems.append((line, name))
+    cells = {index: [row[index] for row in table.rows] for index in kept}
+    for index in kept:
+        _refuse_empty(table, index, cells[index])
+    columns = tuple(_column(path, table.columns[index], cells[index], lines) for index in at)
+    x, problems = _encode(path, columns, [cells[index] for index in at], lines)
+    labels = cells[position]
+    missing = missing_in(labels)
+    problems += [(line, name) for line, gone in zip(lines, missing, strict=True) if gone]
     _report_missing(path, problems)
-    numbers, text = _numbers(labels)
-    if text is not None and all(_has_decimal_comma(c) or _number(c) is not None for c in labels):
-        _column(path, name, labels, table.lines)
+    numbers, text = to_numbers(labels)
+    if text is not None and task in (None, "regression"):
+        classes = "say that they are classes with task='classification' (--task classification)"
+        refuse_near_numbers(path, name, labels, lines, classes)
     found: NDArray = np.asarray(labels) if text is not None else numbers
     t, task, class_names = _targets(path, name, found, task)
     schema = TableSchema(
@@ -777,8 +625,23 @@ def _from_csv(
         num_outputs=t.shape[1],
         shape_in=x.shape[1:],
         has_header=table.has_header,
+        ignored=tuple(ignored),
     )
     return x, t, schema
+
+
+def _refuse_empty(table: RawTable, index: int, cells: list[str]) -> None:
+    if any(cells):
+        return
+    name, last = table.columns[index], index == len(table.columns) - 1
+    ends = f"; if every line ends with {table.delimiter!r}, take it away there" if last else ""
+    raise ValueError(f"{table.path}: the column {name!r} is empty on every line{ends}; {LEAVE_OUT}")
+
+
+def _natural(label: str) -> tuple[Any, ...]:
+    """Return a key that sorts the numbers within labels by size: c1, c2, c10."""
+    parts = re.split(r"(\d+)", label)
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), label
 
 
 def _targets(
@@ -788,11 +651,14 @@ def _targets(
     numeric = values.dtype.kind in "fiu"
     if not numeric and task == "regression":
         shown = [str(value) for value in values.tolist()]
-        text = next((value for value in shown if _number(value) is None), shown[0])
+        text = next((value for value in shown if to_number(value) is None), shown[0])
         raise ValueError(
             f"{path}: the target {name!r} must hold numbers for regression, not {text!r}"
         )
     distinct, classes = np.unique(values, return_inverse=True)
+    if not numeric:
+        order = sorted(range(len(distinct)), key=lambda i: _natural(str(distinct[i])))
+        distinct, classes = distinct[order], np.argsort(order)[classes]
     if task is None:
         few = len(distinct) <= max(2, min(MAX_INTEGER_CLASSES, len(values) // 4))
         integers = numeric and bool((distinct == np.floor(distinct)).all())
@@ -820,7 +686,8 @@ def _targets(
     return classes.astype(np.float32)[:, None], task, class_names
 
 
-def _is_npz(path: Path) -> bool:
+def is_npz(path: Path) -> bool:
+    """Whether a file is of NumPy's format NPZ, by its name or its first bytes."""
     if path.suffix.lower() == ".npz":
         return True
     with path.open("rb") as file:
@@ -842,13 +709,13 @@ def _load_npz(path: Path) -> dict[str, NDArray]:
         raise ValueError(f"{path} cannot be read as an NPZ file of plain arrays: {error}") from None
     wrong = [name for name, values in arrays.items() if not isinstance(values, np.ndarray)]
     if wrong:
-        raise ValueError(f"{path} is not an NPZ file: it holds {_quoted(wrong)}")
+        raise ValueError(f"{path} is not an NPZ file: it holds {quoted(wrong)}")
     return arrays
 
 
 def _npz_inputs(path: Path, arrays: dict[str, NDArray]) -> NDArray:
     if "x" not in arrays:
-        raise ValueError(f"{path} must hold an array 'x'; it holds {_quoted(list(arrays))}")
+        raise ValueError(f"{path} must hold an array 'x'; it holds {quoted(list(arrays))}")
     x = arrays["x"]
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{path}: the array 'x' must hold real numbers, not {x.dtype}")
@@ -899,7 +766,7 @@ def _from_npz(
     if name is None:
         raise ValueError(
             f"target must be an array of {path}: expected {' or '.join(map(repr, wanted))}, and "
-            f"it holds {_quoted(list(arrays))}"
+            f"it holds {quoted(list(arrays))}"
         )
     values = _npz_target(path, name, arrays[name], len(x))
     class_names: tuple[str, ...] | None
