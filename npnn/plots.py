@@ -14,7 +14,7 @@ import numpy as np
 
 from npnn.errors import extra
 from npnn.files import replacing
-from npnn.reports import check_counts
+from npnn.reports import check_counts, regression_metrics
 
 if TYPE_CHECKING:
     from npnn.backends.inspection import Row
@@ -36,12 +36,18 @@ FIRST, SECOND = PALETTE[0], PALETTE[1]
 INK, QUIET, RULE = "#222222", "#6B6B6B", "#E4E4E4"
 DPI = 150
 GRID = 241
+LARGEST = 9.0
+"""The matrix of confusions grows no larger than this many inches."""
+MOST_ZEROS, MOST_NUMBERED, MOST_NAMED = 10, 50, 100
+"""Up to so many classes zeros, counts and every name are written beside or into the matrix."""
 DECADES = 1.2
 """A loss that spans more powers of ten than this is drawn on a logarithmic scale."""
 
 
 def curves(
-    history: Mapping[str, Sequence[float]], path: str | os.PathLike[str] | None = None
+    history: Mapping[str, Sequence[float]],
+    path: str | os.PathLike[str] | None = None,
+    loss_name: str = "loss",
 ) -> Any:
     """Draw loss and accuracy against the epoch, for training and validation.
 
@@ -51,6 +57,8 @@ def curves(
         ``loss`` and, where there are any, ``val_loss``, ``accuracy`` and ``val_accuracy``.
     path : path_like, optional
         The PNG file to write.
+    loss_name : str, optional
+        What the loss is called, such as "scaled loss" where it is not in the target's units.
 
     Returns
     -------
@@ -73,6 +81,7 @@ def curves(
             figure.add_subplot(1, len(panels), number),
             name,
             {label: np.asarray(values) for label, values in lines.items() if len(values)},
+            loss_name if name == "loss" else name,
         )
     return _finish(figure, path)
 
@@ -85,6 +94,8 @@ def confusion_matrix(
     """Draw how many samples of each class were taken for each class.
 
     Hits are blue and mistakes orange, the stronger the larger their share of the true class is.
+    With more than ten classes, a count of zero is an empty cell; with more than 50, no counts stand
+    in the cells. Long names are shortened, and stay distinct.
 
     Parameters
     ----------
@@ -101,9 +112,11 @@ def confusion_matrix(
     """
     counts, names = check_counts(counts, class_names)
     num = len(counts)
-    longest = max(map(len, names))
-    side = max(2.2, 0.42 * num)
-    margin = 0.085 * min(longest, 24)
+    labels = shortened(names)
+    side = min(max(2.2, 0.42 * num), LARGEST)
+    # Of a cell's width, in points, three digits take about this share.
+    size = min(9.0, max(4.5, 0.4 * 72 * side / num))
+    margin = 0.085 * size / 9 * max(map(len, labels))
     slanted = margin > 0.9 * side / num
     figure = _figure(side + 1.9 + margin, side + 1.3 + (0.7 * margin if slanted else 0))
     axes = figure.add_subplot()
@@ -111,24 +124,25 @@ def confusion_matrix(
     shares = counts / np.maximum(support, 1)[:, None]
     axes.imshow(_shade(shares), aspect="equal", interpolation="nearest")
 
-    size = 9.0 if num <= 20 else 6.0
-    for row, column in np.ndindex(num, num) if num <= 40 else ():
+    numbered = num <= MOST_NUMBERED
+    for row, column in np.argwhere(counts) if num > MOST_ZEROS else np.ndindex(num, num):
         strong = shares[row, column] > (0.3 if row == column else 0.45)
         quiet = counts[row, column] == 0
-        axes.text(
-            column,
-            row,
-            f"{counts[row, column]}",
-            ha="center",
-            va="center",
-            fontsize=size,
-            color="#C4C4C4" if quiet else "white" if strong else INK,
-        )
-    labels = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+        if numbered:
+            axes.text(
+                column,
+                row,
+                f"{counts[row, column]}",
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="#C4C4C4" if quiet else "white" if strong else INK,
+            )
     rotation = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
-    axes.set_xticks(range(num), labels, fontsize=size, **rotation)
-    axes.set_yticks(range(num), labels, fontsize=size)
-    for row in range(num):
+    shown = range(0, num, -(-num // MOST_NAMED))
+    axes.set_xticks(shown, [labels[i] for i in shown], fontsize=size, **rotation)
+    axes.set_yticks(shown, [labels[i] for i in shown], fontsize=size)
+    for row in shown:
         recall = f"{shares[row, row]:.3f}" if support[row] else "–"  # noqa: RUF001
         _beside(axes, row, recall, size)
     _beside(axes, -0.5, "recall", size, lift=9)
@@ -138,7 +152,7 @@ def confusion_matrix(
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(num + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(num + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.grid(which="minor", color="white", linewidth=min(1.5, 20 * side / num / 6))
     axes.tick_params(which="minor", length=0)
     hits, total = int(np.trace(counts)), int(counts.sum())
     accuracy = f": accuracy {hits / total:.4f}" if total else ""
@@ -189,9 +203,12 @@ def decision_boundary(
     if len(names) != num:
         raise ValueError(f"{len(names)} class names do not go with {num} classes")
 
-    figure = _figure(5.6, 5.0)
+    labels = shortened([str(name) for name in names], 20)
+    rows = _legend_rows([*labels, "taken for another"], 5.0)
+    figure = _figure(5.6, 4.6 + 0.2 * max(rows, 2))
     axes = figure.add_subplot()
-    colours = np.array([_rgb(PALETTE[i % len(PALETTE)]) for i in range(num)])
+    palette = _colours(num)
+    colours = np.array([_rgb(colour) for colour in palette])
     axes.imshow(
         1.0 - 0.42 * (shares @ (1.0 - colours)),
         extent=(low[0], high[0], low[1], high[1]),
@@ -210,11 +227,11 @@ def decision_boundary(
             part[:, 0],
             part[:, 1],
             s=crowd,
-            marker=MARKERS[i % len(MARKERS)],
-            color=PALETTE[i % len(PALETTE)],
+            marker=MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
+            color=palette[i],
             edgecolors="white",
             linewidths=0.6,
-            label=str(names[i]),
+            label=labels[i],
             zorder=3,
         )
     wrong = x[answers != classes]
@@ -273,16 +290,6 @@ def regression(
     for i in range(outputs):
         suffix = "" if single else f" {i + 1}"
         points, fitted = (FIRST, SECOND) if single else (PALETTE[i % len(PALETTE)],) * 2
-        axes.scatter(
-            x[:, 0],
-            t[:, i],
-            s=16 if len(x) < 1000 else 6,
-            color=points,
-            alpha=0.45,
-            linewidths=0,
-            label=f"targets{suffix}",
-        )
-        axes.plot(line[:, 0], y[:, i], color="white", linewidth=4.5, solid_capstyle="round")
         axes.plot(
             line[:, 0],
             y[:, i],
@@ -291,6 +298,18 @@ def regression(
             solid_capstyle="round",
             label=f"model{suffix}",
         )
+        # Over the curve, so that what it fits well is seen too.
+        axes.scatter(
+            x[:, 0],
+            t[:, i],
+            s=18 if len(x) < 1000 else 5,
+            color=points,
+            alpha=0.75 if len(x) < 1000 else 0.35,
+            edgecolors="white",
+            linewidths=0.4 if len(x) < 1000 else 0,
+            label=f"targets{suffix}",
+            zorder=3,
+        )
     names = _feature_names(model, ("x",))
     _plain(axes, names[0], str(model.details.get("target_name", "target")))
     error = float(np.sqrt(np.mean(residuals**2)))
@@ -298,6 +317,89 @@ def regression(
     misses = f"The model misses {len(x):,} targets by {error:.3g} (root mean square)"
     _title(axes, misses, pad=12 + 17 * rows)
     return _finish(figure, path)
+
+
+def predicted_against_true(
+    y: Any,
+    t: Any,
+    path: str | os.PathLike[str] | None = None,
+    name: str = "target",
+) -> Any:
+    """Draw what a model answers against the targets: on the diagonal the two are the same.
+
+    Parameters
+    ----------
+    y, t : array_like, shape (samples,) or (samples, outputs)
+        Outputs and targets.
+    path : path_like, optional
+        The PNG file to write.
+    name : str, optional
+        Of the target, for the axes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    y, t = (np.asarray(values, dtype=np.float64) for values in (y, t))
+    if y.shape != t.shape or y.ndim not in (1, 2) or not y.size:
+        raise ValueError(
+            f"y and t must be of one shape, (samples,) or (samples, outputs), not {y.shape} and "
+            f"{t.shape}"
+        )
+    y, t = y.reshape(len(y), -1), t.reshape(len(t), -1)
+    num = t.shape[1]
+    figure = _figure(5.4, 4.9)
+    axes = figure.add_subplot()
+    low, high = min(y.min(), t.min()), max(y.max(), t.max())
+    edge = 0.04 * (high - low) or 1.0
+    limits = (low - edge, high + edge)
+    axes.plot(limits, limits, color=SECOND, linewidth=1.6, label="predicted = true")
+    crowded = t.size >= 1000
+    for i, colour in enumerate(_colours(num)):
+        axes.scatter(
+            t[:, i],
+            y[:, i],
+            s=6 if crowded else 20,
+            color=FIRST if num == 1 else colour,
+            alpha=0.4 if crowded else 0.75,
+            edgecolors="white",
+            linewidths=0 if crowded else 0.4,
+            label=f"output {i + 1}" if 1 < num <= len(PALETTE) else None,
+            zorder=3,
+        )
+    axes.set_xlim(limits)
+    axes.set_ylim(limits)
+    axes.set_aspect("equal")
+    short = shortened([name], 40)[0]
+    _plain(axes, f"{short}, true", f"{short}, predicted", grid=False)
+    rows = _legend_above(axes, 4.6)
+    found = regression_metrics(y, t)
+    explained = f", R² {found['R²']:.4g}" if "R²" in found else ""
+    _title(axes, f"Root mean square error {found['rms error']:.4g}{explained}", 12 + 17 * rows)
+    return _finish(figure, path)
+
+
+def shortened(names: Sequence[str], most: int = 24) -> list[str]:
+    """Return the names in at most `most` characters each, different ones still different.
+
+    What is left out is the end, the middle or the beginning, whichever keeps them apart; where
+    none does, their numbers, counted from 0, end them.
+    """
+    half = (most - 1) // 2
+    ways = (
+        lambda name: f"{name[: most - 1]}…",
+        lambda name: f"{name[: most - 1 - half]}…{name[-half:]}",
+        lambda name: f"…{name[1 - most :]}",
+    )
+    for way in ways:
+        found = [name if len(name) <= most else way(name) for name in names]
+        if len(set(found)) == len(set(names)):
+            return found
+    digits = len(str(len(names) - 1))
+    return [
+        name if len(name) <= most else f"{name[: most - 2 - digits]}… {i}"
+        for i, name in enumerate(names)
+    ]
 
 
 def profile(rows: Sequence[Row], path: str | os.PathLike[str] | None = None) -> Any:
@@ -337,7 +439,7 @@ def profile(rows: Sequence[Row], path: str | os.PathLike[str] | None = None) -> 
     return _finish(figure, path)
 
 
-def _draw_curves(axes: Any, name: str, lines: dict[str, Any]) -> None:
+def _draw_curves(axes: Any, name: str, lines: dict[str, Any], full_name: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     every = np.concatenate(list(lines.values()))
@@ -367,12 +469,12 @@ def _draw_curves(axes: Any, name: str, lines: dict[str, Any]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     if name == "accuracy":
         axes.set_ylim(top=min(1.0, axes.get_ylim()[1]))
-    _plain(axes, "epoch", "loss (logarithmic)" if logarithmic else name)
+    _plain(axes, "epoch", f"{full_name} (logarithmic)" if logarithmic else full_name)
     longest = max(len(values) for values in lines.values())
     axes.set_xlim((1, longest) if longest > 1 else (0.5, 1.0))
     _label_ends(axes, lines, colours)
     kind, last = list(lines.items())[-1]
-    _title(axes, f"{kind.capitalize()} {name} {last[-1]:.4g}", pad=24)
+    _title(axes, f"{kind.capitalize()} {full_name} {last[-1]:.4g}", pad=24)
     if np.isfinite(last).any():
         best = int(np.nanargmin(last) if name == "loss" else np.nanargmax(last))
         word = "lowest" if name == "loss" else "highest"
@@ -501,8 +603,7 @@ def _beside(axes: Any, row: float, text: str, size: float, lift: float = 0.0) ->
 def _legend_above(axes: Any, width: float) -> int:
     """Put the legend between title and axes, in as many rows as `width` inches make needful."""
     labels = axes.get_legend_handles_labels()[1]
-    widest = max(0.4 + 0.068 * len(label) for label in labels)
-    columns = max(1, min(len(labels), int(width / widest)))
+    columns = _legend_columns(labels, width)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
@@ -514,7 +615,29 @@ def _legend_above(axes: Any, width: float) -> int:
         columnspacing=1.2,
         labelcolor=INK,
     )
-    return -(-len(labels) // columns)
+    return _legend_rows(labels, width)
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    widest = max(0.4 + 0.068 * len(label) for label in labels)
+    return max(1, min(len(labels), int(width / widest)))
+
+
+def _legend_rows(labels: Sequence[str], width: float) -> int:
+    return -(-len(labels) // _legend_columns(labels, width))
+
+
+def _colours(num: int) -> list[str]:
+    """Return as many different colours: the palette, or where it ends, hues in three shades."""
+    from colorsys import hls_to_rgb
+
+    if num <= len(PALETTE):
+        return list(PALETTE[:num])
+    found = []
+    for i in range(num):
+        rgb = hls_to_rgb(i / num, (0.32, 0.52, 0.68)[i % 3], 0.75)
+        found.append("#" + "".join(f"{round(255 * part):02X}" for part in rgb))
+    return found
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:

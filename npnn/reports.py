@@ -105,14 +105,17 @@ def class_reports(counts: Any, class_names: Sequence[str] | None = None) -> list
 
 
 def class_table(counts: Any, class_names: Sequence[str] | None = None) -> str:
-    """Return the table of :func:`class_reports`, with the means over the classes below."""
+    """Return the table of :func:`class_reports`, and below the means over the classes.
+
+    The means are unweighted: each class counts the same, whatever its number of samples.
+    """
     from tabulate import tabulate
 
     reports = class_reports(counts, class_names)
     columns = [[getattr(r, name) for r in reports] for name in ("precision", "recall", "f1")]
     means = [_mean([value for value in column if value is not None]) for column in columns]
     rows = [(r.name, *map(_shown, (r.precision, r.recall, r.f1)), r.support) for r in reports]
-    rows.append(("mean", *map(_shown, means), sum(r.support for r in reports)))
+    rows.append(("unweighted mean", *map(_shown, means), sum(r.support for r in reports)))
     return tabulate(
         rows,
         headers=["class", "precision", "recall", "F1", "support"],

@@ -67,7 +67,7 @@ def test_the_table_has_a_line_for_each_class_and_the_means():
     assert lines[0].split() == ["class", "precision", "recall", "F1", "support"]
     assert lines[2].split() == ["a", "0.7500", "0.7500", "0.7500", "4"]
     assert lines[4].split() == ["c", reports.NOTHING, "0.0000", "0.0000", "2"]
-    assert lines[5].split()[:3] == ["mean", "0.6875", "0.5278"]
+    assert lines[5].split()[:4] == ["unweighted", "mean", "0.6875", "0.5278"]
 
 
 def test_names_that_look_like_numbers_stay_as_they_are():
