@@ -273,6 +273,127 @@ def test_several_values_are_columns(tmp_path):
     assert (tmp_path / "y.csv").read_text() == "value1,value2,value3\n0,0,0\n0,0,0\n"
 
 
+def test_what_became_of_a_table_is_printed(flowers, houses, capsys, tmp_path):
+    one_epoch = ["--no-pictures", "--epochs", "1"]
+    assert main(["train", str(flowers), *one_epoch]) == 0
+    out = capsys.readouterr().out
+    assert "target 'kind', column 2 from 0: classification into 'daisy', 'rose, red'\n" in out
+    assert "column 'colour': 3 categories, 'red', 'white', 'yellow'\n" in out
+    assert "unweighted mean" in out
+    assert main(["train", str(houses), *one_epoch, "--ignore", "age"]) == 0
+    out = capsys.readouterr().out
+    assert "target 'price', column 2 from 0: regression\nleft out: column(s) 1 from 0\n" in out
+    (tmp_path / "years.csv").write_text("2019,2020,2021\n" + "1,2,0.5\n3,4,1.5\n" * 5)
+    assert main(["train", "years.csv", *one_epoch]) == 0
+    out = capsys.readouterr().out
+    assert "8 training and 3 validation" in out
+    assert "target 'column 2': regression\nno header: line 1 is read as data (--header yes" in out
+    assert main(["train", "years.csv", *one_epoch, "--header", "yes"]) == 0
+    out = capsys.readouterr().out
+    assert "7 training and 3 validation" in out
+    assert "target '2021', column 2 from 0: regression\n" in out
+    assert "no header" not in out
+    assert main(["predict", "npnn-output/model.safetensors", "years.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 10
+    assert "header" not in err
+
+
+def test_a_file_without_a_header_is_said_when_it_is_predicted(houses, capsys, tmp_path):
+    assert main(["train", str(houses), "--no-pictures", "--epochs", "1", "--quiet"]) == 0
+    (tmp_path / "plain.csv").write_text("0.5,0.5\n0.5,0.25\n")
+    assert main(["predict", "npnn-output/model.safetensors", "plain.csv"]) == 0
+    assert "plain.csv has no header: line 1 is read as data" in capsys.readouterr().err
+    arguments = ["predict", "npnn-output/model.safetensors", "plain.csv", "--header", "no"]
+    assert main(arguments) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_table_in_another_writing_is_trained_on_and_predicted_alike(capsys, tmp_path):
+    lines = "".join(f"x{i};{i},5;{i % 7},125;{i},25\n" for i in range(40))
+    (tmp_path / "german.csv").write_text("Größe;Länge;Höhe;Maß\n" + lines, encoding="cp1252")
+    assert "--encoding" in error_of(capsys, "train", "german.csv")
+    options = ["--encoding", "cp1252", "--delimiter", "semicolon", "--decimal", ","]
+    options += ["--ignore", "Größe", "--no-pictures", "--epochs", "2"]
+    assert main(["train", "german.csv", *options]) == 0
+    assert "2 inputs" in capsys.readouterr().out
+    assert main(["predict", "npnn-output/model.safetensors", "german.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 40
+    assert re.fullmatch(r"40 rows: rms error \S+, R² \S+\n", err)
+    assert main(["info", "npnn-output/model.safetensors"]) == 0
+    assert "left out 'Größe'" in capsys.readouterr().out
+    np.savez("x.npz", x=np.zeros((1, 2)))
+    arguments = ["predict", "npnn-output/model.safetensors", "x.npz"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert "argument --decimal: is for CSV" in error_of(capsys, *arguments, "--decimal", ",")
+
+
+def test_the_losses_of_a_regression_are_in_one_unit(houses, capsys):
+    assert main(["train", str(houses), "--no-pictures", "--epochs", "20"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^ +scaled loss +rms error +R²$", out, re.MULTILINE)
+    shown = re.search(r"^validation +(\S+) +(\S+) +(\S+)", out, re.MULTILINE)
+    last = history()[-1]
+    assert list(last) == ["epoch", "scaled_loss", "val_scaled_loss"]
+    assert float(shown[1]) == pytest.approx(last["val_scaled_loss"], abs=1e-3)
+    assert main(["predict", "npnn-output/model.safetensors", str(houses)]) == 0
+    rms, r2 = re.fullmatch(
+        r"200 rows: rms error (\S+), R² (\S+)\n", capsys.readouterr().err
+    ).groups()
+    prices = np.loadtxt(houses, delimiter=",", skiprows=1)[:, 2]
+    assert 1 - (float(rms) / prices.std()) ** 2 == pytest.approx(float(r2), abs=1e-4)
+
+
+def test_the_answers_are_not_written_over_model_or_data(flowers, capsys, tmp_path):
+    assert main(["train", str(flowers), "--no-pictures", "--epochs", "1", "--quiet"]) == 0
+    model = tmp_path / "npnn-output" / "model.safetensors"
+    (tmp_path / "link.csv").symlink_to(flowers)
+    before = model.read_bytes(), flowers.read_bytes()
+    for output, name in (
+        (str(model), "MODEL"),
+        ("npnn-output/../npnn-output/model.safetensors", "MODEL"),
+        ("flowers.csv", "DATA"),
+        ("link.csv", "DATA"),
+    ):
+        arguments = ["predict", str(model), str(flowers), "--output", output]
+        assert f"argument --output: {output} is the file of {name}" in error_of(capsys, *arguments)
+    assert (model.read_bytes(), flowers.read_bytes()) == before
+    data = tmp_path / "npnn-output" / "history.csv"
+    data.write_bytes(flowers.read_bytes())
+    assert "would be overwritten by history.csv" in error_of(capsys, "train", str(data))
+    assert data.read_bytes() == flowers.read_bytes()
+
+
+def test_a_minus_as_output_is_stdout(flowers, capsys, tmp_path):
+    assert main(["train", str(flowers), "--no-pictures", "--epochs", "1", "--quiet"]) == 0
+    assert main(["predict", "npnn-output/model.safetensors", str(flowers), "--output", "-"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], len(lines)) == ("class,probability", 61)
+    assert not (tmp_path / "-").exists()
+
+
+def test_results_of_an_earlier_training_do_not_stay(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "npnn-output"
+    folder.mkdir()
+    (folder / "boundary.png").write_text("mine")
+    assert main(["train", "noisy-linear", "--epochs", "1", "--quiet"]) == 0
+    assert (folder / "boundary.png").exists()  # nothing says that it was of an earlier training
+    assert main(["train", "xor-two-classes", "--epochs", "2"]) == 0
+    assert "removed, of an earlier training: regression.png\n" in capsys.readouterr().out
+    assert {path.name for path in folder.glob("*.png")} == {
+        "boundary.png",
+        "confusion.png",
+        "curves.png",
+    }
+    assert main([*XOR, "--resume", "--epochs", "3"]) == 0
+    assert (folder / "boundary.png").exists()
+    assert main([*XOR, "--epochs", "1"]) == 0
+    assert not list(folder.glob("*.png"))
+
+
 # Going on --------------------------------------------------------------------------------------
 
 
@@ -319,6 +440,37 @@ def test_a_resumed_training_says_what_is_wrong(capsys):
     npnn.Sequential([npnn.Dense(2, 2)], seed=0).save("mine.safetensors")
     message = error_of(capsys, *XOR, "--resume", "mine.safetensors")
     assert "mine.safetensors is not a checkpoint of npnn train" in message
+
+
+def test_a_table_that_changed_is_not_gone_on_with(houses, capsys):
+    table = ["train", str(houses), "--no-pictures"]
+    assert main([*table, "--epochs", "3", "--quiet"]) == 0
+    lines = houses.read_text().splitlines(keepends=True)
+    before = files.read("npnn-output/checkpoint.safetensors")[1]
+    for text, change in (
+        (lines[:100], "99 rows and 2 inputs, and it had 200 rows and 2 inputs"),
+        ([*lines[:-1], "0.1,0.1,7\n"], "other values"),
+    ):
+        houses.write_text("".join(text))
+        message = error_of(capsys, *table, "--resume", "--epochs", "6")
+        assert "is not what npnn-output/checkpoint.safetensors was trained on" in message
+        assert f"it has now {change}; " in message
+    after = files.read("npnn-output/checkpoint.safetensors")[1]
+    assert all(np.array_equal(after[name], array) for name, array in before.items())
+    houses.write_text("".join(lines))
+    assert main([*table, "--resume", "--epochs", "4", "--quiet"]) == 0
+
+
+def test_epochs_that_were_done_already_are_not_done_again(capsys, tmp_path):
+    assert main([*XOR, "--epochs", "7", "--quiet"]) == 0
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "npnn-output").iterdir()}
+    already = "npnn-output/checkpoint.safetensors has already 7 epochs; ask for more with --epochs"
+    for epochs in ("3", "7"):
+        message = error_of(capsys, *XOR, "--resume", "--epochs", epochs)
+        assert message == f"npnn: error: argument --epochs: {already}"
+    assert main([*XOR, "--resume"]) == 0
+    assert capsys.readouterr().out == f"{already}\n"
+    assert written == {p: p.stat().st_mtime_ns for p in (tmp_path / "npnn-output").iterdir()}
 
 
 def test_ctrl_c_saves_what_there_is(monkeypatch, capsys, tmp_path):
@@ -379,7 +531,14 @@ def test_info_describes_a_model(flowers, capsys):
     capsys.readouterr()
     assert main(["info", "npnn-output/model.safetensors"]) == 0
     out = capsys.readouterr().out
-    for text in ("Dense(4, 64)", "daisy, rose, red", "length, colour", "kind", "seed 7", "Softmax"):
+    for text in (
+        "Dense(4, 64)",
+        "'daisy', 'rose, red'",
+        "'length', 'colour'",
+        "'kind'",
+        "seed 7",
+        "Softmax",
+    ):
         assert text in out
     assert main(["info", "npnn-output/checkpoint.safetensors"]) == 0
     assert "checkpoint after epoch 2" in capsys.readouterr().out
@@ -421,6 +580,12 @@ def test_version_and_help(capsys):
         (["train", "--target", "x"], "argument --target: is for CSV and NPZ files"),
         (["train", "--task", "binary"], "argument --task: is for CSV and NPZ files"),
         (["train", "--task", "foo"], "argument --task: invalid choice"),
+        (["train", "--ignore", "x"], "argument --ignore: is for CSV and NPZ files"),
+        (["train", "--ignore", "x,,y"], "argument --ignore: must be columns such as id,name"),
+        (["train", "--header", "yes"], "argument --header: is for CSV and NPZ files"),
+        (["train", "--header", "maybe"], "argument --header: invalid choice"),
+        (["train", "--delimiter", "::"], "argument --delimiter: must be a single character"),
+        (["train", "--decimal", ";"], "argument --decimal: invalid choice"),
         (["train", "--folder", "x"], "argument --folder: is for mnist and fashion-mnist"),
         (["train", "mnist", "--folder", "nowhere"], "'nowhere'"),
         (["train", "nowhere.csv"], "argument DATA: there is no file 'nowhere.csv'"),

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from npnn import backends
 
@@ -61,6 +61,50 @@ def hidden_sizes(text: str) -> list[int]:
             f"must be sizes such as 128,64 (or 0 for no hidden layer), not {text!r}"
         )
     return sizes
+
+
+def column_list(text: str) -> list[str]:
+    """Return the columns that are named with commas between them; quotes keep a comma in a name."""
+    import csv
+
+    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    if not names or "" in names:
+        raise argparse.ArgumentTypeError(f"must be columns such as id,name or 0,3, not {text!r}")
+    return names
+
+
+def delimiter(text: str) -> str:
+    """Return what separates cells, which may be said in words where a shell makes it hard."""
+    words = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
+    found = words.get(text, text)
+    if found != "auto" and len(found) != 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a single character, {', '.join(words)} or auto, not {text!r}"
+        )
+    return found
+
+
+TABLE_OPTIONS = ("header", "delimiter", "decimal", "encoding")
+
+
+def add_table_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say how a CSV file is to be read."""
+    add = command.add_argument
+    add(
+        "--header", choices=("auto", "yes", "no"), help="whether line 1 of a CSV holds names (auto)"
+    )
+    add(
+        "--delimiter", type=delimiter, metavar="CHAR", help="between cells, or tab, ... (found out)"
+    )
+    add("--decimal", choices=("auto", ".", ","), help="decimal mark of a CSV (found out)")
+    add("--encoding", metavar="NAME", help="of a CSV, such as cp1252 (UTF-8; UTF-16 by its mark)")
+
+
+def table_options(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the options as arguments of the functions that read tables."""
+    chosen = {name: found.get(name) or "auto" for name in TABLE_OPTIONS}
+    header = {"auto": "auto", "yes": True, "no": False}[chosen["header"]]
+    return {**chosen, "header": header}
 
 
 def backend_name(text: str) -> str:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import npnn
 from npnn import backends
 from npnn.cli.models import schema_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_info(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -53,6 +50,7 @@ def run_info(options: argparse.Namespace) -> int:
 
 def _model_info(path: str) -> str:
     from npnn import files
+    from npnn.datasets.cells import quoted
     from npnn.tables import human_bytes
 
     _, _, training = files.read(path)
@@ -64,12 +62,14 @@ def _model_info(path: str) -> str:
     if model.norm is not None:
         lines.append("inputs are normalised by the model")
     if model.class_names:
-        lines.append(f"classes {', '.join(model.class_names)}")
+        lines.append(f"classes {quoted(model.class_names, 1000)}")
     if "schema" in model.details:
         schema = schema_of(model)
-        lines.append(f"columns {', '.join(column.name for column in schema.columns)}")
-        lines.append(f"target {schema.target} ({schema.task})")
+        lines.append(f"columns {quoted([column.name for column in schema.columns], 1000)}")
+        lines.append(f"target {schema.target!r} ({schema.task})")
     run = model.details.get("run")
+    if run is not None and run.get("ignore"):
+        lines.append(f"left out {quoted(run['ignore'], 1000)}")
     if run is not None:
         lines.append(
             f"trained on {run['data']}: {run['epochs']} epochs, batch size {run['batch_size']}, "

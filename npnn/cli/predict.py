@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,17 @@ import numpy as np
 
 import npnn
 from npnn.cli.arguments import (
+    TABLE_OPTIONS,
+    add_table_options,
     backend_name,
     device_name,
+    say_aside,
+    table_options,
 )
 from npnn.cli.models import fold_target_units, outputs_of, schema_of
 
 if TYPE_CHECKING:
-    pass
+    from npnn.datasets import TableSchema
 
 
 def add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -28,15 +33,18 @@ def add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
         help="answer for the rows of a file",
         description=(
             "Print a line for each row of a CSV or NPZ file: the predicted class and its "
-            "probability, or the predicted value. If the file also has the target, accuracy and "
-            "loss follow on the standard error stream."
+            "probability, or the predicted value. If the file also has the target, loss and "
+            "accuracy (or root mean square error and R²) follow on the standard error stream."
         ),
         epilog="example:\n  npnn predict npnn-output/model.safetensors new.csv --output out.csv",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     predict.add_argument("model", metavar="MODEL", help="a model file")
     predict.add_argument("data", metavar="DATA", help="a CSV or NPZ file")
-    predict.add_argument("--output", metavar="FILE", help="CSV file to write, with a header")
+    predict.add_argument(
+        "--output", metavar="FILE", help="CSV file to write, with a header; - is stdout"
+    )
+    add_table_options(predict)
     predict.add_argument("--backend", type=backend_name, default="numpy", metavar="NAME")
     predict.add_argument("--device", type=device_name)
     predict.set_defaults(run=run_predict)
@@ -47,10 +55,14 @@ def run_predict(options: argparse.Namespace) -> int:
     import csv
     import io
 
+    from npnn import reports
+
+    if options.output not in (None, "-"):
+        _check_output(options)
     model = npnn.load(options.model, backend=options.backend, device=options.device)
     fold_target_units(model)
     schema = schema_of(model)
-    x, t = schema.read(options.data)
+    x, t = _read(schema, model.details.get("run") or {}, options)
     y = outputs_of(model, x)
     names = schema.class_names
     rows: list[Sequence[Any]]
@@ -68,7 +80,7 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.output is not None:
         writer.writerow(columns)
     writer.writerows(rows)
-    if options.output is None:
+    if options.output in (None, "-"):
         sys.stdout.write(text.getvalue())
         sys.stdout.flush()
     else:
@@ -78,7 +90,42 @@ def run_predict(options: argparse.Namespace) -> int:
             file.write(text.getvalue().encode())
         print(f"{len(rows):,} answers in {options.output}")
     if t is not None:
-        metrics = model.evaluate(x, t)
+        # Of a regression only what has the units of the target: the loss may be of scaled targets.
+        metrics = model.evaluate(x, t) if names else reports.regression_metrics(y, t)
         shown = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
         print(f"{len(x):,} rows: {shown}", file=sys.stderr)
     return 0
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    for name, path in (("MODEL", options.model), ("DATA", options.data)):
+        pair = (options.output, path)
+        if all(map(os.path.exists, pair)) and os.path.samefile(*pair):
+            raise ValueError(
+                f"argument --output: {options.output} is the file of {name}, {path}, which would "
+                "be overwritten"
+            )
+
+
+def _read(schema: TableSchema, run: dict[str, Any], options: argparse.Namespace) -> tuple[Any, Any]:
+    """Return inputs and targets; a CSV file is read like the one trained on, if not told how."""
+    from npnn.datasets.cells import existing
+    from npnn.datasets.table import is_npz
+
+    path = existing(options.data)
+    given = {name: getattr(options, name) for name in TABLE_OPTIONS}
+    if is_npz(path):
+        for name in (name for name, value in given.items() if value is not None):
+            raise ValueError(f"argument --{name}: is for CSV files, not for {path}")
+        return schema.read(path)
+    # Whether there is a header is told from the names and kinds of the columns.
+    before = {name: run.get(name) for name in TABLE_OPTIONS if name != "header"}
+    chosen = {name: given[name] or before.get(name) for name in TABLE_OPTIONS}
+    table = schema.read_table(path, **table_options(chosen))
+    x, t = schema.encode(table)
+    if not table.has_header:
+        say_aside(
+            f"{path} has no header: line 1 is read as data, and the columns go by position "
+            "(--header yes if it holds names)"
+        )
+    return x, t

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,22 +18,27 @@ import npnn
 from npnn import backends
 from npnn.callbacks import Callback
 from npnn.cli.arguments import (
+    TABLE_OPTIONS,
+    add_table_options,
     backend_name,
+    column_list,
     device_name,
     hidden_sizes,
     positive,
     say_aside,
+    table_options,
     whole,
 )
 from npnn.cli.models import fold_target_units, outputs_of, target_units
 from npnn.errors import MissingError
 
 if TYPE_CHECKING:
-    from npnn.datasets import Dataset, TableSchema
+    from npnn.datasets import Dataset, Table, TableSchema
     from npnn.history import History
     from npnn.training import Training
 
 MODEL, CHECKPOINT, HISTORY = "model.safetensors", "checkpoint.safetensors", "history.csv"
+PICTURES = ("curves.png", "confusion.png", "boundary.png", "regression.png", "predicted.png")
 INTERRUPTED = 130
 
 ACTIVATIONS = {
@@ -146,12 +151,23 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     add("--alpha", type=positive, help="learning rate")
     add("--optimizer", choices=OPTIMIZERS, metavar="NAME", help=", ".join(OPTIMIZERS))
     add("--seed", type=whole(0), metavar="N", help="of the split, the weights and the order (0)")
-    add("--target", metavar="COLUMN", help="a file's target: name or number (the last column)")
+    add(
+        "--target",
+        metavar="COLUMN",
+        help="a file's target: name, or number from 0 up, or from -1 at the end (the last column)",
+    )
     add(
         "--task",
-        choices=("classification", "binary", "regression"),
-        help="what a file's target means (found out)",
+        choices=("auto", "classification", "binary", "regression"),
+        help="what a file's target means (auto: found out)",
     )
+    add(
+        "--ignore",
+        type=column_list,
+        metavar="COLUMN,COLUMN",
+        help="columns of a CSV to leave out, named or numbered like the target",
+    )
+    add_table_options(command)
     add("--folder", metavar="DIR", help="where the files of MNIST are (downloaded once)")
     add("--no-pictures", action="store_true", help="draw nothing")
 
@@ -159,9 +175,10 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
 def run_train(options: argparse.Namespace) -> int:
     """Train, report and save; return the exit code."""
     folder = Path(options.output)
-    checkpoint = _resumed(options, folder)
+    checkpoint, done = _resumed(options, folder)
     run = settings(options, None if checkpoint is None else checkpoint.details.get("run"))
     data = dataset_of(run, options)
+    _check_fingerprint(run, data, options.resume)
     run["epochs"] = run["epochs"] or _table_epochs(data, run["batch_size"])
     model = new_model(run, data, options) if checkpoint is None else checkpoint
     if model.shape_in != data.shape_in or model.shape_out != data.shape_out:
@@ -169,12 +186,22 @@ def run_train(options: argparse.Namespace) -> int:
             f"{options.resume} is a model from {model.shape_in} to {model.shape_out}, but "
             f"{run['data']} is data from {data.shape_in} to {data.shape_out}"
         )
-    model.details["run"] = run
-    check_writable(folder)
-
     say = (lambda text: None) if options.quiet else print
+    if checkpoint is not None and run["epochs"] <= done:
+        already = f"{options.resume} has already {done} epochs; ask for more with --epochs"
+        if options.epochs is not None:
+            raise ValueError(f"argument --epochs: {already}")
+        if (folder / MODEL).exists():
+            say(already)
+            return 0
+    model.details["run"] = run
+    _check_outputs(folder, run["data"])
+    check_writable(folder)
+    earlier = _earlier_outputs(folder, options.resume)
+
     say(f"{_described(data)}\n{_described_model(model, run)}\n")
     offset, scale = target_units(model)
+    loss_name = "scaled loss" if np.any(scale != 1.0) else "loss"
     saving = SaveNowAndThen(folder / CHECKPOINT)
     show = not options.quiet and sys.stderr.isatty()
     history = model.fit(
@@ -189,6 +216,10 @@ def run_train(options: argparse.Namespace) -> int:
         progress=show,
         resume=None if checkpoint is None else options.resume,
     )
+    # In the units of training, so that the table and the history agree.
+    metrics = {
+        name: model.evaluate(x, (t - offset) / scale) for name, (x, t) in _parts(data).items()
+    }
 
     # From here on the model speaks in the units of the data.
     fold_target_units(model)
@@ -197,16 +228,24 @@ def run_train(options: argparse.Namespace) -> int:
     if saving.saved or checkpoint is not None:
         written.append(("checkpoint", CHECKPOINT))
     if history.num_epochs:
-        history.to_csv(folder / HISTORY)
+        _renamed(history, loss_name).to_csv(folder / HISTORY)
         written.append(("history", HISTORY))
     y = outputs_of(model, data.x_validation_data)
-    say(_report(model, data, y, history))
+    say(_report(model, data, y, history, metrics, loss_name))
     if not options.no_pictures:
-        written += _draw(model, data, y, history, folder)
-    if np.any(scale != 1.0):
-        say("\nThe history's losses are those of targets scaled to a standard deviation of 1.")
+        written += _draw(model, data, y, history, folder, loss_name)
+    if loss_name != "loss":
+        say(
+            "\nThe scaled loss, here and in the history, is that of targets scaled to a standard "
+            "deviation of 1;\nthe rms error is in the target's own units."
+        )
     width = max(len(name) for name, _ in written)
     say("\n" + "\n".join(f"{name:{width}}  {folder / file}" for name, file in written))
+    stale = [file for file in earlier if file not in {file for _, file in written}]
+    for file in stale:
+        (folder / file).unlink(missing_ok=True)
+    if stale:
+        say(f"removed, of an earlier training: {', '.join(stale)}")
     if history.interrupted:
         say_aside(f"interrupted after {history.num_epochs} of {run['epochs']} epochs")
         return INTERRUPTED
@@ -240,9 +279,10 @@ class SaveNowAndThen(Callback):
         self.last = time.monotonic()
 
 
-def _resumed(options: argparse.Namespace, folder: Path) -> npnn.Sequential | None:
+def _resumed(options: argparse.Namespace, folder: Path) -> tuple[npnn.Sequential | None, int]:
+    """Return the model of the checkpoint, if one is asked for, and the epochs it has."""
     if options.resume is None:
-        return None
+        return None, 0
     from npnn import files
 
     options.resume = options.resume or str(folder / CHECKPOINT)
@@ -259,19 +299,59 @@ def _resumed(options: argparse.Namespace, folder: Path) -> npnn.Sequential | Non
         device=options.device,
     )
     model.capture, model.seed = not options.no_capture, run["seed"]
-    return model
+    return model, int(training["epoch"])
+
+
+def _check_fingerprint(run: dict[str, Any], data: Dataset, resume: str | None) -> None:
+    """Raise a ValueError if a table is not what it was before; else keep what it is."""
+    from zlib import crc32
+
+    if getattr(data, "schema", None) is None:
+        return
+    checksum = crc32(repr((data.feature_names, data.class_names)).encode())
+    for array in (data.x_data, data.y_data):
+        checksum = crc32(np.ascontiguousarray(array), checksum)
+    found = {"rows": len(data.x_data), "inputs": math.prod(data.shape_in), "checksum": checksum}
+    before = run.get("fingerprint")
+    if resume is not None and before is not None and before != found:
+        counts = [f"{f['rows']:,} rows and {f['inputs']:,} inputs" for f in (before, found)]
+        change = (
+            "other values" if counts[0] == counts[1] else f"{counts[1]}, and it had {counts[0]}"
+        )
+        raise ValueError(
+            f"{run['data']} is not what {resume} was trained on: it has now {change}; restore it, "
+            "or train anew without --resume"
+        )
+    run["fingerprint"] = found
+
+
+def _check_outputs(folder: Path, data: str) -> None:
+    """Raise a ValueError if a result would be written over the data."""
+    for name in (MODEL, CHECKPOINT, HISTORY, *PICTURES):
+        if (folder / name).exists() and os.path.exists(data) and (folder / name).samefile(data):
+            raise ValueError(f"argument --output: the data, {data}, would be overwritten by {name}")
+
+
+def _earlier_outputs(folder: Path, resume: str | None) -> list[str]:
+    """Return the results in the folder of a training that this one does not go on with."""
+    mine = [file for file in (MODEL, CHECKPOINT) if (folder / file).exists()]
+    goes_on = resume is not None and any(Path(resume).samefile(folder / file) for file in mine)
+    # Without a model, a picture of that name is not known to be ours.
+    if not mine or goes_on:
+        return []
+    return [file for file in (MODEL, CHECKPOINT, HISTORY, *PICTURES) if (folder / file).exists()]
 
 
 def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
     """Return the settings of a run: the user's, or those of the run before, or the recipe's."""
     if before is not None:
-        fixed = ("data", "hidden", "activation", "optimizer", "seed", "target", "task", "folder")
-        for name in fixed:
+        fixed = ("data", "hidden", "activation", "optimizer", "seed", "target", "task", "ignore")
+        for name in (*fixed, *TABLE_OPTIONS):
             value = getattr(options, name)
-            if name != "folder" and value is not None and value != before[name]:
+            if value not in (None, "auto") and value != before.get(name):
                 argument = name if name == "data" else f"--{name}"
                 raise ValueError(
-                    f"argument {argument}: the checkpoint was made with {before[name]}, and "
+                    f"argument {argument}: the checkpoint was made with {before.get(name)}, and "
                     f"training that goes on cannot change to {value}"
                 )
         own = {
@@ -282,7 +362,7 @@ def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict
         return {**before, **own}
     data = options.data or "digits"
     recipe = RECIPES.get(data, TABLE)
-    for name in ("target", "task"):
+    for name in ("target", "task", "ignore", *TABLE_OPTIONS):
         if recipe is not TABLE and getattr(options, name) is not None:
             raise ValueError(f"argument --{name}: is for CSV and NPZ files, not for {data}")
     if options.folder is not None and data not in ("mnist", "fashion-mnist"):
@@ -292,7 +372,9 @@ def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict
     return {
         "data": data,
         "target": options.target,
-        "task": options.task,
+        "task": None if options.task == "auto" else options.task,
+        "ignore": options.ignore,
+        **{name: getattr(options, name) for name in TABLE_OPTIONS},
         "folder": options.folder,
         "backend": options.backend or "numpy",
         "hidden": list(recipe.hidden) if options.hidden is None else options.hidden,
@@ -316,7 +398,14 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
                 f"argument DATA: there is no file {run['data']!r}, and no data set of that name; "
                 f"there are {', '.join(RECIPES)}"
             )
-        return datasets.Table(run["data"], run["target"], task=run["task"], seed=seed)
+        return datasets.Table(
+            run["data"],
+            run["target"],
+            ignore=run.get("ignore") or (),
+            task=run["task"],
+            seed=seed,
+            **table_options(run),
+        )
     make: Callable[..., Dataset] = getattr(datasets, recipe.dataset)
     if run["folder"] is not None:
         return make(run["folder"], seed=seed)
@@ -384,17 +473,34 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
-def _report(model: npnn.Sequential, data: Dataset, y: Any, history: History) -> str:
+def _parts(data: Dataset) -> dict[str, tuple[Any, Any]]:
+    return {
+        "training": (data.x_train_data, data.y_train_data),
+        "validation": (data.x_validation_data, data.y_validation_data),
+    }
+
+
+def _renamed(history: History, loss_name: str) -> History:
+    """Return the history with its loss called by its full name."""
+    full = loss_name.replace(" ", "_")
+    return type(history)({name.replace("loss", full): v for name, v in history.items()})
+
+
+def _report(
+    model: npnn.Sequential,
+    data: Dataset,
+    y: Any,
+    history: History,
+    metrics: dict[str, dict[str, float]],
+    loss_name: str,
+) -> str:
     from npnn import reports
 
     parts: dict[str, dict[str, float]] = {}
-    for name, x, t, outputs in (
-        ("training", data.x_train_data, data.y_train_data, None),
-        ("validation", data.x_validation_data, data.y_validation_data, y),
-    ):
-        parts[name] = model.evaluate(x, t)
+    for name, (x, t) in _parts(data).items():
+        parts[name] = {key.replace("loss", loss_name): v for key, v in metrics[name].items()}
         if data.task == "regression":
-            outputs = outputs_of(model, x) if outputs is None else outputs
+            outputs = y if name == "validation" else outputs_of(model, x)
             parts[name] |= reports.regression_metrics(outputs, t)
     tables = [reports.metrics_table(parts)]
     if data.c_validation_data is not None:
@@ -410,7 +516,12 @@ def _counts(data: Dataset, y: Any) -> Any:
 
 
 def _draw(
-    model: npnn.Sequential, data: Dataset, y: Any, history: History, folder: Path
+    model: npnn.Sequential,
+    data: Dataset,
+    y: Any,
+    history: History,
+    folder: Path,
+    loss_name: str,
 ) -> list[tuple[str, str]]:
     """Draw what there is to see and return names and files; without matplotlib, say so."""
     from npnn import plots
@@ -422,7 +533,7 @@ def _draw(
     drawn = []
     try:
         if history.num_epochs:
-            plots.curves(history, folder / "curves.png")
+            plots.curves(history, folder / "curves.png", loss_name)
             drawn.append(("curves", "curves.png"))
         if data.c_validation_data is not None:
             plots.confusion_matrix(_counts(data, y), data.class_names, folder / "confusion.png")
@@ -435,6 +546,10 @@ def _draw(
         if inputs == 1 and data.task == "regression":
             plots.regression(model, x.reshape(-1, 1), t, folder / "regression.png")
             drawn.append(("regression", "regression.png"))
+        elif data.task == "regression" and (inputs != 2 or classes is None):
+            name = str(model.details.get("target_name", "target"))
+            plots.predicted_against_true(y, t, folder / "predicted.png", name)
+            drawn.append(("predicted", "predicted.png"))
     except MissingError as error:
         say_aside(f"no pictures: {error}")
     return drawn
@@ -443,10 +558,39 @@ def _draw(
 def _described(data: Dataset) -> str:
     classes = "" if data.class_names is None else f", {len(data.class_names)} classes"
     count = math.prod(data.shape_in)
-    return (
+    lines = [
         f"{data.name}: {data.num_train_data:,} training and {data.num_validation_data:,} "
         f"validation samples, {count:,} input{'s' * (count != 1)}{classes}"
-    )
+    ]
+    if getattr(data, "schema", None) is not None:
+        lines += _described_table(cast("Table", data))
+    return "\n".join(lines)
+
+
+def _described_table(data: Table) -> list[str]:
+    """Say what became of a table: its target, its categories, and whether line 1 is names."""
+    from npnn.datasets.cells import quoted
+
+    schema = data.schema
+    kind = data.task
+    if data.class_names is not None:
+        kind = f"{data.task} into {quoted(data.class_names, 10)}"
+    if data.has_header is None:
+        return [f"target {schema.target!r}: {kind}"]
+    place = f"column {schema.target_position}"
+    place = "" if schema.target == place else f", {place} from 0"
+    lines = [f"target {schema.target!r}{place}: {kind}"]
+    for column in schema.columns:
+        if column.categories is not None:
+            lines.append(
+                f"column {column.name!r}: {len(column.categories)} categories, "
+                f"{quoted(column.categories, 5)}"
+            )
+    if schema.ignored:
+        lines.append(f"left out: column(s) {', '.join(map(str, schema.ignored))} from 0")
+    if not data.has_header:
+        lines.append("no header: line 1 is read as data (--header yes if it holds names)")
+    return lines
 
 
 def _described_model(model: npnn.Sequential, run: dict[str, Any]) -> str:
