@@ -70,8 +70,8 @@ for number, (digit, copy) in enumerate(zip(above, below, strict=True)):
 for axes in (*above, *below):
     axes.set_xticks([])
     axes.set_yticks([])
-above[0].set_ylabel("digits")
-below[0].set_ylabel("of 8 numbers")
+above[0].set_ylabel("digits\ngiven")
+below[0].set_ylabel("from\n8 numbers")
 
 options.output.mkdir(parents=True, exist_ok=True)
 picture = options.output / "autoencoder.png"

@@ -252,7 +252,7 @@ def decision_boundary(
     _plain(axes, names_of_axes[0], names_of_axes[1], grid=False)
     rows = _legend_above(axes, 5.0)
     right = f"{len(x) - len(wrong):,} of {len(x):,} points on the right side"
-    _title(axes, right, pad=12 + 17 * rows)
+    _title(axes, right, pad=15 + 13.6 * rows)
     return _finish(figure, path)
 
 
@@ -315,7 +315,7 @@ def regression(
     error = float(np.sqrt(np.mean(residuals**2)))
     rows = _legend_above(axes, 5.6)
     misses = f"The model misses {len(x):,} targets by {error:.3g} (root mean square)"
-    _title(axes, misses, pad=12 + 17 * rows)
+    _title(axes, misses, pad=15 + 13.6 * rows)
     return _finish(figure, path)
 
 
@@ -351,10 +351,10 @@ def predicted_against_true(
     figure = _figure(5.4, 4.9)
     axes = figure.add_subplot()
     low, high = min(y.min(), t.min()), max(y.max(), t.max())
+    crowded, line = t.size >= 1000, SECOND if num == 1 else INK
     edge = 0.04 * (high - low) or 1.0
     limits = (low - edge, high + edge)
-    axes.plot(limits, limits, color=SECOND, linewidth=1.6, label="predicted = true")
-    crowded = t.size >= 1000
+    axes.plot(limits, limits, color=line, linewidth=1.6, label="predicted = true")
     for i, colour in enumerate(_colours(num)):
         axes.scatter(
             t[:, i],
@@ -375,7 +375,7 @@ def predicted_against_true(
     rows = _legend_above(axes, 4.6)
     found = regression_metrics(y, t)
     explained = f", R² {found['R²']:.4g}" if "R²" in found else ""
-    _title(axes, f"Root mean square error {found['rms error']:.4g}{explained}", 12 + 17 * rows)
+    _title(axes, f"Root mean square error {found['rms error']:.4g}{explained}", 15 + 13.6 * rows)
     return _finish(figure, path)
 
 
@@ -619,8 +619,12 @@ def _legend_above(axes: Any, width: float) -> int:
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
-    widest = max(0.4 + 0.068 * len(label) for label in labels)
-    return max(1, min(len(labels), int(width / widest)))
+    widths = [0.4 + 0.068 * len(label) for label in labels]
+    for columns in range(len(labels), 1, -1):
+        # Filled from above to below, the first ones with one more, as matplotlib does it.
+        if sum(part.max() for part in np.array_split(widths, columns)) <= width:
+            return columns
+    return 1
 
 
 def _legend_rows(labels: Sequence[str], width: float) -> int:
@@ -635,7 +639,7 @@ def _colours(num: int) -> list[str]:
         return list(PALETTE[:num])
     found = []
     for i in range(num):
-        rgb = hls_to_rgb(i / num, (0.32, 0.52, 0.68)[i % 3], 0.75)
+        rgb = hls_to_rgb(i / num, (0.3, 0.45, 0.58)[i % 3], 0.75)
         found.append("#" + "".join(f"{round(255 * part):02X}" for part in rgb))
     return found
 

@@ -130,6 +130,14 @@ def test_each_small_data_set_has_its_picture(name, picture, tmp_path, capsys):
         assert validation_error(capsys.readouterr().out) < 0.2  # the noise is 0.1
 
 
+def test_a_table_of_several_inputs_and_a_regression_has_its_picture(houses, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(["train", str(houses), "--epochs", "3"]) == 0
+    assert "npnn-output/predicted.png" in capsys.readouterr().out
+    pictures = {path.name for path in (tmp_path / "npnn-output").glob("*.png")}
+    assert pictures == {"curves.png", "predicted.png"}
+
+
 def test_quiet_prints_nothing(capsys):
     assert main([*XOR, "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")

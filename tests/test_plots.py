@@ -89,6 +89,35 @@ def test_a_class_without_samples_and_many_long_names_can_be_drawn(tmp_path):
     assert is_png(tmp_path / "none.png")
 
 
+def test_a_matrix_of_many_classes_has_a_size_and_no_zeros():
+    figure = plots.confusion_matrix(np.eye(40, dtype=int) * 7)
+    assert max(figure.get_size_inches()) < 13
+    assert "7" in texts(figure)
+    assert all(text.get_text() == "7" for text in figure.axes[0].texts if text.get_size() < 6)
+    assert not [text for text in figure.axes[0].texts if text.get_text() == "0"]
+    assert [text for text in plots.confusion_matrix(np.eye(3)).axes[0].texts if "0" in text._text]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(True, False), (False, True), (True, True)],
+    ids=["different at the end", "at the beginning", "in the middle"],
+)
+def test_shortened_names_stay_distinct(before, after):
+    start, end = "x" * 40 * before, "y" * 40 * after
+    middles = [f"{i:03}" for i in range(12)]
+    names = [f"{start}{middle}{end}" for middle in middles] + ["short"]
+    short = plots.shortened(names)
+    assert len(set(short)) == len(names)
+    assert max(map(len, short)) <= 24
+    assert short[-1] == "short"
+
+
+def test_names_are_shortened_at_their_end_if_that_keeps_them_apart():
+    names = ["setosa, the bristle-pointed iris", "versicolor, the harlequin blueflag"]
+    assert plots.shortened(names) == ["setosa, the bristle-poi…", "versicolor, the harlequ…"]
+
+
 def test_names_and_counts_must_agree():
     with pytest.raises(ValueError, match="1 class names do not go with 2"):
         plots.confusion_matrix([[1, 0], [0, 1]], ["one"])
@@ -129,6 +158,19 @@ def test_the_plane_is_coloured_by_the_class_that_the_model_gives():
     assert right[0] > right[2]  # orange, the second
 
 
+def test_many_classes_have_colours_of_their_own():
+    network = model(npnn.Dense(2, 30), npnn.Softmax())
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    names = [f"a rather long name of class {i}" for i in range(30)]
+    figure = plots.decision_boundary(network, x, np.arange(60) % 30, class_names=names)
+    points = [part for part in figure.axes[0].collections if part.get_label().startswith("a rat")]
+    assert len(points) == len({tuple(part.get_facecolor()[0]) for part in points}) == 30
+    assert len({part.get_label() for part in points}) == 30
+    figure.draw_without_rendering()
+    axes = figure.axes[0].get_window_extent()
+    assert axes.height > 0.5 * axes.width
+
+
 def test_classes_may_be_one_hot_or_a_column():
     network = model(npnn.Dense(2, 2), npnn.Softmax())
     x, c = [[0.0, 0.0], [1.0, 1.0]], np.array([0, 1])
@@ -161,6 +203,34 @@ def test_the_fitted_curve_is_the_models(tmp_path):
     line = figure.axes[0].lines[-1]
     np.testing.assert_allclose(line.get_ydata(), 2 * line.get_xdata() + 1, rtol=1e-5)
     assert "The model misses 3 targets by 0.5 (root mean square)" in texts(figure)
+
+
+def test_no_point_is_hidden_by_the_curve():
+    figure = plots.regression(model(npnn.Dense(1, 1)), [0.0, 1.0, 2.0], [0.0, 1.0, 2.0])
+    (axes,) = figure.axes
+    (points,) = axes.collections
+    assert all(line.get_zorder() < points.get_zorder() for line in axes.lines)
+    assert len(axes.lines) == 1
+
+
+def test_predicted_values_are_drawn_against_true_ones(tmp_path):
+    y, t = np.array([[1.0], [2.0], [4.0]]), np.array([[1.0], [2.5], [3.5]])
+    figure = plots.predicted_against_true(y, t, tmp_path / "predicted.png", "price")
+    assert is_png(tmp_path / "predicted.png")
+    (points,) = figure.axes[0].collections
+    np.testing.assert_array_equal(points.get_offsets(), np.concatenate([t, y], axis=1))
+    assert {"price, true", "price, predicted"} <= texts(figure)
+    assert any("error 0.4082, R² 0.8421" in text for text in texts(figure))
+    several = plots.predicted_against_true(np.eye(3), np.zeros((3, 3)))
+    assert {"output 1", "output 2", "output 3"} <= texts(several)
+    plots.predicted_against_true([1.0], [1.0])
+    with pytest.raises(ValueError, match=r"must be of one shape, .* not \(3, 1\) and \(3,\)"):
+        plots.predicted_against_true(y, t[:, 0])
+
+
+def test_the_loss_can_have_a_name():
+    figure = plots.curves(HISTORY, loss_name="scaled loss")
+    assert {"scaled loss (logarithmic)", "Validation scaled loss 0.06"} <= texts(figure)
 
 
 def test_several_outputs_are_several_curves():
