@@ -7,7 +7,7 @@ a PNG file if it is given a path.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -386,7 +386,7 @@ def shortened(names: Sequence[str], most: int = 24) -> list[str]:
     none does, their numbers, counted from 0, end them.
     """
     half = (most - 1) // 2
-    ways = (
+    ways: tuple[Callable[[str], str], ...] = (
         lambda name: f"{name[: most - 1]}…",
         lambda name: f"{name[: most - 1 - half]}…{name[-half:]}",
         lambda name: f"…{name[1 - most :]}",

@@ -310,7 +310,7 @@ def _check_fingerprint(run: dict[str, Any], data: Dataset, resume: str | None) -
         return
     checksum = crc32(repr((data.feature_names, data.class_names)).encode())
     for array in (data.x_data, data.y_data):
-        checksum = crc32(np.ascontiguousarray(array), checksum)
+        checksum = crc32(np.ascontiguousarray(array).data, checksum)
     found = {"rows": len(data.x_data), "inputs": math.prod(data.shape_in), "checksum": checksum}
     before = run.get("fingerprint")
     if resume is not None and before is not None and before != found:
