@@ -285,12 +285,15 @@ def test_what_became_of_a_table_is_printed(flowers, houses, capsys, tmp_path):
     one_epoch = ["--no-pictures", "--epochs", "1"]
     assert main(["train", str(flowers), *one_epoch]) == 0
     out = capsys.readouterr().out
-    assert "target 'kind', column 2 from 0: classification into 'daisy', 'rose, red'\n" in out
+    assert (
+        "target 'kind', column 2 counted from 0: classification into 'daisy', 'rose, red'\n" in out
+    )
     assert "column 'colour': 3 categories, 'red', 'white', 'yellow'\n" in out
     assert "unweighted mean" in out
     assert main(["train", str(houses), *one_epoch, "--ignore", "age"]) == 0
     out = capsys.readouterr().out
-    assert "target 'price', column 2 from 0: regression\nleft out: column(s) 1 from 0\n" in out
+    assert "target 'price', column 2 counted from 0: regression\n" in out
+    assert "left out: column(s) 1, counted from 0\n" in out
     (tmp_path / "years.csv").write_text("2019,2020,2021\n" + "1,2,0.5\n3,4,1.5\n" * 5)
     assert main(["train", "years.csv", *one_epoch]) == 0
     out = capsys.readouterr().out
@@ -299,7 +302,7 @@ def test_what_became_of_a_table_is_printed(flowers, houses, capsys, tmp_path):
     assert main(["train", "years.csv", *one_epoch, "--header", "yes"]) == 0
     out = capsys.readouterr().out
     assert "7 training and 3 validation" in out
-    assert "target '2021', column 2 from 0: regression\n" in out
+    assert "target '2021', column 2 counted from 0: regression\n" in out
     assert "no header" not in out
     assert main(["predict", "npnn-output/model.safetensors", "years.csv"]) == 0
     out, err = capsys.readouterr()

@@ -849,6 +849,11 @@ def test_missing_values_are_counted_in_the_order_of_the_file(write):
         ),
         ("a,b\n1,2,\n", {}, "line 2: .* found 3 .*; the line ends with ','"),
         ("# by hand\na,b\n1,2\n", {}, "expected 1 cells .*; if line 1 is a comment or a title"),
+        (
+            "# by hand, at home\na,b,c\n1,2,3\n",
+            {},
+            "expected 2 .*; if line 1 is a comment or a title",
+        ),
         ("a,b\n1,2\nx, y,2\n", {}, "line 3: .* found 3 .*; a cell that holds ',' must stand in qu"),
         (
             "2019,2019\n1,2.5\n2,3.5\n",

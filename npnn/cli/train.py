@@ -221,6 +221,11 @@ def run_train(options: argparse.Namespace) -> int:
         name: model.evaluate(x, (t - offset) / scale) for name, (x, t) in _parts(data).items()
     }
 
+    # Before anything is printed: a reader that goes away must not leave them beside the model.
+    for file in earlier:
+        if file != MODEL and not (file == CHECKPOINT and saving.saved):
+            (folder / file).unlink(missing_ok=True)
+
     # From here on the model speaks in the units of the data.
     fold_target_units(model)
     model.save(folder / MODEL)
@@ -242,8 +247,6 @@ def run_train(options: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in written)
     say("\n" + "\n".join(f"{name:{width}}  {folder / file}" for name, file in written))
     stale = [file for file in earlier if file not in {file for _, file in written}]
-    for file in stale:
-        (folder / file).unlink(missing_ok=True)
     if stale:
         say(f"removed, of an earlier training: {', '.join(stale)}")
     if history.interrupted:
@@ -578,7 +581,7 @@ def _described_table(data: Table) -> list[str]:
     if data.has_header is None:
         return [f"target {schema.target!r}: {kind}"]
     place = f"column {schema.target_position}"
-    place = "" if schema.target == place else f", {place} from 0"
+    place = "" if schema.target == place else f", {place} counted from 0"
     lines = [f"target {schema.target!r}{place}: {kind}"]
     for column in schema.columns:
         if column.categories is not None:
@@ -587,7 +590,7 @@ def _described_table(data: Table) -> list[str]:
                 f"{quoted(column.categories, 5)}"
             )
     if schema.ignored:
-        lines.append(f"left out: column(s) {', '.join(map(str, schema.ignored))} from 0")
+        lines.append(f"left out: column(s) {', '.join(map(str, schema.ignored))}, counted from 0")
     if not data.has_header:
         lines.append("no header: line 1 is read as data (--header yes if it holds names)")
     return lines

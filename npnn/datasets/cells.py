@@ -157,7 +157,7 @@ class Cells:
     def _why(self, row: list[str]) -> str:
         """Return a guess why a row has another number of cells than the first one."""
         width = len(self.rows[0])
-        if len(self.rows) == 1 and width == 1:
+        if len(self.rows) == 1 and (width == 1 or self.rows[0][0].startswith("#")):
             return (
                 f"; if line {self.lines[0]} is a comment or a title, take it away, and if the "
                 "delimiter is another one, give it (--delimiter)"
