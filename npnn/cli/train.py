@@ -165,7 +165,7 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         "--ignore",
         type=column_list,
         metavar="COLUMN,COLUMN",
-        help="columns of a CSV to leave out, named or numbered like the target",
+        help="columns of a CSV to leave out, named or numbered like the target (--ignore=-1,0)",
     )
     add_table_options(command)
     add("--folder", metavar="DIR", help="where the files of MNIST are (downloaded once)")
