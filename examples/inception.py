@@ -5,18 +5,19 @@ normalisation after the first convolution.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import npnn
 from npnn import plots, reports
 from npnn.datasets import MNIST
-from npnn.layers import BatchNorm, Conv2D, Dropout, GlobalAvgPool, Inception, MaxPool
+from npnn.layers import BatchNorm, Conv2D, Dropout, Flatten, Inception, MaxPool
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--backend", default="numpy", help="the array library to compute on")
-parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--epochs", type=int, default=8)
 parser.add_argument("--folder", help="where the MNIST files are; downloaded once if not given")
-parser.add_argument("--samples", type=int, default=6000, help="train on so many images only")
+parser.add_argument("--samples", type=int, help="train on so many of the images only")
 parser.add_argument("--output", type=Path, default=Path("npnn-output"), help="folder of pictures")
 options = parser.parse_args()
 
@@ -29,7 +30,9 @@ model = npnn.Sequential(
         Inception(None, 8, 8, 16, 4, 8, 8),
         MaxPool(),
         Inception(None, 16, 16, 32, 8, 16, 16),
-        GlobalAvgPool(),
+        Conv2D(None, 16, kernel_size=1),
+        npnn.ReLU(),
+        Flatten(),
         Dropout(0.2),
         npnn.Dense(None, 10),
         npnn.Softmax(),
@@ -40,12 +43,14 @@ model = npnn.Sequential(
 model.norm, model.class_names = dataset.norm, list(dataset.class_names)
 print(model.summary())
 
+images, classes = dataset.x_train_data[: options.samples], dataset.y_train_data[: options.samples]
+steps = options.epochs * math.ceil(len(images) / 64)
 history = model.fit(
-    dataset.x_train_data[: options.samples],
-    dataset.y_train_data[: options.samples],
+    images,
+    classes,
     validation_data=(dataset.x_validation_data, dataset.y_validation_data),
     loss=npnn.CrossEntropyLoss(label_smoothing=0.05),
-    optimizer=npnn.Adam(alpha=3e-3),
+    optimizer=npnn.Adam(alpha=5e-3, schedule=npnn.schedules.Cosine(steps, warm_up=steps // 20)),
     batch_size=64,
     epochs=options.epochs,
     progress=True,
