@@ -17,6 +17,7 @@ from contestants import CONTESTANTS
 from workloads import WORKLOADS
 
 import npnn
+import npnn.backends.capture
 
 BACKENDS = [
     name
@@ -60,6 +61,32 @@ def test_uncaptured_step(benchmark, contestant, workload):
         step, pool = CONTESTANTS[contestant](WORKLOADS[workload])
     turn = itertools.cycle(pool)
     step(*next(turn))
+    benchmark(lambda: step(*next(turn)))
+
+
+@pytest.mark.parametrize("flushed", [True, False], ids=["flushed", "left alone"])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_step_with_dead_units(benchmark, monkeypatch, backend, flushed):
+    """Train until three quarters of the moments have died away; left alone, they are denormal."""
+    benchmark.group = "step with dead units: mnist"
+    name = f"npnn {backend}"
+    if backend not in BACKENDS:
+        pytest.skip(f"{name} is not installed")
+    if not flushed:
+        monkeypatch.setattr(npnn.backends.capture, "FLUSH_EVERY", 1 << 60)
+    step, pool = CONTESTANTS[name](WORKLOADS["mnist"])
+    model = step.__self__.model
+    turn = itertools.cycle(pool)
+    for x, t in pool[:8]:
+        step(x, t)
+    for hidden in (model.layers[0], model.layers[2]):
+        hidden.b[: 3 * len(hidden.b) // 4] = -1e6  # these units will never fire again
+    for _ in range(1000):
+        step(*next(turn))
+    moments = np.concatenate([np.ravel(m) for moment in step.__self__.state for m in moment])
+    tiny = np.finfo(np.float32).tiny
+    benchmark.extra_info["denormal"] = float(np.mean((moments != 0) & (np.abs(moments) < tiny)))
+    assert flushed == (benchmark.extra_info["denormal"] < 1e-3)
     benchmark(lambda: step(*next(turn)))
 
 
