@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import os
 import sys
 import tempfile
@@ -354,6 +355,33 @@ class _Writer:
         self.copies: list[Call] = []
         axes = [f"i{axis}" if n > 1 else "0" for axis, n in enumerate(loop.lead)]
         self.row = ", ".join(axes) if loop.nested else "i"
+        self.grid = self._grid() if loop.nested else None
+
+    def _grid(self) -> Grid | None:
+        """Return the axes of a loop that reads and writes elements one by one, and nothing else."""
+        loop, arrays = self.loop, []
+        for node in loop.nodes:
+            if loop.kind[node] not in ("full", "store"):
+                return None
+            reads = stored(node) if node.op in STORES else node.args
+            outside = [arg for arg in reads if arg not in loop.kind]
+            kinds = {arg: loop.argument_kind(arg, node) for arg in outside}
+            if not set(kinds.values()) <= {"full", "scalar"}:
+                return None
+            arrays += [self.plan.array(arg) for arg in outside if kinds[arg] == "full"]
+            arrays += self._parts(node)
+            if node not in self.plan.transient and node.op not in STORES:
+                arrays.append(self.plan.array(node))
+        return Grid.of(loop.shape, [array.reshape(loop.shape) for array in arrays])
+
+    def _parts(self, node: Node) -> list[np.ndarray]:
+        """Return the parts of arrays that a store writes into."""
+        if node.op not in STORES:
+            return []
+        out = self.plan.array(node)
+        if node.op == "concat":
+            return np.split(out, len(node.args), axis=-1)
+        return [part_of(out, node.attrs[1])]
 
     def calls(self) -> list[Call]:
         """Return the call that runs the loop."""
@@ -367,7 +395,8 @@ class _Writer:
         source = self._source()
         kernel = _compiled(source)
         constants = np.array(self.constants or [0.0], self._float())
-        return [*self.copies, (kernel, (*self.arrays, constants))]
+        count = () if self.grid is None else (self.grid.shape[0],)
+        return [*self.copies, (kernel, (*self.arrays, constants, *count))]
 
     def _float(self) -> np.dtype[Any]:
         kinds = [n.dtype for n in self.loop.nodes if n.dtype.kind == "f"]
@@ -385,24 +414,19 @@ class _Writer:
 
     def _write(self, node: Node) -> None:
         level, out = self.loop.level[node], self.plan.array(node)
-        lines = self.inner[level]
-        if node.op == "concat":
-            parts = np.split(out, len(node.args), axis=-1)
-            for value, part in zip(node.args, parts, strict=True):
-                name = self._read(value, value, "full", level)
-                lines.append(f"{self._named(part)}[{self.row}, j] = {name}")
-            return
-        old, value = node.args
-        how, key = node.attrs
-        if old not in self.loop.kind and not np.shares_memory(out, self.plan.array(old)):
+        places = [self._element(part) for part in self._parts(node)]
+        names = [self._read(value, value, "full", level) for value in stored(node)]
+        if node.op == "setitem":
+            old, (how, _) = node.args[0], node.attrs
+            inside, apart = old in self.loop.kind, not np.shares_memory(out, self.plan.array(old))
+            assert not (inside and apart), f"{node} follows what lies elsewhere"
             # What is written over completely need not be copied first.
             chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
-            if how or sum(n.args[1].size for n in chain) < node.size:
+            if apart and (how or sum(n.args[1].size for n in chain) < node.size):
                 self.copies.append((np.copyto, (out, self.plan.array(old))))
-        assert old not in self.loop.kind or np.shares_memory(out, self.plan.array(old))
-        place = f"{self._named(part_of(out, key))}[{self.row}, j]"
-        name = self._read(value, value, "full", level)
-        lines.append(f"{place} = {EXPRESSIONS[how].format(place, name) if how else name}")
+            if how:
+                names = [EXPRESSIONS[how].format(places[0], names[0])]
+        self.inner[level] += [f"{p} = {n}" for p, n in zip(places, names, strict=True)]
 
     def _starts_at(self, node: Node, first: Node) -> bool:
         while node is not first and node.args[0] in self.loop.kind:
@@ -474,27 +498,38 @@ class _Writer:
     def _load(self, name: str, arg: Node, kind: str, level: int) -> None:
         if name not in self.loaded:
             self.loaded.add(name)
-            index = f"[{self.row}, j]" if kind == "full" else "[j]"
-            self.inner[level].append(f"{name} = {self._array(arg, kind)}{index}")
+            full = kind == "full"
+            place = self._element(self.plan.array(arg)) if full else f"{self._array(arg, kind)}[j]"
+            self.inner[level].append(f"{name} = {place}")
 
     def _store(self, node: Node, lines: list[str]) -> None:
         if node in self.plan.transient:
             return
         kind = self.loop.kind[node]
-        index = {"full": f"[{self.row}, j]", "column": f"[{self.row}]"}.get(kind, "[0]")
-        where = "scalar" if kind in ("total", "scalar") else kind
-        lines.append(f"{self._array(node, where)}{index} = {self.names[node]}")
+        if kind == "full":
+            place = self._element(self.plan.array(node))
+        elif kind == "column":
+            place = f"{self._array(node, kind)}[{self.row}]"
+        else:
+            place = f"{self._array(node, 'scalar')}[0]"
+        lines.append(f"{place} = {self.names[node]}")
+
+    def _element(self, array: np.ndarray) -> str:
+        """Return the expression for an element of an array of the loop's shape."""
+        if self.grid is not None:
+            flat, index = self.grid.seen(array.reshape(self.loop.shape))
+            return f"{self._named(flat)}[{index}]"
+        lead = self.loop.lead if self.loop.nested else (self.rows,)
+        return f"{self._named(_reshaped(array, (*lead, self.loop.columns)))}[{self.row}, j]"
 
     def _array(self, node: Node, kind: str) -> str:
-        """Return the argument name of a node's array; the same memory gets one name."""
-        array = self.plan.array(node)
+        """Return the argument name of an array of another shape than the loop's."""
         lead = self.loop.lead if self.loop.nested else (self.rows,)
-        shapes = {"full": (*lead, self.loop.columns), "column": lead, "scalar": (1,)}
-        shaped = array.reshape(shapes.get(kind, (-1,)))
-        assert np.may_share_memory(shaped, array), f"{node} is not seen as rows and columns"
-        return self._named(shaped)
+        shape = {"column": lead, "scalar": (1,)}.get(kind, (-1,))
+        return self._named(_reshaped(self.plan.array(node), shape))
 
     def _named(self, shaped: np.ndarray) -> str:
+        """Return the argument name of an array; the same memory gets one name."""
         key = (shaped.__array_interface__["data"][0], shaped.shape, shaped.strides, shaped.dtype)
         if key not in self.known:
             self.known[key] = f"a{len(self.arrays)}"
@@ -504,6 +539,8 @@ class _Writer:
     # Source ------------------------------------------------------------------------------------
 
     def _source(self) -> str:
+        if self.grid is not None:
+            return self._source_on_grid(self.grid)
         loop = self.loop
         kinds = {loop.kind[node] for node in loop.nodes if node.op in REDUCTIONS}
         large = self.rows * loop.columns >= PARALLEL_SIZE and not loop.nested
@@ -542,6 +579,66 @@ class _Writer:
             lines += [pad + line for line in end]
         lines += [f"    {line}" for line in self.after]
         return "\n".join(lines) + "\n"
+
+    def _source_on_grid(self, grid: Grid) -> str:
+        names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
+        lines = [
+            "import numpy as np",
+            "from numba import njit, prange",
+            "",
+            "@njit(cache=True, error_model='numpy')",
+            f"def kernel({names}, constants, count):",
+            *(f"    {line}" for line in self.before),
+        ]
+        pad = "    "
+        # The count of the outermost is no part of the source: it goes with the batch.
+        for index, size in zip(grid.indices, ("count", *grid.shape[1:]), strict=True):
+            lines.append(f"{pad}for {index} in range({size}):")
+            pad += "    "
+        lines += [pad + line for line in self.inner[0]]
+        return "\n".join(lines) + "\n"
+
+
+class Grid:
+    """The axes of a loop over parts of arrays, those joined that lie in memory as one.
+
+    The strides stand in the source, so that the compiler knows which elements are neighbours.
+    """
+
+    def __init__(self, axes: list[list[int]], shape: tuple[int, ...]) -> None:
+        self.last = [group[-1] for group in axes]
+        self.shape = tuple(math.prod(shape[axis] for axis in group) for group in axes)
+        self.indices = [f"i{number}" for number in range(len(axes))]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], arrays: list[np.ndarray]) -> Grid | None:
+        """Return the axes that suit all arrays, which are of one shape."""
+        if any(s < 0 or s % a.itemsize for a in arrays for s in a.strides):
+            return None
+        axes: list[list[int]] = []
+        for axis in (axis for axis, size in enumerate(shape) if size > 1):
+            before = axes[-1][-1] if axes else None
+            if before is not None and all(
+                a.strides[before] == shape[axis] * a.strides[axis] for a in arrays
+            ):
+                axes[-1].append(axis)
+            else:
+                axes.append([axis])
+        return cls(axes, shape) if axes else None
+
+    def seen(self, array: np.ndarray) -> tuple[np.ndarray, str]:
+        """Return the memory from an array's first element on, and the index into it."""
+        strides = [array.strides[axis] // array.itemsize for axis in self.last]
+        extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, strides, strict=True))
+        flat = np.lib.stride_tricks.as_strided(array, (extent,), (array.itemsize,))
+        terms = [f"{i} * {s}" for i, s in zip(self.indices, strides, strict=True) if s]
+        return flat, " + ".join(terms).replace(" * 1 ", " ").removesuffix(" * 1") or "0"
+
+
+def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    shaped = array.reshape(shape)
+    assert np.may_share_memory(shaped, array), f"{array.strides} is not seen as {shape}"
+    return shaped
 
 
 def stored(node: Node) -> tuple[Node, ...]:
