@@ -15,6 +15,7 @@ from oracles import (
 
 import npnn
 from npnn import backends, layers
+from npnn.backends.numpy import NumpyBackend
 
 
 class SquarePenalty(npnn.LossLayer):
@@ -184,7 +185,9 @@ def trained(kind, loss, optimizer, options, backend, steps, capture):
 def test_a_captured_step_computes_what_the_plain_one_does(
     kind, loss, optimizer, options, backend, backend_name
 ):
-    steps = 100 if type(backend).capture is not backends.Backend.capture else 3
+    # The plan is this project's own; what another library compiles takes fewer steps.
+    compiled = type(backend).capture is not backends.Backend.capture
+    steps = 100 if isinstance(backend, NumpyBackend) else 15 if compiled else 3
     arguments = kind, loss, optimizer, options, backend_name, steps
     captured, plain = trained(*arguments, capture=True), trained(*arguments, capture=False)
     for ours, expected in zip(captured, plain, strict=True):
