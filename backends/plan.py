@@ -247,8 +247,10 @@ class Plan:
 
     def _taken_over(self, node: Node) -> Place | None:
         """Return the place of an argument that dies here, if `node` may overwrite it."""
-        # A few bytes more cost less than NumPy's look at whether the arrays overlap.
-        if node.op != "setitem" and not (node.elementwise and node.nbytes > SMALL):
+        # A few bytes more cost less than NumPy's look at whether the arrays overlap; but what
+        # overwrites a part of an argument saves a copy of the rest.
+        partly = node.op in ("setitem", "where")
+        if not partly and not (node.elementwise and node.nbytes > SMALL):
             return None
         for arg in node.args[:1] if node.op == "setitem" else reversed(node.args):
             if arg not in self.places or not self._overwritable(arg, node):
