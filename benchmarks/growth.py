@@ -50,8 +50,8 @@ def median_seconds(call: Callable[[int], Any], seconds: float) -> float:
     return float(np.median(times))
 
 
-def step_seconds(workload: Workload, backend: str, seconds: float) -> float:
-    """Return the median time of a training step."""
+def training(workload: Workload, backend: str) -> Callable[[int], Any]:
+    """Return a training step as a function of its number."""
     layers: list[npnn.Layer] = []
     for inputs, outputs in zip(workload.sizes[:-1], workload.sizes[1:], strict=True):
         layers += [npnn.Dense(inputs, outputs), npnn.ReLU()]
@@ -60,19 +60,18 @@ def step_seconds(workload: Workload, backend: str, seconds: float) -> float:
     optimizer = npnn.Adam(1e-4)
     optimizer.model = model
     pool = batches(workload, 16)
-    return median_seconds(lambda i: optimizer.step(*pool[i % len(pool)]), seconds)
+    return lambda i: optimizer.step(*pool[i % len(pool)])
 
 
-def product_rate(workload: Workload, seconds: float) -> float:
-    """Return the FLOP/s of a plain product of the size of the step's largest."""
+def product(workload: Workload) -> tuple[Callable[[int], Any], int]:
+    """Return a plain product of the size of the step's largest, and its operations."""
     pairs = list(zip(workload.sizes[:-1], workload.sizes[1:], strict=True))
     inputs, outputs = max(pairs, key=lambda pair: pair[0] * pair[1])
     rng = np.random.default_rng(0)
     a = rng.random((workload.batch, inputs), dtype=np.float32)
     b = rng.random((inputs, outputs), dtype=np.float32)
     out = np.empty((workload.batch, outputs), np.float32)
-    spent = median_seconds(lambda i: np.dot(a, b, out), seconds)
-    return 2 * workload.batch * inputs * outputs / spent
+    return lambda i: np.dot(a, b, out), 2 * workload.batch * inputs * outputs
 
 
 def main() -> None:
@@ -87,11 +86,15 @@ def main() -> None:
     rows = []
     for title, workload in workloads():
         row = [title]
-        ceiling = product_rate(workload, options.seconds / 2)
-        for name in names:
-            seconds = step_seconds(workload, name, options.seconds)
+        plain, operations = product(workload)
+        calls = [plain, *(training(workload, name) for name in names)]
+        # In turn, so that a noisy moment hits all of them.
+        rounds = [[median_seconds(c, options.seconds / 3) for c in calls] for _ in range(3)]
+        spent, *steps = np.median(rounds, axis=0)
+        for seconds in steps:
             rate = workload.flops / seconds
-            row += [f"{seconds * 1e6:,.0f}", f"{rate / 1e9:.1f}", f"{rate / ceiling:.0%}"]
+            share = rate * spent / operations
+            row += [f"{seconds * 1e6:,.0f}", f"{rate / 1e9:.1f}", f"{share:.0%}"]
         rows.append(row)
     heads = [""]
     for name in names:
