@@ -33,10 +33,7 @@ class CupyBackend(Backend):
 
         self.cupy, self.xp = cupy, xp
         if self._count(cupy) == 0:
-            raise MissingError(
-                "backend 'cupy' needs an NVIDIA GPU and its driver; none is found here (nvidia-smi "
-                "shows what the driver sees). backend='numpy' runs the same model on the CPU."
-            )
+            raise MissingError(f"backend 'cupy' {self._why_none(cupy.cuda.runtime)}")
 
     @staticmethod
     def _count(cupy: Any) -> int:
@@ -44,6 +41,29 @@ class CupyBackend(Backend):
             return int(cupy.cuda.runtime.getDeviceCount())
         except cupy.cuda.runtime.CUDARuntimeError:
             return 0
+
+    @staticmethod
+    def _why_none(runtime: Any) -> str:
+        """Return why CuPy sees no GPU, and what would help."""
+        try:
+            driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+        except runtime.CUDARuntimeError as error:
+            return f"cannot ask for the NVIDIA driver: {error}"
+        if driver == 0:
+            return (
+                "needs an NVIDIA GPU and its driver; no driver is found here (nvidia-smi would "
+                "show it). backend='numpy' runs the same model on the CPU."
+            )
+        if driver // 1000 < needed // 1000:
+            return (
+                f"finds CuPy for CUDA {_version(needed)}, but the driver knows CUDA "
+                f"{_version(driver)} at most: pip uninstall the cupy-cuda package that is there, "
+                f"then pip install 'npnn-xp[cupy-cuda{driver // 1000}]', or renew the driver"
+            )
+        return (
+            f"finds a driver (CUDA {_version(driver)}) but no GPU that this process may use: "
+            "nvidia-smi lists those there are, CUDA_VISIBLE_DEVICES may hide them"
+        )
 
     def find_device(self, device: str | int | None) -> Any:  # noqa: D102
         kind, _, index = str(device).rpartition(":")
@@ -78,3 +98,8 @@ class CupyBackend(Backend):
 
     def synchronize(self) -> None:  # noqa: D102
         self.device.synchronize()
+
+
+def _version(number: int) -> str:
+    """Return CUDA's number for a version as people write it: 13020 is 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"

@@ -5,7 +5,14 @@
 """
 
 import importlib
+import importlib.util
 from types import ModuleType
+
+if importlib.util.find_spec("npnn.backends") is None:
+    raise ImportError(
+        f"{__path__[0]} is the folder of the sources, whose backends lie beside it: "
+        "install them with pip install -e . in the project's folder, or run from another folder"
+    )
 
 from npnn import (
     backends,
