@@ -5,7 +5,7 @@ itself, and a :class:`Node` that says which operation would have made it. What c
 of nodes in the order of the step, ready to be given memory and replayed (see ``plan.py``).
 
 To record another operation of the standard, add a method to :class:`Namespace`; every NumPy ufunc
-is recorded already. Tell ``plan.py`` how to run it: one entry in its table.
+is recorded already. Tell ``operations.py`` how to run it: one entry in its table.
 """
 
 from __future__ import annotations

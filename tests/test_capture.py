@@ -19,7 +19,7 @@ from oracles import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, by_name, host_param
 import npnn
 from npnn.arrays import array_namespace
 from npnn.backends import capture as capturing
-from npnn.backends import numba as compiling
+from npnn.backends import loops
 from npnn.backends.capture import CapturedStep, _flush_denormals
 from npnn.backends.plan import Plan
 
@@ -134,7 +134,7 @@ TRIPLES = [
 def test_after_a_hundred_steps_a_captured_model_is_the_plain_one(
     triple, backend, dtype, tolerance, monkeypatch
 ):
-    monkeypatch.setattr(compiling, "_compiled", interpreted)
+    monkeypatch.setattr(loops, "_compiled", interpreted)
     kind, loss, optimizer = triple
 
     def run(capture):

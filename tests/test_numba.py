@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_plan import CARRIES, carried, numbers
 
 from npnn.arrays import array_namespace
+from npnn.backends import loops
 from npnn.backends import numba as compiling
 from npnn.backends import plan as planning
 from npnn.backends.capture import CapturedStep
@@ -42,7 +43,7 @@ def sources(monkeypatch):
         seen.append(source)
         return interpreted(source)
 
-    monkeypatch.setattr(compiling, "_compiled", run)
+    monkeypatch.setattr(loops, "_compiled", run)
     monkeypatch.setattr(planning, "SMALL", 0)
     monkeypatch.setattr(compiling, "ALONE", 0)
     return seen
@@ -211,7 +212,7 @@ def test_every_operation_compiled_gives_what_numpy_gives(dtype):
     compare(every_operation, x, np.nan_to_num(y))
     fused = groups(every_operation, x, y)
     assert len(fused) == 1
-    arithmetic = set(compiling.EXPRESSIONS) - {"positive"}
+    arithmetic = set(loops.EXPRESSIONS) - {"positive"}
     assert arithmetic <= set(fused[0])
 
 
@@ -412,15 +413,15 @@ ALONE = {
 def test_many_elements_are_shared_out_only_where_the_turns_need_nothing_of_each_other(
     name, sources, monkeypatch
 ):
-    monkeypatch.setattr(compiling, "PARALLEL_SIZE", 1)
+    monkeypatch.setattr(loops, "PARALLEL_SIZE", 1)
     compare({**PARALLEL, **ALONE}[name], numbers(5, 4))
     assert any("in prange" in source for source in sources) == (name in PARALLEL)
 
 
 def test_many_elements_give_the_same_in_parallel(monkeypatch):
     x = numbers(300, 300)
-    monkeypatch.setattr(compiling, "PARALLEL_SIZE", 1 << 16)
-    assert x.size >= compiling.PARALLEL_SIZE
+    monkeypatch.setattr(loops, "PARALLEL_SIZE", 1 << 16)
+    assert x.size >= loops.PARALLEL_SIZE
 
     def function(xp, x):
         y = (x + 1.0) * 0.5
@@ -465,30 +466,30 @@ def test_a_second_process_compiles_nothing(tmp_path):
 
 
 def test_a_cache_folder_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
-    compiling._folder_of_this_process.cache_clear()
+    loops._folder_of_this_process.cache_clear()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     taken = tmp_path / "file"
     taken.write_text("")
     monkeypatch.setenv("NPNN_CACHE_DIR", str(taken))
-    folder = compiling._cache_folder()
+    folder = loops._cache_folder()
     assert folder.parent == tmp_path
     assert folder.is_dir()
-    assert compiling._cache_folder() == folder
+    assert loops._cache_folder() == folder
     compare(lambda xp, x: (x + 1.25) * 2.5, numbers(3, 3))
     assert list(folder.glob("*.py"))
-    compiling._folder_of_this_process.cache_clear()
+    loops._folder_of_this_process.cache_clear()
 
 
 def test_a_cache_folder_that_is_read_only_is_replaced(tmp_path, monkeypatch):
-    compiling._folder_of_this_process.cache_clear()
+    loops._folder_of_this_process.cache_clear()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path / "own"))
     monkeypatch.setattr(os, "access", lambda *arguments: False)
-    assert compiling._cache_folder().name.startswith("npnn-kernels-")
-    compiling._folder_of_this_process.cache_clear()
+    assert loops._cache_folder().name.startswith("npnn-kernels-")
+    loops._folder_of_this_process.cache_clear()
 
 
 def test_the_cache_folder_is_where_users_keep_such_things(tmp_path, monkeypatch):
     monkeypatch.delenv("NPNN_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert compiling._cache_folder() == tmp_path / "npnn" / "kernels"
+    assert loops._cache_folder() == tmp_path / "npnn" / "kernels"

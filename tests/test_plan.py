@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npnn.arrays import array_namespace
+from npnn.backends import operations
 from npnn.backends import plan as planning
 from npnn.backends.capture import CapturedStep
 from npnn.backends.plan import Plan
 
-AS_IT_IS = {name: getattr(planning, name) for name in ("SMALL", "FEW", "ROW", "LARGE", "BLOCK")}
-EAGER = {"SMALL": 0, "FEW": 0, "ROW": 64, "LARGE": 4, "BLOCK": 3}
+EAGER = {"SMALL": 0, "LARGE": 4, "BLOCK": 3, "FEW": 0, "ROW": 64}
 
 
-@pytest.fixture(params=[EAGER, {**EAGER, "FEW": 256, "ROW": 128}, AS_IT_IS], ids=str)
+@pytest.fixture(params=[EAGER, {**EAGER, "FEW": 256, "ROW": 128}, {}], ids=str)
 def limits(request, monkeypatch):
     """With what is done for large arrays done for small ones too."""
     for name, value in request.param.items():
-        monkeypatch.setattr(planning, name, value)
+        monkeypatch.setattr(operations if name in ("FEW", "ROW") else planning, name, value)
 
 
 @pytest.fixture

@@ -1,0 +1,584 @@
+"""Loops that Numba compiles: what belongs into one, its source, and the cache of what was compiled.
+
+A run of operations on arrays of one shape, with sums over the last or the batch axis, becomes one
+function: a loop over rows, and in it one loop over columns for each *level*. A value that needs
+the sum of its row (as Softmax does) is one level above what the sum is made of::
+
+    for i in range(rows):
+        for j in range(columns):      # level 0: bias, largest value of the row
+        for j in range(columns):      # level 1: exponentials, and their sum
+        ...
+
+A value that nobody outside the run needs never reaches memory. Parts of larger arrays, such as
+what a kernel's place sees of images, are read and written where they lie; the loop over rows is
+then one for each axis. The functions are written to files in a cache folder, so that Numba can keep
+what it compiled from one process to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn.backends.operations import Call
+from npnn.backends.tracer import Node, key_of
+
+if TYPE_CHECKING:
+    from npnn.backends.numba import NumbaPlan
+
+# NumPy computes these with vector instructions, Numba one by one: worth it only for few elements.
+SLOW = {"exp", "log", "tanh", "log1p", "expm1", "sin", "cos", "power", "logaddexp", "log2"}
+SLOW_SIZE = 2048
+# What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
+DTYPES = {"float32", "float64", "int64", "bool"}
+REDUCTIONS = ("sum", "max", "min", "argmax")
+STORES = ("setitem", "concat")  # they write into parts of an array
+SHORT = 32  # columns up to which their number stands in the source, for the compiler to unroll
+# Elements from which a loop is run by several threads. They stand in the way of those of the matrix
+# products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
+PARALLEL_SIZE = 1 << 24
+
+EXPRESSIONS = {
+    "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}",
+    "negative": "-{0}", "positive": "{0}", "absolute": "abs({0})", "square": "{0} * {0}",
+    "sqrt": "np.sqrt({0})", "exp": "np.exp({0})", "log": "np.log({0})", "tanh": "np.tanh({0})",
+    "log1p": "np.log1p({0})", "expm1": "np.expm1({0})", "sign": "np.sign({0})",
+    "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}", "equal": "{0} == {1}", "not_equal": "{0} != {1}",
+    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    "where": "{1} if {0} else {2}", "logical_not": "not {0}", "logical_and": "{0} and {1}",
+    "logical_or": "{0} or {1}", "astype": "np.{dtype}({0})",
+}  # fmt: skip
+OF_BOOLS = {"where", "astype", "equal", "not_equal", "logical_not", "logical_and", "logical_or"}
+
+
+class Loop:
+    """A run of operations that will be one loop over the rows and columns of `shape`."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        look: Callable[[Node], np.ndarray],
+        passed_on: Callable[[Node], bool],
+        carried: set[Node],
+    ) -> None:
+        self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
+        self.look = look  # how an argument lies in memory
+        self.passed_on = passed_on  # whether one operation inside the step alone needs a value
+        self.carried = carried  # the values that the step leaves in memory of its own
+        self.flat = len(shape) == 1
+        self.nested = False  # whether a loop over rows must be one for each axis
+        self.nodes: list[Node] = []
+        self.kind: dict[Node, str] = {}  # full, column, sum (over rows), total, scalar, store
+        self.level: dict[Node, int] = {}
+
+    def add(self, node: Node) -> bool:
+        """Take `node` in, if it can be computed in this loop."""
+        found = self._classify(node)
+        if found is None:
+            return False
+        self.kind[node], self.level[node] = found
+        self.nodes.append(node)
+        lying = node.args[1:] if node.op == "setitem" else node.args
+        outside = [arg for arg in lying if arg.shape == self.shape and arg not in self.kind]
+        in_rows = all(self._in_rows(arg, (-1, self.columns)) for arg in outside)
+        self.nested |= not in_rows or node.op in STORES
+        return True
+
+    def _classify(self, node: Node) -> tuple[str, int] | None:
+        dtypes = {n.dtype.name for n in (node, *node.args)}
+        if (node.op in SLOW and node.size > SLOW_SIZE) or not dtypes <= DTYPES:
+            return None
+        if node.op in REDUCTIONS:
+            return self._classify_reduction(node)
+        if node.op in STORES:
+            return self._classify_store(node)
+        of_bools = all(arg.dtype.kind == "b" for arg in node.args)
+        logical = node.op.startswith("logical")
+        if node.op not in EXPRESSIONS or (logical if not of_bools else node.op not in OF_BOOLS):
+            return None
+        if node.shape == self.shape:
+            kind = "full"
+        elif self.flat or not self.lead:
+            return None
+        elif node.shape in ((*self.lead, 1), self.lead):
+            kind = "column"
+        elif node.shape == ():
+            kind = "scalar"
+        else:
+            return None
+        level = 0
+        for arg in node.args:
+            given = self.argument_kind(arg, node)
+            if given is None or (given == "full" and kind != "full"):
+                return None
+            if given in ("total", "scalar") and arg in self.kind and kind != "scalar":
+                return None
+            if kind == "scalar" and given not in ("total", "scalar"):
+                return None
+            if arg in self.kind and kind != "scalar":
+                after = 1 if kind == "full" and given == "column" else 0
+                level = max(level, self.level[arg] + after)
+        return kind, level
+
+    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
+        x = node.args[0]
+        counted = node.op == "sum" or x.dtype.kind == "f"
+        if self.flat or not counted or (x.base in self.kind and x not in self.kind):
+            return None
+        last = len(x.shape) - 1
+        axes = (last,) if node.op == "argmax" else node.attrs[0]
+        if x.shape == self.shape and self.argument_kind(x, x) == "full":
+            level = self.level.get(x, 0)
+            if axes == (last,):
+                return "column", level
+            if node.op == "sum" and axes == tuple(range(last)):
+                return "sum", level
+            if node.op == "sum" and len(axes) == len(x.shape):
+                return "total", level
+        elif self.kind.get(x) == "column" and node.op == "sum" and len(axes) == len(x.shape):
+            return "total", self.level[x]
+        return None
+
+    def _classify_store(self, node: Node) -> tuple[str, int] | None:
+        values = stored(node)
+        last = node.op == "setitem" or node.attrs[0] == len(node.shape) - 1
+        if node.op == "concat" and all(value.view is not None for value in values):
+            return None  # NumPy copies what is there already as fast
+        if self.flat or not last or any(value.shape != self.shape for value in values):
+            return None
+        if any(value.dtype != node.dtype for value in values):
+            return None
+        if any(self.argument_kind(value, value) != "full" for value in values):
+            return None
+        if node.op == "setitem":
+            old, (how, key) = node.args[0], node.attrs
+            if (
+                how not in ("", *EXPRESSIONS)
+                or part_of(np.empty(node.shape), key).shape != self.shape
+            ):
+                return None
+            if old.base in self.kind and not self._follows(node):
+                return None
+        return "store", max(self.level.get(value, 0) for value in values)
+
+    def _follows(self, node: Node) -> bool:
+        """Return whether a store only adds to what others of this loop store, elsewhere."""
+        old, (how, key) = node.args[0], node.attrs
+        if how or self.kind.get(old) != "store" or node in self.carried:
+            return False
+        sample = np.empty(node.shape, np.bool)
+        while old.op == "setitem" and old in self.kind:
+            if not self.passed_on(old):
+                return False
+            parts = part_of(sample, key), part_of(sample, old.attrs[1])
+            try:
+                if np.shares_memory(*parts, max_work=1 << 12):  # type: ignore[arg-type]
+                    return False
+            except np.exceptions.TooHardError:
+                return False
+            old = old.args[0]
+        return old not in self.kind
+
+    def argument_kind(self, arg: Node, node: Node) -> str | None:
+        """Return how `node` reads `arg`; None if no loop of this shape can."""
+        if arg in self.kind:
+            kind = self.kind[arg]
+            # A row of numbers, one for each sample, would be read as one for each column.
+            mixed = kind == "column" and arg.shape == self.lead and node.shape != self.lead
+            return None if kind in ("sum", "store") or mixed else kind
+        if arg.base in self.kind:
+            return None
+        if arg.size == 1 and len(arg.shape) <= len(node.shape):
+            return "scalar"
+        if arg.shape == self.shape:
+            return None if self.flat and not self._in_rows(arg, (-1, self.columns)) else "full"
+        if self.flat:
+            return None
+        if arg.shape == (*self.lead, 1) or (arg.shape == self.lead == node.shape):
+            return "column" if self._in_rows(arg, (-1,)) else None
+        ones = arg.shape[:-1]
+        if arg.shape[-1:] == (self.columns,) and all(n == 1 for n in ones):
+            return "row" if node.shape == self.shape else None
+        return None
+
+    def _in_rows(self, arg: Node, shape: tuple[int, ...]) -> bool:
+        """Return whether an argument can be seen as rows and columns, whatever its axes."""
+        if arg.view is None and arg.op != "leaf":
+            return True
+        array = self.look(arg)
+        return np.may_share_memory(array, array.reshape(shape))
+
+
+class Writer:
+    """Writes the source of one loop, and gathers the arrays it works on."""
+
+    def __init__(self, plan: NumbaPlan, loop: Loop) -> None:
+        self.plan, self.loop = plan, loop
+        self.rows = 1 if loop.flat else int(np.prod(loop.lead))
+        self.arrays: list[np.ndarray] = []
+        self.constants: list[float] = []
+        self.names: dict[Node, str] = {node: f"t{i}" for i, node in enumerate(loop.nodes)}
+        self.known: dict[Any, str] = {}
+        self.before: list[str] = []
+        self.after: list[str] = []
+        top = max(loop.level.values()) + 1
+        self.row_start: list[list[str]] = [[] for _ in range(top)]
+        self.inner: list[list[str]] = [[] for _ in range(top)]
+        self.row_end: list[list[str]] = [[] for _ in range(top)]
+        self.loaded: set[Any] = set()
+        self.copies: list[Call] = []
+        axes = [f"i{axis}" if n > 1 else "0" for axis, n in enumerate(loop.lead)]
+        self.row = ", ".join(axes) if loop.nested else "i"
+        self.grid = self._grid() if loop.nested else None
+
+    def _grid(self) -> Grid | None:
+        """Return the axes of a loop that reads and writes elements one by one, and nothing else."""
+        loop, arrays = self.loop, []
+        for node in loop.nodes:
+            if loop.kind[node] not in ("full", "store"):
+                return None
+            reads = stored(node) if node.op in STORES else node.args
+            outside = [arg for arg in reads if arg not in loop.kind]
+            kinds = {arg: loop.argument_kind(arg, node) for arg in outside}
+            if not set(kinds.values()) <= {"full", "scalar"}:
+                return None
+            arrays += [self.plan.array(arg) for arg in outside if kinds[arg] == "full"]
+            arrays += self._parts(node)
+            if node not in self.plan.transient and node.op not in STORES:
+                arrays.append(self.plan.array(node))
+        return Grid.of(loop.shape, [array.reshape(loop.shape) for array in arrays])
+
+    def _parts(self, node: Node) -> list[np.ndarray]:
+        """Return the parts of arrays that a store writes into."""
+        if node.op not in STORES:
+            return []
+        out = self.plan.array(node)
+        if node.op == "concat":
+            return np.split(out, len(node.args), axis=-1)
+        return [part_of(out, node.attrs[1])]
+
+    def calls(self) -> list[Call]:
+        """Return the call that runs the loop."""
+        for node in self.loop.nodes:
+            if node.op in REDUCTIONS:
+                self._reduction(node)
+            elif node.op in STORES:
+                self._write(node)
+            else:
+                self._elementwise(node)
+        source = self._source()
+        kernel = _compiled(source)
+        constants = np.array(self.constants or [0.0], self._float())
+        count = () if self.grid is None else (self.grid.shape[0],)
+        return [*self.copies, (kernel, (*self.arrays, constants, *count))]
+
+    def _float(self) -> np.dtype[Any]:
+        kinds = [n.dtype for n in self.loop.nodes if n.dtype.kind == "f"]
+        return kinds[0] if kinds else np.dtype(np.float32)
+
+    # Operations --------------------------------------------------------------------------------
+
+    def _elementwise(self, node: Node) -> None:
+        kind, level = self.loop.kind[node], self.loop.level[node]
+        args = [self._read(arg, node, kind, level) for arg in node.args]
+        expression = EXPRESSIONS[node.op].format(*args, dtype=node.dtype.name)
+        lines = {"full": self.inner, "column": self.row_end}.get(kind, [self.after] * (level + 1))
+        lines[level].append(f"{self.names[node]} = {expression}")
+        self._store(node, lines[level])
+
+    def _write(self, node: Node) -> None:
+        level, out = self.loop.level[node], self.plan.array(node)
+        places = [self._element(part) for part in self._parts(node)]
+        names = [self._read(value, value, "full", level) for value in stored(node)]
+        if node.op == "setitem":
+            old, (how, _) = node.args[0], node.attrs
+            inside, apart = old in self.loop.kind, not np.shares_memory(out, self.plan.array(old))
+            assert not (inside and apart), f"{node} follows what lies elsewhere"
+            # What is written over completely need not be copied first.
+            chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
+            if apart and (how or sum(n.args[1].size for n in chain) < node.size):
+                self.copies.append((np.copyto, (out, self.plan.array(old))))
+            if how:
+                names = [EXPRESSIONS[how].format(places[0], names[0])]
+        self.inner[level] += [f"{p} = {n}" for p, n in zip(places, names, strict=True)]
+
+    def _starts_at(self, node: Node, first: Node) -> bool:
+        while node is not first and node.args[0] in self.loop.kind:
+            node = node.args[0]
+        return node is first
+
+    def _reduction(self, node: Node) -> None:
+        x, name, level = node.args[0], self.names[node], self.loop.level[node]
+        kind, dtype = self.loop.kind[node], node.dtype.name
+        column = self.loop.kind.get(x) == "column"
+        value = self._read(x, x, "column" if column else "full", level)
+        lines = self.row_end[level] if column else self.inner[level]
+        if kind == "sum":
+            array = self._array(node, "row")
+            self.before.append(f"{array}[:] = 0")
+            lines.append(f"{array}[j] += {value}")
+        elif kind == "total":
+            self.before.append(f"{name} = np.{dtype}(0)")
+            lines.append(f"{name} += {value}")
+            self._store(node, self.after)
+        elif node.op == "argmax":
+            best = f"best_{name}"
+            self.row_start[level] += [f"{name} = 0", f"{best} = np.{x.dtype.name}(-np.inf)"]
+            lines.append(f"if {value} > {best} or ({value} != {value} and {best} == {best}):")
+            lines.append(f"    {best} = {value}; {name} = j")
+            self._store(node, self.row_end[level])
+        else:
+            start = {"sum": "0", "max": "-np.inf", "min": "np.inf"}[node.op]
+            self.row_start[level].append(f"{name} = np.{dtype}({start})")
+            sign = ">" if node.op == "max" else "<"
+            better = f"{value} if {value} {sign} {name} or {value} != {value} else {name}"
+            lines.append(f"{name} += {value}" if node.op == "sum" else f"{name} = {better}")
+            self._store(node, self.row_end[level])
+
+    # Values ------------------------------------------------------------------------------------
+
+    def _read(self, arg: Node, node: Node, kind: str, level: int) -> str:
+        """Return the expression for an argument, loaded where it is read first."""
+        if arg in self.loop.kind:
+            name = self.names[arg]
+            if self.loop.kind[arg] == "full" and self.loop.level[arg] != level:
+                name = f"{name}_{level}"
+                self._load(name, arg, "full", level)
+            return name
+        if arg.value is not None and arg.size == 1 and arg.dtype == self._float():
+            key = ("constant", float(arg.value.reshape(())))
+            if key not in self.known:
+                self.known[key] = f"c{len(self.constants)}"
+                self.before.append(f"{self.known[key]} = constants[{len(self.constants)}]")
+                self.constants.append(key[1])
+            return self.known[key]
+        given = self.loop.argument_kind(arg, node) if arg is not node else kind
+        assert given is not None
+        name = self.known.setdefault(("name", arg), f"x{len(self.known)}")
+        if given == "scalar":
+            if ("scalar", arg) not in self.loaded:
+                self.loaded.add(("scalar", arg))
+                self.before.append(f"{name} = {self._array(arg, 'scalar')}[0]")
+            return name
+        if given == "column":
+            if ("column", arg) not in self.loaded:
+                self.loaded.add(("column", arg))
+                self.row_start[0].append(f"{name} = {self._array(arg, 'column')}[{self.row}]")
+            return name
+        name = f"{name}_{level}"
+        self._load(name, arg, given, level)
+        return name
+
+    def _load(self, name: str, arg: Node, kind: str, level: int) -> None:
+        if name not in self.loaded:
+            self.loaded.add(name)
+            full = kind == "full"
+            place = self._element(self.plan.array(arg)) if full else f"{self._array(arg, kind)}[j]"
+            self.inner[level].append(f"{name} = {place}")
+
+    def _store(self, node: Node, lines: list[str]) -> None:
+        if node in self.plan.transient:
+            return
+        kind = self.loop.kind[node]
+        if kind == "full":
+            place = self._element(self.plan.array(node))
+        elif kind == "column":
+            place = f"{self._array(node, kind)}[{self.row}]"
+        else:
+            place = f"{self._array(node, 'scalar')}[0]"
+        lines.append(f"{place} = {self.names[node]}")
+
+    def _element(self, array: np.ndarray) -> str:
+        """Return the expression for an element of an array of the loop's shape."""
+        if self.grid is not None:
+            flat, index = self.grid.seen(array.reshape(self.loop.shape))
+            return f"{self._named(flat)}[{index}]"
+        lead = self.loop.lead if self.loop.nested else (self.rows,)
+        return f"{self._named(_reshaped(array, (*lead, self.loop.columns)))}[{self.row}, j]"
+
+    def _array(self, node: Node, kind: str) -> str:
+        """Return the argument name of an array of another shape than the loop's."""
+        lead = self.loop.lead if self.loop.nested else (self.rows,)
+        shape = {"column": lead, "scalar": (1,)}.get(kind, (-1,))
+        return self._named(_reshaped(self.plan.array(node), shape))
+
+    def _named(self, shaped: np.ndarray) -> str:
+        """Return the argument name of an array; the same memory gets one name."""
+        key = (shaped.__array_interface__["data"][0], shaped.shape, shaped.strides, shaped.dtype)
+        if key not in self.known:
+            self.known[key] = f"a{len(self.arrays)}"
+            self.arrays.append(shaped)
+        return self.known[key]
+
+    # Source ------------------------------------------------------------------------------------
+
+    def _source(self) -> str:
+        if self.grid is not None:
+            return self._source_on_grid(self.grid)
+        loop = self.loop
+        kinds = {loop.kind[node] for node in loop.nodes if node.op in REDUCTIONS}
+        large = self.rows * loop.columns >= PARALLEL_SIZE and not loop.nested
+        parallel = large and (not kinds or (kinds == {"column"} and self.rows > 1))
+        outer = "prange" if parallel and self.rows > 1 else "range"
+        inside = "prange" if parallel and self.rows == 1 else "range"
+        names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
+        counts = [f"n{axis}" for axis in range(len(loop.lead))] if loop.nested else ["rows"]
+        rows = loop.lead if loop.nested else (self.rows,)
+        shape = (*rows, loop.columns)
+        whole = [f"a{i}.shape" for i, a in enumerate(self.arrays) if a.shape == shape]
+        sizes = whole[0] if whole else ", ".join(map(str, shape))
+        lines = [
+            "import numpy as np",
+            "from numba import njit, prange",
+            "",
+            f"@njit(cache=True, error_model='numpy', parallel={parallel})",
+            f"def kernel({names}, constants):",
+            f"    {', '.join(counts)}, columns = {sizes}",
+            *([f"    columns = {loop.columns}"] if loop.columns <= SHORT else []),
+            *(f"    {line}" for line in self.before),
+        ]
+        pad = "    "
+        if self.rows > 1 or loop.nested:
+            for index, count in zip(self.row.split(", "), counts, strict=True):
+                if index != "0":
+                    lines.append(f"{pad}for {index} in {outer}({count}):")
+                    pad += "    "
+        else:
+            lines.append("    i = 0")
+        for start, inner, end in zip(self.row_start, self.inner, self.row_end, strict=True):
+            lines += [pad + line for line in start]
+            if inner:
+                lines.append(f"{pad}for j in {inside}(columns):")
+                lines += [f"{pad}    {line}" for line in inner]
+            lines += [pad + line for line in end]
+        lines += [f"    {line}" for line in self.after]
+        return "\n".join(lines) + "\n"
+
+    def _source_on_grid(self, grid: Grid) -> str:
+        names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
+        lines = [
+            "import numpy as np",
+            "from numba import njit, prange",
+            "",
+            "@njit(cache=True, error_model='numpy')",
+            f"def kernel({names}, constants, count):",
+            *(f"    {line}" for line in self.before),
+        ]
+        pad = "    "
+        # The count of the outermost is no part of the source: it goes with the batch.
+        for index, size in zip(grid.indices, ("count", *grid.shape[1:]), strict=True):
+            lines.append(f"{pad}for {index} in range({size}):")
+            pad += "    "
+        lines += [pad + line for line in self.inner[0]]
+        return "\n".join(lines) + "\n"
+
+
+class Grid:
+    """The axes of a loop over parts of arrays, those joined that lie in memory as one.
+
+    The strides stand in the source, so that the compiler knows which elements are neighbours.
+    """
+
+    def __init__(self, axes: list[list[int]], shape: tuple[int, ...]) -> None:
+        self.last = [group[-1] for group in axes]
+        self.shape = tuple(math.prod(shape[axis] for axis in group) for group in axes)
+        self.indices = [f"i{number}" for number in range(len(axes))]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], arrays: list[np.ndarray]) -> Grid | None:
+        """Return the axes that suit all arrays, which are of one shape."""
+        if any(s < 0 or s % a.itemsize for a in arrays for s in a.strides):
+            return None
+        axes: list[list[int]] = []
+        for axis in (axis for axis, size in enumerate(shape) if size > 1):
+            before = axes[-1][-1] if axes else None
+            if before is not None and all(
+                a.strides[before] == shape[axis] * a.strides[axis] for a in arrays
+            ):
+                axes[-1].append(axis)
+            else:
+                axes.append([axis])
+        return cls(axes, shape) if axes else None
+
+    def seen(self, array: np.ndarray) -> tuple[np.ndarray, str]:
+        """Return the memory from an array's first element on, and the index into it."""
+        strides = [array.strides[axis] // array.itemsize for axis in self.last]
+        extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, strides, strict=True))
+        flat = np.lib.stride_tricks.as_strided(array, (extent,), (array.itemsize,))
+        terms = [f"{i} * {s}" for i, s in zip(self.indices, strides, strict=True) if s]
+        return flat, " + ".join(terms).replace(" * 1 ", " ").removesuffix(" * 1") or "0"
+
+
+def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    shaped = array.reshape(shape)
+    assert np.may_share_memory(shaped, array), f"{array.strides} is not seen as {shape}"
+    return shaped
+
+
+def worth_threads(node: Node) -> bool:
+    """Return whether an operation alone is large enough for a loop that threads share."""
+    return node.elementwise and node.size >= PARALLEL_SIZE and node.op not in SLOW
+
+
+def stored(node: Node) -> tuple[Node, ...]:
+    """Return the values that an operation writes into parts of an array."""
+    return node.args[1:] if node.op == "setitem" else node.args
+
+
+def part_of(array: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
+    """Return the part of an array that a recorded index shows."""
+    part: np.ndarray = array[key_of(key)]
+    return part
+
+
+_kernels: dict[str, Callable[..., None]] = {}
+
+
+def _compiled(source: str) -> Callable[..., None]:
+    """Return the function of a source, from memory or from a file that Numba caches beside."""
+    if source not in _kernels:
+        name = "npnn_" + hashlib.sha256(source.encode()).hexdigest()[:24]
+        path = _cache_folder() / f"{name}.py"
+        if not path.exists():
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+            with os.fdopen(handle, "w") as file:
+                file.write(source)
+            os.replace(temporary, path)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where Numba looks for what it compiled earlier
+        spec.loader.exec_module(module)
+        _kernels[source] = module.kernel
+    return _kernels[source]
+
+
+def _cache_folder() -> Path:
+    """Return the folder for kernels: NPNN_CACHE_DIR, or npnn in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npnn"
+    folder = Path(os.environ.get("NPNN_CACHE_DIR") or default) / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return _folder_of_this_process()
+
+
+@cache
+def _folder_of_this_process() -> Path:
+    return Path(tempfile.mkdtemp(prefix="npnn-kernels-"))
