@@ -13,7 +13,6 @@ class ArrayApiStrictBackend(Backend):
     """The reference implementation of the Array API standard."""
 
     name = "array_api_strict"
-    libraries = ("array_api_strict",)
 
     def load(self) -> None:  # noqa: D102
         try:

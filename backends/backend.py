@@ -54,7 +54,6 @@ class Backend:
 
     name: ClassVar[str]
     in_place: ClassVar[bool] = True
-    libraries: ClassVar[tuple[str, ...]] = ()
     execution: ClassVar[str] = "it is, layer by layer, and plans nothing ahead"
     xp: Any
 

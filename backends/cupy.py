@@ -18,7 +18,6 @@ class CupyBackend(Backend):
     """CuPy arrays on one GPU."""
 
     name = "cupy"
-    libraries = ("cupy",)
 
     def load(self) -> None:  # noqa: D102
         try:

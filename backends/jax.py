@@ -17,7 +17,6 @@ class JaxBackend(Backend):
     """
 
     name = "jax"
-    libraries = ("jax",)
     in_place = False
     execution = "one program that XLA compiles and lays out"
 

@@ -22,7 +22,6 @@ class NumbaBackend(NumpyBackend):
     """NumPy arrays on the CPU, elementwise work compiled by Numba."""
 
     name = "numba"
-    libraries = ("numba",)
 
     def load(self) -> None:  # noqa: D102
         super().load()

@@ -15,7 +15,6 @@ class NumpyBackend(Backend):
     """NumPy arrays on the CPU."""
 
     name = "numpy"
-    libraries = ("numpy",)
 
     def load(self) -> None:  # noqa: D102
         self.xp = xp

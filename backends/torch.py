@@ -14,7 +14,6 @@ class TorchBackend(Backend):
     """PyTorch tensors."""
 
     name = "torch"
-    libraries = ("torch",)
 
     def load(self) -> None:  # noqa: D102
         try:

@@ -235,12 +235,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
-    def fail(file):
-        file.write(b"ne")
-        raise RuntimeError("half way")
+    def fail():
+        with files.replacing(path) as file:
+            file.write(b"ne")
+            raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError, match="half way"):
-        files.write_with(path, fail)
+        fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
