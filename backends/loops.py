@@ -358,11 +358,11 @@ class Writer:
                 self._load(name, arg, "full", level)
             return name
         if arg.value is not None and arg.size == 1 and arg.dtype == self._float():
-            key = ("constant", float(arg.value.reshape(())))
+            key = ("constant", arg.value.tobytes())  # 0.0 is not -0.0
             if key not in self.known:
                 self.known[key] = f"c{len(self.constants)}"
                 self.before.append(f"{self.known[key]} = constants[{len(self.constants)}]")
-                self.constants.append(key[1])
+                self.constants.append(float(arg.value.reshape(())))
             return self.known[key]
         given = self.loop.argument_kind(arg, node) if arg is not node else kind
         assert given is not None

@@ -50,11 +50,12 @@ def _in_long_rows(
     """
     short = [i for i, a in enumerate(arrays[:-1]) if a.shape != node.shape]
     others = [a for i, a in enumerate(arrays) if i not in short]
-    if len(short) != 1 or not all(a.flags.c_contiguous for a in others):
+    if not node.size or len(short) != 1 or not all(a.flags.c_contiguous for a in others):
         return [], arrays
     row = arrays[short[0]]
     number = row.size == 1 and node.op in ("maximum", "minimum")
-    if not number and (row.size == 1 or row.size > ROW // 8 or row.size != node.shape[-1]):
+    whole = row.shape[-1:] == (row.size,) == node.shape[-1:]  # not a column of as many
+    if not number and (row.size == 1 or row.size > ROW // 8 or not whole):
         return [], arrays
     count = node.size // row.size
     times = max(n for n in range(1, min(count, ROW // row.size) + 1) if count % n == 0)
@@ -86,7 +87,7 @@ def run_where(plan: Plan, node: Node) -> list[Call]:
     mask = plan.scratch(condition.shape, bits)
     signs = condition.view(np.int8)
     a, b, out = a.view(bits), b.view(bits), out.view(bits)
-    if node.args[2].value is not None and not node.args[2].value.any():
+    if node.args[2].value is not None and not node.args[2].value.tobytes().strip(b"\0"):
         return [(np.negative, (signs, mask)), (np.bitwise_and, (a, mask, out))]
     mine, other = (b, a) if np.shares_memory(out, b) else (a, b)
     turn: Call = (np.subtract, (signs, _ONE, mask)) if mine is b else (np.negative, (signs, mask))

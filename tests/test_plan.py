@@ -4,14 +4,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from graphs import assert_replay_is_eager, check, check_program
+from graphs import assert_replay_is_eager, check, check_program, interpreted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npnn.arrays import array_namespace
-from npnn.backends import operations
+from npnn.backends import loops, operations
 from npnn.backends import plan as planning
 from npnn.backends.capture import CapturedStep
+from npnn.backends.numba import NumbaPlan
 from npnn.backends.plan import Plan
 
 EAGER = {"SMALL": 0, "LARGE": 4, "BLOCK": 3, "FEW": 0, "ROW": 64}
@@ -137,6 +138,49 @@ def test_parts_that_lie_anyhow_are_joined_one_by_one():
 
     check(step, numbers(20, 10))
     check(step, numbers(600, 10)[::30])
+
+
+# Arrays that have as many elements as another's last axis, without being one row.
+SQUARES = {
+    "a column": ((64, 64), (64, 1)),
+    "a column of each": ((64, 16, 16), (16, 1)),
+    "one for each image": ((16, 32, 32, 16), (16, 1, 1, 1)),
+    "one row for all": ((64, 48, 16), (1, 1, 16)),
+}
+
+
+@pytest.mark.parametrize("make_plan", [Plan, NumbaPlan])
+@pytest.mark.parametrize("shapes", SQUARES.values(), ids=SQUARES)
+def test_a_column_is_not_taken_for_a_row(shapes, make_plan, monkeypatch):
+    monkeypatch.setattr(loops, "_compiled", interpreted)
+    x, c = numbers(*shapes[0]), numbers(*shapes[1], seed=1)
+    check(lambda xp, x, c: x - c, x, c, make_plan=make_plan)
+    check(lambda xp, x, c: c * x, x, c, make_plan=make_plan)
+    check(lambda xp, x, c: xp.maximum(x, c), x, c, make_plan=make_plan)
+
+
+@pytest.mark.parametrize("size", [33, 40, 64, 100, 128])
+def test_as_many_classes_as_samples_have_probabilities(size):
+    def softmax(xp, x):
+        e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+        return e / xp.sum(e, axis=-1, keepdims=True)
+
+    check(softmax, numbers(size, size))
+
+
+def test_empty_arrays_are_left_empty():
+    check(lambda xp, x: xp.maximum(x, 0.0), np.zeros((0, 3)))
+    check(lambda xp, x, r: x + r, np.zeros((0, 3)), np.ones(3))
+
+
+@pytest.mark.parametrize("make_plan", [Plan, NumbaPlan])
+@pytest.mark.parametrize("size", [4, 64])
+def test_the_sign_of_zero_is_kept(size, make_plan, monkeypatch):
+    monkeypatch.setattr(loops, "_compiled", interpreted)
+    x = numbers(size, size)
+    check(lambda xp, x: 1.0 / xp.where(x > 0.0, x, -0.0), x, make_plan=make_plan)
+    both = lambda xp, x: 1.0 / xp.where(x > 1.0, 0.0, xp.where(x > 0.0, x, -0.0))  # noqa: E731
+    check(both, x, make_plan=make_plan)
 
 
 def test_long_sums_in_float32_lose_no_digits():
