@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from npnn.backends import threads
 from npnn.backends.backend import Step, Tree
+from npnn.backends.division import WORTH, seconds
+from npnn.backends.operations import Call
 from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node, NotRecorded, Recorded, Trace
 
@@ -91,6 +94,7 @@ class CapturedStep:
             [(leaves[1][path], x) for path, x in _leaves(data)],
             list(leaves[2].values()),
             [trace.node(value) for _, value in _leaves(outputs)],
+            _threads_for(trace.nodes),
         )
         replay = _compile(plan, leaves[2], outputs)
         self.plans[key] = plan, replay
@@ -159,6 +163,12 @@ def _mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
     return function(tree)
 
 
+def _threads_for(nodes: list[Node]) -> int:
+    """Return how many threads a step is worth."""
+    worth = int(seconds(nodes) / WORTH)
+    return min(worth, threads.count()) if worth > 1 else 1
+
+
 def _expression(name: str, path: Path) -> str:
     return name + "".join(f"[{part!r}]" for part in path)
 
@@ -198,16 +208,34 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
             lines.append(f"{target}[()] = {source}")
         else:
             lines.append(f"copyto({target}, {source})")
-    for function, arguments in plan.calls:
+
+    def written(call: Call) -> str:
+        function, arguments = call
         *given, out = map(name, arguments)
         # NumPy wants the output of maximum and minimum named, and of nothing else.
         keyword = "out=" if function in (np.maximum, np.minimum) else ""
-        lines.append(f"{name(function)}({', '.join([*given, keyword + out])})")
+        return f"{name(function)}({', '.join([*given, keyword + out])})"
+
+    if plan.division is None:
+        lines += map(written, plan.calls)
+    else:
+        tasks = [[_task(map(written, (c for c, _ in s)), names) for s in p] for p in plan.phases]
+        lines.append(f"{name(partial(threads.run_phases, tasks))}()")
     nodes = iter(plan.outputs)
     values = _mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
     lines.append(f"return carry, {_source(values)}")
     exec("def replay(carry, data, inputs):\n    " + "\n    ".join(lines), names)
     return names["replay"]  # type: ignore[no-any-return]
+
+
+def _task(lines: Iterable[str], names: dict[str, Any]) -> threads.Task | None:
+    """Return the function of some lines; None if there are none."""
+    body = "".join(f"\n    {line}" for line in lines)
+    if not body:
+        return None
+    defined: dict[str, Any] = {}
+    exec(f"def task():{body}", names, defined)
+    return defined["task"]  # type: ignore[no-any-return]
 
 
 def _source(tree: Any) -> str:
