@@ -110,7 +110,9 @@ class Plan:
         self.arrays: dict[Node, np.ndarray] = {}
         scratch = max(map(scratch_bytes, self.operations), default=0)
         self._scratch = np.empty((threads, _aligned(scratch)), np.uint8)
-        self.phases = [*self._phases(threads), [self._last_copies()]]
+        self.phases = self._phases(threads)
+        if copies := self._last_copies():
+            self.phases.append([copies, *([] for _ in range(threads - 1))])
         sections = [section for phase in self.phases for section in phase]
         self.calls = [call for section in sections for call, _ in section]
         self.owners = [owner for section in sections for _, owner in section]
