@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -199,16 +199,6 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
             names[known[id(value)]] = value
         return known[id(value)]
 
-    lines = []
-    for path, leaf in leaves.items():
-        if leaf not in plan.users and leaf not in plan.kept:
-            continue
-        target, source = name(plan.array(leaf)), _expression("inputs", path)
-        if leaf.shape == ():
-            lines.append(f"{target}[()] = {source}")
-        else:
-            lines.append(f"copyto({target}, {source})")
-
     def written(call: Call) -> str:
         function, arguments = call
         *given, out = map(name, arguments)
@@ -216,26 +206,46 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
         keyword = "out=" if function in (np.maximum, np.minimum) else ""
         return f"{name(function)}({', '.join([*given, keyword + out])})"
 
+    first: list[str] = []
+    tasks = [[[written(call) for call, _ in s] for s in phase] for phase in plan.phases]
+    for path, leaf in leaves.items():
+        if leaf not in plan.users and leaf not in plan.kept:
+            continue
+        target, source = plan.array(leaf), _expression("inputs", path)
+        cut = None if plan.division is None else plan.division.samples.get(leaf)
+        if leaf.shape == ():
+            first.append(f"{name(target)}[()] = {source}")
+        elif cut is None:
+            first.append(f"copyto({name(target)}, {source})")
+        else:
+            # Each thread brings its samples itself: they are in its cache then.
+            for number, task in enumerate(tasks[0]):
+                start, stop = cut.at[number : number + 2]
+                part = name(cut.part(target, number))
+                task.insert(0, f"copyto({part}, {source}[{start}:{stop}])")
     if plan.division is None:
-        lines += map(written, plan.calls)
+        first += tasks[0][0]
     else:
-        tasks = [[_task(map(written, (c for c, _ in s)), names) for s in p] for p in plan.phases]
-        lines.append(f"{name(partial(threads.run_phases, tasks))}()")
+        names["run_phases"] = threads.run_phases
+        first += _side_by_side(tasks)
     nodes = iter(plan.outputs)
     values = _mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
-    lines.append(f"return carry, {_source(values)}")
-    exec("def replay(carry, data, inputs):\n    " + "\n    ".join(lines), names)
+    first.append(f"return carry, {_source(values)}")
+    exec("def replay(carry, data, inputs):\n    " + "\n    ".join(first), names)
     return names["replay"]  # type: ignore[no-any-return]
 
 
-def _task(lines: Iterable[str], names: dict[str, Any]) -> threads.Task | None:
-    """Return the function of some lines; None if there are none."""
-    body = "".join(f"\n    {line}" for line in lines)
-    if not body:
-        return None
-    defined: dict[str, Any] = {}
-    exec(f"def task():{body}", names, defined)
-    return defined["task"]  # type: ignore[no-any-return]
+def _side_by_side(tasks: list[list[list[str]]]) -> list[str]:
+    """Return the lines that define a function for each phase and thread, and run them."""
+    lines, phases = [], []
+    for phase, sections in enumerate(tasks):
+        functions = []
+        for thread, section in enumerate(sections):
+            functions.append(f"task_{phase}_{thread}" if section else "None")
+            if section:
+                lines += [f"def {functions[-1]}():", *(f"    {line}" for line in section)]
+        phases.append(f"({', '.join(functions)})")
+    return [*lines, f"run_phases(({', '.join(phases)},))"]
 
 
 def _source(tree: Any) -> str:

@@ -100,8 +100,9 @@ class Division:
         for node in nodes:
             wanted = self._wanted(node, by_length)
             self.shares[node] = share = self._share(node, wanted)
-            inside = [arg for arg in node.args if arg.base in self.shares]
-            share.phase = max((self._phase_after(node, share, arg) for arg in inside), default=0)
+            # Each thread brings the samples that it has from outside, too.
+            made = [arg for arg in node.args if arg.base in self.shares or arg.base in self.samples]
+            share.phase = max((self._phase_after(node, share, arg) for arg in made), default=0)
 
     def has_work(self, node: Node, thread: int) -> bool:
         """Return whether a thread computes a part of the operation."""
@@ -208,7 +209,7 @@ class Division:
 
     def _phase_after(self, node: Node, share: Share, arg: Node) -> int:
         """Return the first phase in which all that a share needs of `arg` is there."""
-        before = self.shares[arg.base]
+        before = self.shares.get(arg.base) or Share(self.samples[arg.base], {})
         if share.cut is None or before.cut is None:
             own = share.cut is before.cut
         elif node in self.flat:

@@ -111,7 +111,10 @@ class Plan:
         scratch = max(map(scratch_bytes, self.operations), default=0)
         self._scratch = np.empty((threads, _aligned(scratch)), np.uint8)
         self.phases = self._phases(threads)
-        if copies := self._last_copies():
+        copies = self._last_copies()
+        if self.division is None:
+            self.phases[0][0] += copies
+        elif copies:
             self.phases.append([copies, *([] for _ in range(threads - 1))])
         sections = [section for phase in self.phases for section in phase]
         self.calls = [call for section in sections for call, _ in section]
