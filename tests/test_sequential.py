@@ -1,5 +1,6 @@
 """The model: shapes, errors, looking at it, and predicting."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_a_model_of_any_widths_has_the_shapes_of_its_ends(widths, batch):
     layers += [npnn.Dense(None, width) for width in widths[2:]]
     model = npnn.Sequential(layers)
     assert model.predict(np.zeros((batch, widths[0]))).shape == (batch, widths[-1])
-    assert [layer.w.shape for layer in layers] == list(zip(widths, widths[1:], strict=False))
+    assert [layer.w.shape for layer in layers] == list(itertools.pairwise(widths))
 
 
 def test_an_input_shape_that_is_not_known_yet_is_asked_for():

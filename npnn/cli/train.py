@@ -76,7 +76,7 @@ class Recipe:
 
 
 RECIPES = {
-    "digits": Recipe("Digits", "1,797 images of 8x8 pixels, 10 classes", (512,), 30, 3e-4, 8),
+    "digits": Recipe("Digits", "1,797 images of 8x8 pixels, 10 classes", (512,), 60, 1e-3, 16),
     "mnist": Recipe("MNIST", "70,000 images of digits, 28x28 pixels", (256, 128), 10, 1e-3, 128),
     "fashion-mnist": Recipe(
         "FashionMNIST", "70,000 images of clothes, 28x28 pixels", (256, 128), 10, 1e-3, 128
