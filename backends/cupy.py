@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, host_array
+from npnn.backends.backend import Array, Backend, Step, host_array
+from npnn.backends.cupy_capture import CupyStep
+from npnn.backends.products import BlasProducts, LtProducts, find_products
 from npnn.errors import MissingError
 
 INSTALL = (
@@ -18,6 +21,8 @@ class CupyBackend(Backend):
     """CuPy arrays on one GPU."""
 
     name = "cupy"
+    execution = "kernels generated for it, replayed as a CUDA graph"
+    precision = "float32"
 
     def load(self) -> None:  # noqa: D102
         try:
@@ -94,6 +99,20 @@ class CupyBackend(Backend):
 
     def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
         return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
+
+    def allocate(self, nbytes: int) -> Any:
+        """Return so many bytes of device memory."""
+        with self.device:
+            return self.cupy.cuda.alloc(nbytes)
+
+    @cached_property
+    def products(self) -> LtProducts | BlasProducts:
+        """The library of matrix products."""
+        with self.device:
+            return find_products(self.cupy, self.precision)
+
+    def capture(self, step: Step) -> Step:  # noqa: D102
+        return CupyStep(step, self)
 
     def synchronize(self) -> None:  # noqa: D102
         self.device.synchronize()

@@ -81,7 +81,7 @@ class Plan:
         self.turned = {node for node in self.operations if self._lies_betterturned(node)}
         self.places: dict[Node, Place] = {}
         self._find_places()
-        self.arena = np.empty(self._lay_out(), np.uint8)
+        self.arena = self.memory(self._lay_out())
         self.arrays: dict[Node, np.ndarray] = {}
         self._scratch = np.empty(max(map(scratch_bytes, self.operations), default=0), np.uint8)
         self.calls: list[Call] = []
@@ -90,7 +90,7 @@ class Plan:
             self._append(group, self.run(group))
         for leaf, array, result in self.carry:
             if result is not leaf and self.results.get(result) is not leaf:
-                self._append([result], [(np.copyto, (array, self.array(result)))])
+                self._append([result], self.write(array, result))
         self._work_in_blocks()
 
     # What a faster plan does its own way -------------------------------------------------------
@@ -105,6 +105,14 @@ class Plan:
     def run(self, group: list[Node]) -> list[Call]:
         """Return the calls that do what a group of operations says."""
         return [call for node in group for call in RUN.get(node.op, run_ufunc)(self, node)]
+
+    def memory(self, nbytes: int) -> np.ndarray:
+        """Return so many bytes for the values of the plan."""
+        return np.empty(nbytes, np.uint8)
+
+    def write(self, array: np.ndarray, result: Node) -> list[Call]:
+        """Return the calls that copy a value into an array that is carried."""
+        return [(np.copyto, (array, self.array(result)))]
 
     def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:
         """Return whether `user` reads `old` before `node`, of the same group, writes over it.
