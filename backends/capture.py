@@ -185,6 +185,7 @@ def _flush_denormals(leaves: Iterator[tuple[Path, Any]]) -> None:
 
 
 def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
+    """Return nested dicts and lists with a function of each leaf in its place."""
     if isinstance(tree, dict):
         return {key: mapped(value, function) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,8 +66,8 @@ QUESTIONS = {
 INTEGERS = {"power", "divide"}  # that these would need of their own is not written
 
 PRELUDE = """\
-#define INFINITE (1e300 * 1e300)
-#define NO_NUMBER (INFINITE * 0)
+#define INFINITE __longlong_as_double(0x7ff0000000000000ll)
+#define NO_NUMBER __longlong_as_double(0x7ff8000000000000ll)
 template <typename T> struct alignas(sizeof(T) * 4 < 16 ? sizeof(T) * 4 : 16) Pack { T v[4]; };
 
 template <typename T> __device__ __forceinline__ T larger(T a, T b) {
@@ -138,14 +139,18 @@ __device__ __forceinline__ bool comes_last(unsigned* counter, unsigned blocks) {
 
 
 class CudaLoop(Loop):
-    """A run of operations that will be one kernel."""
+    """A run of operations that will be one kernel; some that a product does are none of it."""
 
     slow = frozenset()
     expressions = EXPRESSIONS.keys()
     dtypes = TYPES.keys()
 
+    def __init__(self, riding: Set[Node], *args: Any) -> None:
+        super().__init__(*args)
+        self.riding = riding
+
     def _classify(self, node: Node) -> tuple[str, int] | None:
-        if node.op in INTEGERS and node.dtype.kind != "f":
+        if node in self.riding or (node.op in INTEGERS and node.dtype.kind != "f"):
             return None
         found = super()._classify(node)
         if found is None:
@@ -176,6 +181,7 @@ class Launch:
         self.function: Any = None
 
     def __call__(self) -> None:
+        """Put the kernel on the current stream."""
         self.function(self.grid, self.block, self.arguments)
 
 
@@ -305,9 +311,13 @@ class Writer:
     def _is_packed(self, size: int) -> bool:
         """Return whether all arrays lie side by side, and so that four elements load at once."""
         together = [a for a, seen in zip(self.arrays, self.seen, strict=True) if seen]
-        return self.may_pack and size >= PACK and all(
-            a.flags.c_contiguous and self.plan.alignment(a) % min(16, PACK * a.itemsize) == 0
-            for a in together
+        return (
+            self.may_pack
+            and size >= PACK
+            and all(
+                a.flags.c_contiguous and self.plan.alignment(a) % min(16, PACK * a.itemsize) == 0
+                for a in together
+            )
         )
 
     def _packs(self, body: list[str], index: str, turns: int, stride: str) -> list[str]:
@@ -854,5 +864,6 @@ def literal(value: np.ndarray) -> str:
         return f"({ctype})({number}LL)"
     if math.isfinite(number):
         return f"({ctype}){number.hex()}"
-    return f"({ctype})" + ("NO_NUMBER" if number != number else "INFINITE" if number > 0 else "-INFINITE")
-
+    return f"({ctype})" + (
+        "NO_NUMBER" if number != number else "INFINITE" if number > 0 else "-INFINITE"
+    )

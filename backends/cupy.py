@@ -9,7 +9,7 @@ import numpy as np
 
 from npnn.backends.backend import Array, Backend, Step, host_array
 from npnn.backends.cupy_capture import CupyStep
-from npnn.backends.products import BlasProducts, LtProducts, find_products
+from npnn.backends.products import PRECISIONS, BlasProducts, LtProducts, find_products
 from npnn.errors import MissingError
 
 INSTALL = (
@@ -22,7 +22,7 @@ class CupyBackend(Backend):
 
     name = "cupy"
     execution = "kernels generated for it, replayed as a CUDA graph"
-    precision = "float32"
+    precisions = PRECISIONS
 
     def load(self) -> None:  # noqa: D102
         try:

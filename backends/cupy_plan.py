@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import mmap
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,8 +110,6 @@ class CupyPlan(NumbaPlan):
         The inputs that come from the host.
     """
 
-    loop_type = CudaLoop
-
     def __init__(
         self,
         backend: CupyBackend,
@@ -144,14 +143,56 @@ class CupyPlan(NumbaPlan):
         self.pieces: list[Any] | None = None
         self.has_run = False
 
+    # What rides on a product -------------------------------------------------------------------
+
+    def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
+        self.riders = self._riders(nodes) if self.backend.products.epilogues else {}
+        riding = {node for riders in self.riders.values() for node in riders}
+        self.loop_type = partial(CudaLoop, riding)
+        groups = super().group(nodes)
+        for product, riders in self.riders.items():
+            self.transient |= {product, *riders[:-1]}
+        return [
+            [node for first in group for node in (first, *self.riders.get(first, ()))]
+            for group in groups
+            if group[0] not in riding
+        ]
+
+    def _riders(self, nodes: list[Node]) -> dict[Node, list[Node]]:
+        """Find the biases, and rectifiers behind them, that a product's library computes with it.
+
+        A bias whose sum goes into a kernel anyway is better computed there.
+        """
+        users: dict[Node, list[Node]] = {}
+        for node in nodes:
+            for base in {arg.base for arg in node.args}:
+                users.setdefault(base, []).append(node)
+        outside = {n.base for n in (*self.outputs, *(result for _, _, result in self.carry))}
+        found: dict[Node, list[Node]] = {}
+        for product in nodes:
+            followers = users.get(product, [])
+            if product.op != "matmul" or len(followers) != 1 or product in outside:
+                continue
+            added = followers[0]
+            if not _adds_bias(added, product):
+                continue
+            after = users.get(added, [])
+            if len(after) == 1 and added not in outside and _rectifies(after[0], added):
+                found[product] = [added, after[0]]
+            elif all(user.op == "matmul" for user in after):
+                found[product] = [added]
+        return found
+
     # Running it --------------------------------------------------------------------------------
 
     def run(self, group: list[Node]) -> list[Call]:  # noqa: D102
         self.scratch_top = ALIGNED
         loop = self._loop(group)
-        if loop is not None:
+        if group[0] in self.riders:
+            launches: list[Any] = self._write_product(*group)
+        elif loop is not None:
             assert isinstance(loop, CudaLoop)
-            launches: list[Any] = LoopWriter(self, loop).launches()
+            launches = LoopWriter(self, loop).launches()
         else:
             launches = [launch for node in group for launch in self._written(node)]
         return [(launch, ()) for launch in launches]
@@ -236,7 +277,9 @@ class CupyPlan(NumbaPlan):
             sources.append(f"const {ctype}* x{number}")
             at = Coordinates(array.shape, range(array.ndim), [array], "e", "long long")
             place = " + ".join(at.terms(array)) or "0"
-            lines.append(_each(array.size, " ".join([*at.lines, f"y{number}[e] = x{number}[{place}];"])))
+            lines.append(
+                _each(array.size, " ".join([*at.lines, f"y{number}[e] = x{number}[{place}];"]))
+            )
         largest = max((array.size for array in arrays), default=0)
         return self._write_passage([*given, *sources], lines, arrays, largest)
 
@@ -256,7 +299,8 @@ class CupyPlan(NumbaPlan):
         given, ndarray = [], self.cupy.ndarray
         for leaf, value in zip(self.entering, values, strict=True):
             if leaf in self.numbers:
-                given.append(value if type(value) is float else value.item())
+                # A kernel is handed a double for a float, and a long long for an int.
+                given.append(float(value) if leaf.dtype.kind == "f" else int(value))
                 continue
             if not isinstance(value, ndarray) or not value.flags.c_contiguous:
                 value = self.cupy.ascontiguousarray(self.cupy.asarray(value, leaf.dtype))
@@ -336,12 +380,14 @@ class CupyPlan(NumbaPlan):
             raise NotRecorded(f"{node.op}(), of which there is no kernel")
         return how(self, node)
 
-    def _write_product(self, node: Node) -> list[Any]:
+    def _write_product(self, node: Node, *riders: Node) -> list[Any]:
         if not node.size:
             return []
         if node.dtype.kind != "f" or not node.args[0].size:
             raise NotRecorded(f"a product of {node.dtype} over {node.args[0].shape[-1]} columns")
-        out, a, b = self.array(node), self.array(node.args[0]), self.array(node.args[1])
+        a, b = map(self.array, node.args)
+        out = self.array(riders[-1] if riders else node).reshape(node.shape)
+        bias = self.array(_bias_of(riders[0])).reshape(-1) if riders else None
         if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
             a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
         launches: list[Any] = []
@@ -349,7 +395,8 @@ class CupyPlan(NumbaPlan):
         lead = out.shape[:-2] or (1,)
         a, b, out = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b, out))
         for place in np.ndindex(lead[:-1]):
-            launches.append(ProductLaunch(self.backend.products, a[place], b[place], out[place]))
+            arrays = a[place], b[place], out[place]
+            launches.append(ProductLaunch(self.backend.products, arrays, bias, len(riders) > 1))
         return launches
 
     def _factor(self, x: np.ndarray, dtype: np.dtype[Any], launches: list[Any]) -> np.ndarray:
@@ -374,8 +421,15 @@ class CupyPlan(NumbaPlan):
 class ProductLaunch:
     """One product, or many of one shape, that is made ready when all memory has its place."""
 
-    def __init__(self, products: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-        self.products, self.arrays, self.capturable = products, (a, b, out), products.capturable
+    def __init__(
+        self,
+        products: Any,
+        arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
+        bias: np.ndarray | None,
+        relu: bool,
+    ) -> None:
+        self.products, self.capturable = products, products.capturable
+        self.arrays, self.bias, self.relu = arrays, bias, relu
         self.call: Any = None
 
     def make_ready(self, shadows: Shadows) -> None:
@@ -384,11 +438,39 @@ class ProductLaunch:
         assert a is not None
         assert b is not None
         assert out is not None
+        bias = 0 if self.bias is None else shadows.pointer(self.bias)
         count, dtype = len(self.arrays[2]), self.arrays[2].dtype.name
-        self.call = self.products.make(Product(a, b, out, count, dtype))
+        self.call = self.products.make(Product(a, b, out, count, dtype, bias, self.relu))
 
     def __call__(self) -> None:
+        """Put the product on the current stream."""
         self.call()
+
+
+def _bias_of(added: Node) -> Node:
+    return next(arg for arg in added.args if arg.base.op == "leaf")
+
+
+def _adds_bias(node: Node, product: Node) -> bool:
+    """Return whether a parameter's row is added to each row of a product, and nothing else."""
+    if node.op != "add" or node.dtype != product.dtype or len(node.args) != 2:
+        return False
+    rows = [arg for arg in node.args if arg.base is product]
+    biases = [arg for arg in node.args if arg.base.op == "leaf" and arg.dtype == product.dtype]
+    if len(rows) != 1 or len(biases) != 1:
+        return False
+    row, bias, columns = rows[0], biases[0], product.shape[-1]
+    plain = row is product or (row.op == "reshape" and row.args == (product,))
+    one_row = bias.shape[-1:] == (columns,) and bias.size == columns
+    return plain and one_row and row.shape == node.shape and node.shape[-1:] == (columns,)
+
+
+def _rectifies(node: Node, x: Node) -> bool:
+    """Return whether `node` is the larger one of each element of `x` and zero."""
+    if node.op != "maximum" or x not in node.args or (node.shape, node.dtype) != (x.shape, x.dtype):
+        return False
+    other = [arg for arg in node.args if arg is not x]
+    return len(other) == 1 and other[0].value is not None and not other[0].value.any()
 
 
 def _each(size: int, line: str) -> str:

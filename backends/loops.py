@@ -110,7 +110,9 @@ class Loop:
             return self._classify_store(node)
         of_bools = all(arg.dtype.kind == "b" for arg in node.args)
         logical = node.op.startswith("logical")
-        if node.op not in self.expressions or (logical if not of_bools else node.op not in OF_BOOLS):
+        if node.op not in self.expressions or (
+            logical if not of_bools else node.op not in OF_BOOLS
+        ):
             return None
         if node.shape == self.shape:
             kind = "full"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -37,7 +38,7 @@ class NumbaBackend(NumpyBackend):
 class NumbaPlan(Plan):
     """A plan whose runs of elementwise operations are compiled."""
 
-    loop_type: type[Loop] = Loop
+    loop_type: Callable[..., Loop] = Loop
 
     def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
         self.loops: dict[Node, Loop] = {}

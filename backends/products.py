@@ -42,11 +42,9 @@ class Matrix(NamedTuple):
         return None
 
     @property
-    def mT(self) -> Matrix:  # noqa: N802
+    def mT(self) -> Matrix:
         """The transposed matrix, in the same memory."""
-        return self._replace(
-            rows=self.columns, columns=self.rows, transposed=not self.transposed
-        )
+        return self._replace(rows=self.columns, columns=self.rows, transposed=not self.transposed)
 
 
 class Product(NamedTuple):
@@ -70,8 +68,8 @@ class LtProducts:
 
     def __init__(self, cupy: Any, lt: Any, precision: str) -> None:
         self.cupy, self.lt, self.precision = cupy, lt, precision
-        self.handle = lt.create()
         self.workspace = cupy.cuda.alloc(WORKSPACE)
+        self.handle = lt.create()  # after what makes the device ready
 
     def make(self, product: Product) -> LtCall:
         """Return the product, ready to be called."""
@@ -85,6 +83,7 @@ class LtCall:
 
     def __init__(self, library: LtProducts, product: Product) -> None:
         if product.out.transposed:
+            assert not product.bias, "a bias is added to each row"
             product = product._replace(a=product.b.mT, b=product.a.mT, out=product.out.mT)
         self.library, self.product = library, product
         lt, data = library.lt, _DATA[product.dtype]
@@ -101,18 +100,18 @@ class LtCall:
             self._describe(lt.MatmulDescAttribute.BIAS_POINTER, product.bias)
         self.layouts = [self._layout(m, data) for m in (product.b, product.a, product.out)]
         self.algorithm = self._best_algorithm()
-        weakref.finalize(self, _destroy, lt, self.operation, tuple(self.layouts))
+        weakref.finalize(self, _destroy, lt, self.operation, tuple(self.layouts)).atexit = False
 
     def _describe(self, attribute: Any, value: int) -> None:
         lt = self.library.lt
         buffer = np.array([value], lt.get_matmul_desc_attribute_dtype(attribute))
-        lt.matmul_desc_set_attribute(
-            self.operation, attribute, buffer.ctypes.data, buffer.nbytes
-        )
+        lt.matmul_desc_set_attribute(self.operation, attribute, buffer.ctypes.data, buffer.nbytes)
 
     def _layout(self, matrix: Matrix, data: int) -> int:
         lt, names = self.library.lt, self.library.lt.MatrixLayoutAttribute
-        sizes = (matrix.rows, matrix.columns) if matrix.transposed else (matrix.columns, matrix.rows)
+        sizes = (
+            (matrix.rows, matrix.columns) if matrix.transposed else (matrix.columns, matrix.rows)
+        )
         layout: int = lt.matrix_layout_create(data, *sizes, matrix.step)
         for attribute, value in (
             (names.BATCH_COUNT, self.product.count),
@@ -151,6 +150,7 @@ class LtCall:
         return np.ascontiguousarray(found["algo"])
 
     def __call__(self) -> None:
+        """Put the product on the current stream."""
         library, product = self.library, self.product
         one, zero = self.numbers.ctypes.data, self.numbers[1:].ctypes.data
         first, second, result = self.layouts
@@ -209,6 +209,7 @@ class BlasCall:
         )  # fmt: skip
 
     def __call__(self) -> None:
+        """Put the product on the current stream."""
         handle = self.cupy.cuda.get_cublas_handle()
         self.cupy.cuda.cublas.gemmStridedBatchedEx(handle, *self.arguments)
 
@@ -217,6 +218,8 @@ def find_products(cupy: Any, precision: str) -> LtProducts | BlasProducts:
     """Return the best library for products that is installed."""
     try:
         from nvmath.bindings import cublasLt
+
+        return LtProducts(cupy, cublasLt, precision)
     except (ImportError, OSError, RuntimeError):
+        # Not installed, or without the library that it binds.
         return BlasProducts(cupy, precision)
-    return LtProducts(cupy, cublasLt, precision)

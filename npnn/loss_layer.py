@@ -40,6 +40,7 @@ class LossLayer(Layer):
     loss : array
         The loss of each output in the last batch.
     needs_targets : bool
+    scale: Array = None  # what the gradient is multiplied by, if it would else be too small
         False for a loss that judges the outputs alone.
     takes_classes : bool
         True for a loss whose targets may be integer classes, one for each sample.
@@ -140,6 +141,8 @@ class LossLayer(Layer):
             gradient = self.canonical_derivative(self.y, self.t) * (1.0 / self.y.shape[0])
         else:
             gradient = self.derivative(self.y, self.t) * (1.0 / self.y.shape[0])
+        if self.scale is not None:
+            gradient = gradient * self.scale
         return gradient if grad_y is None else gradient + grad_y
 
     def prepare_targets(self, t: Array, shape: Shape, dtype: object) -> Array:

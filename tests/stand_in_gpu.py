@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import array_api_compat
 import array_api_compat.numpy as real
 import numpy as np
 
@@ -104,6 +105,7 @@ static void run_grid(void (*kernel)(void**), void** given, const unsigned* size,
 static void __syncthreads() { barrier(0); }
 static void __syncwarp() { barrier(1 + current / 32); }
 static void __threadfence() {}
+static double __longlong_as_double(long long v) { double d; memcpy(&d, &v, 8); return d; }
 static unsigned atomicAdd(unsigned* p, unsigned v) { unsigned old = *p; *p += v; return old; }
 template <typename T> static T __shfl_xor_sync(unsigned mask, T v, int step, int width) {
     memcpy(threads[current].cell, &v, sizeof v);
@@ -115,6 +117,7 @@ template <typename T> static T __shfl_xor_sync(unsigned mask, T v, int step, int
 }
 """
 
+FLAGS = [COMPILER, "-O0", "-std=c++17", "-w", "-fPIC"]
 folder = Path(tempfile.mkdtemp(prefix="npnn-stand-in-"))
 counts = Counter()  # launches, graphs, transfers, waits, since the test began
 launched = []  # the name of each kernel, or product, that ran
@@ -128,7 +131,7 @@ class OutOfMemoryError(MemoryError):
     pass
 
 
-class ndarray(np.ndarray):  # noqa: N801
+class ndarray(np.ndarray):
     """An array on the device."""
 
     device = property(lambda self: cuda.Device(0))
@@ -200,11 +203,12 @@ def compiled(code):
     """Return the library of some kernels' source."""
     path = folder / f"{hashlib.sha256(code.encode()).hexdigest()[:24]}.so"
     if not path.exists():
-        text = HEADER + code + "".join(_entries(code))
-        source = path.with_suffix(".cpp")
-        source.write_text(text)
-        command = [COMPILER, "-O1", "-std=c++17", "-w", "-shared", "-fPIC", "-o", path, source]
-        subprocess.run(command, check=True)
+        header, source = folder / "gpu.h", path.with_suffix(".cpp")
+        if not header.exists():
+            header.write_text(HEADER)
+            subprocess.run([*FLAGS, "-x", "c++-header", header], check=True)
+        source.write_text('#include "gpu.h"\n' + code + "".join(_entries(code)))
+        subprocess.run([*FLAGS, "-shared", "-o", path, source], check=True)
     return ctypes.CDLL(str(path))
 
 
@@ -296,12 +300,23 @@ def matrices(address, rows, columns, step, between, count, dtype):
     reach = (count - 1) * between + (columns - 1) * step + rows
     memory = np.ctypeslib.as_array((ctypes.c_byte * (reach * size)).from_address(address))
     assert step >= rows
-    return np.ndarray(
-        (count, rows, columns), dtype, memory, 0, (between * size, size, step * size)
-    )
+    return np.ndarray((count, rows, columns), dtype, memory, 0, (between * size, size, step * size))
 
 
 DATA = {0: np.float32, 1: np.float64}
+COMPUTED = {68: 23, 70: 52, 74: 10, 75: 7, 77: 10}  # bits of a mantissa, by cublasComputeType_t
+
+
+def rounded(x, compute):
+    """Return the factor of a product as tensor cores see it."""
+    if compute == 74:
+        with np.errstate(over="ignore"):
+            return x.astype(np.float16).astype(np.float32)
+    lost = 23 - COMPUTED[compute]
+    if lost <= 0:
+        return x
+    bits = np.ascontiguousarray(x).view(np.int32)
+    return ((bits + (1 << lost - 1)) >> lost << lost).view(np.float32)
 
 
 def gemm(
@@ -318,7 +333,8 @@ def gemm(
     counts["launches"] += 1
     counts[f"computed as {compute}"] += 1
     first, second = first.mT if trans_a else first, second.mT if trans_b else second
-    out[...] = first @ second
+    with np.errstate(invalid="ignore"):
+        out[...] = rounded(first, compute) @ rounded(second, compute)
 
 
 class CublasLt:
@@ -404,7 +420,9 @@ class CublasLt:
             assert address % described["aligned"][attribute] == 0
         first = first.mT if described[3] else first
         second = second.mT if described[4] else second
-        result = first @ second
+        compute = described["made"][0]
+        with np.errstate(invalid="ignore"):
+            result = rounded(first, compute) @ rounded(second, compute)
         epilogue = described.get(7, 1)
         if epilogue & 4:
             bias = matrices(described[8], result.shape[-2], 1, result.shape[-2], 0, 1, out.dtype)
@@ -442,6 +460,9 @@ class Device:
 
     def __hash__(self):
         return self.id
+
+    def __repr__(self):
+        return f"<CUDA Device {self.id}>"
 
     def synchronize(self):
         counts["waits"] += 1
@@ -512,13 +533,21 @@ class Namespace(ModuleType):
         return call
 
 
+def not_installed(name):
+    raise ImportError(name)
+
+
 def installed(monkeypatch, lt=True):
     """Make ``import cupy`` find the stand-in, and cuBLASLt beside it if asked for."""
+    namespace = Namespace("array_api_compat.cupy")
     monkeypatch.setitem(sys.modules, "cupy", module())
-    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", Namespace("array_api_compat.cupy"))
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
+    monkeypatch.setattr(array_api_compat, "cupy", namespace, raising=False)
     bindings = ModuleType("nvmath.bindings")
     if lt:
         bindings.cublasLt = CublasLt()
+    else:
+        bindings.__getattr__ = not_installed
     monkeypatch.setitem(sys.modules, "nvmath", ModuleType("nvmath"))
     monkeypatch.setitem(sys.modules, "nvmath.bindings", bindings)
     counts.clear()
