@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -168,6 +168,33 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
+
+    # Data that stay on the host ----------------------------------------------------------------
+
+    def free_memory(self) -> int | None:
+        """Return the bytes that are free on the device; None if it has no memory of its own."""
+        return None
+
+    def on_host(self) -> Backend:
+        """Return the backend of arrays that stay in the host's memory, of the same dtype."""
+        from npnn.backends.numpy import NumpyBackend
+
+        return NumpyBackend(self.dtype_name)
+
+    def batches(
+        self, arrays: dict[str, np.ndarray], indices: Sequence[np.ndarray]
+    ) -> Iterator[dict[str, Array]]:
+        """Yield rows of arrays of the host, batch by batch, as arrays of this backend.
+
+        Parameters
+        ----------
+        arrays : dict
+            NumPy arrays with as many rows.
+        indices : sequence of array
+            The numbers of the rows of each batch. What is yielded holds until the next is.
+        """
+        for index in indices:
+            yield {name: self.asarray(a[index], keep_integers=True) for name, a in arrays.items()}
 
     # Parameters --------------------------------------------------------------------------------
 

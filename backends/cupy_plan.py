@@ -136,7 +136,7 @@ class CupyPlan(NumbaPlan):
             inputs,
             outputs,
         )
-        self.launches = [function for function, _ in self.calls]
+        self.launches: list[Any] = [function for function, _ in self.calls]
         self.enter = self._write_entrance()
         self.leave = self._write_exit()
         self._make_ready()
@@ -192,7 +192,7 @@ class CupyPlan(NumbaPlan):
             launches: list[Any] = self._write_product(*group)
         elif loop is not None:
             assert isinstance(loop, CudaLoop)
-            launches = LoopWriter(self, loop).launches()
+            launches = [*LoopWriter(self, loop).launches()]
         else:
             launches = [launch for node in group for launch in self._written(node)]
         return [(launch, ()) for launch in launches]
@@ -268,7 +268,7 @@ class CupyPlan(NumbaPlan):
         return self._write_passage([*given, *targets], lines, arrays, largest)
 
     def _write_exit(self) -> Launch | None:
-        """Write the kernel that copies the outputs into arrays of their own, its first arguments."""
+        """Write the kernel that copies the outputs into arrays of their own."""
         given, sources, lines = [], [], []
         arrays = [self.array(node) for node in self.outputs]
         for number, array in enumerate(arrays):
@@ -320,7 +320,10 @@ class CupyPlan(NumbaPlan):
     # Memory ------------------------------------------------------------------------------------
 
     def memory(self, nbytes: int) -> np.ndarray:  # noqa: D102
-        owner = self.backend.allocate(nbytes)
+        batch_size = max((n.shape[0] for n in self.inputs if n.shape), default=1)
+        # The gradients take as much, whatever the batch.
+        fixed = sum(join.nbytes for join in {join for join, _ in self.parts.values()})
+        owner = self.backend.allocate(nbytes, batch_size, fixed)
         return self.shadows.add(Region(nbytes, owner.ptr, owner)).bytes[:nbytes]
 
     def _array(self, node: Node) -> np.ndarray:

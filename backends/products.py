@@ -53,7 +53,7 @@ class Product(NamedTuple):
     a: Matrix
     b: Matrix
     out: Matrix
-    count: int
+    batch: int
     dtype: str
     bias: int = 0  # the address; 0 if there is none
     relu: bool = False
@@ -114,7 +114,7 @@ class LtCall:
         )
         layout: int = lt.matrix_layout_create(data, *sizes, matrix.step)
         for attribute, value in (
-            (names.BATCH_COUNT, self.product.count),
+            (names.BATCH_COUNT, self.product.batch),
             (names.STRIDED_BATCH_OFFSET, matrix.between),
         ):
             buffer = np.array([value], lt.get_matrix_layout_attribute_dtype(attribute))
@@ -205,7 +205,7 @@ class BlasCall:
         self.arguments = (
             int(b.transposed), int(a.transposed), out.columns, out.rows, a.columns, one,
             b.address, data, b.step, b.between, a.address, data, a.step, a.between, zero,
-            out.address, data, out.step, out.between, product.count, compute, -1,
+            out.address, data, out.step, out.between, product.batch, compute, -1,
         )  # fmt: skip
 
     def __call__(self) -> None:

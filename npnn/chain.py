@@ -15,7 +15,7 @@ from npnn.normalization import normalize
 if TYPE_CHECKING:
     import numpy as np
 
-    from npnn.backends.backend import Step, Tree
+    from npnn.backends.backend import Backend, Step, Tree
     from npnn.optimizer import Optimizer
     from npnn.sequential import Sequential
 
@@ -296,11 +296,11 @@ class Chain:
     def accept(self, x: Any, t: Any = None) -> tuple[Array, Array]:
         """Return inputs and targets as arrays of the backend, their shapes checked."""
         given = t
-        x, t = self._as_arrays(x, t)
+        x, t = self._as_arrays(x, t, self.backend)
         key = (x.shape, None if t is None else (t.shape, t.dtype))
         if key in self._accepted:
             return x, t
-        fitting = self._check_shapes(x, t, given)
+        fitting = self._check_shapes(x, t, given, self.backend)
         if t is not None and key not in self._looked_at:
             # Their values, unlike their shape, cost a look at each; one batch tells already.
             self.losses[-1].check_targets(fitting)
@@ -310,24 +310,24 @@ class Chain:
             self._accepted.add(key)
         return x, fitting
 
-    def _as_arrays(self, x: Any, t: Any) -> tuple[Array, Array]:
-        asarray = self.backend.asarray
+    def _as_arrays(self, x: Any, t: Any, backend: Backend) -> tuple[Array, Array]:
+        asarray = backend.asarray
         try:
             return asarray(x), None if t is None else asarray(t, keep_integers=True)
         except (TypeError, ValueError):
             # Asked again, each says by its name what is wrong with it.
-            checks.as_array(self.backend, x, "x")
-            checks.as_array(self.backend, t, "t")
+            checks.as_array(backend, x, "x")
+            checks.as_array(backend, t, "t")
             raise
 
-    def _check_shapes(self, x: Array, t: Array, given: Any) -> Array:
+    def _check_shapes(self, x: Array, t: Array, given: Any, backend: Backend) -> Array:
         """Return the targets as the last loss needs them, or say what does not fit."""
         checks.check_inputs(x, self.model)
         if t is None:
             return None
         if not self.losses:
             raise ValueError("the model has no loss: set model.chain, or give fit a loss")
-        t = checks.prepare_targets(t, given, self.losses[-1], self.backend)
+        t = checks.prepare_targets(t, given, self.losses[-1], backend)
         if t.shape[0] != x.shape[0]:
             raise ValueError(f"{x.shape[0]} inputs do not go with {t.shape[0]} targets")
         return t
@@ -340,8 +340,10 @@ class Chain:
                     f"targets are needed beside the inputs: {loss!r} compares with them"
                 )
 
-    def prepare(self, x: Any, t: Any, name: str = "") -> tuple[Array, Array]:
-        """Return a whole data set as arrays of the backend: all checked, inputs normalised.
+    def prepare(
+        self, x: Any, t: Any, name: str = "", backend: Backend | None = None
+    ) -> tuple[Array, Array]:
+        """Return a whole data set as arrays of a backend: all checked, inputs normalised.
 
         Parameters
         ----------
@@ -349,17 +351,20 @@ class Chain:
             Raw inputs and targets.
         name : str, optional
             What the errors call them, such as ``"the training data: "``.
+        backend : Backend, optional
+            The model's own if None.
         """
         given = x, t
+        backend = backend or self.backend
         with checks.quiet():
-            x, t = self._as_arrays(x, t)
-            t = self._check_shapes(x, t, given[1])
+            x, t = self._as_arrays(x, t, backend)
+            t = self._check_shapes(x, t, given[1], backend)
             if self.model.norm is not None:
                 self.model.norm.check_fits(self.shape_in)
                 x = self.model.norm(x)
-            checks.check_finite(x, given[0], self.backend, f"{name}inputs")
+            checks.check_finite(x, given[0], backend, f"{name}inputs")
             if t is not None:
-                checks.check_finite(t, given[1], self.backend, f"{name}targets")
+                checks.check_finite(t, given[1], backend, f"{name}targets")
                 self.losses[-1].check_targets(t)
         return x, t
 

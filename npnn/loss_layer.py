@@ -40,7 +40,6 @@ class LossLayer(Layer):
     loss : array
         The loss of each output in the last batch.
     needs_targets : bool
-    scale: Array = None  # what the gradient is multiplied by, if it would else be too small
         False for a loss that judges the outputs alone.
     takes_classes : bool
         True for a loss whose targets may be integer classes, one for each sample.
@@ -49,6 +48,7 @@ class LossLayer(Layer):
     """
 
     canonical_activation: ClassVar[type[Layer] | None] = None
+    scale: Array = None  # what the gradient is multiplied by where it would else be too small
     needs_targets: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = False
 

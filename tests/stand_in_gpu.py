@@ -135,7 +135,7 @@ class ndarray(np.ndarray):
     """An array on the device."""
 
     device = property(lambda self: cuda.Device(0))
-    data = property(lambda self: SimpleNamespace(ptr=self.__array_interface__["data"][0]))
+    data = property(lambda self: Memory(self.__array_interface__["data"][0]))
 
     def __array_function__(self, function, types, args, options):
         return on_device(super().__array_function__(function, types, args, options))
@@ -158,6 +158,15 @@ class ndarray(np.ndarray):
     __bool__ = lambda self: self._look(bool)  # noqa: E731
     __int__ = lambda self: self._look(int)  # noqa: E731
     item = lambda self: self._look(lambda x: x.item())  # noqa: E731
+
+
+class Memory:
+    def __init__(self, ptr, owner=None):
+        self.ptr, self.owner = ptr, owner
+
+    def copy_from_host_async(self, source, nbytes, stream):
+        counts["copies"] += 1
+        stream.later.append(lambda: ctypes.memmove(self.ptr, source, nbytes))
 
 
 def on_device(x):
@@ -232,6 +241,7 @@ def _entries(code):
 class Stream:
     def __init__(self, non_blocking=False, null=False):
         self.ptr, self.recorded = (0 if null else id(self)), None
+        self.later = []  # copies, each put off for as long as nobody waits for it
 
     def __enter__(self):
         streams.append(self)
@@ -255,7 +265,7 @@ class Stream:
         counts["waits"] += 1
 
     def wait_event(self, event):
-        assert event.recorded
+        event.happen()
 
 
 class Graph:
@@ -270,13 +280,19 @@ class Graph:
 
 class Event:
     def __init__(self, **options):
-        self.recorded = False
+        self.before = []
 
     def record(self, stream=None):
-        self.recorded = True
+        stream = stream or streams[-1]
+        self.before, stream.later = stream.later, []
+
+    def happen(self):
+        while self.before:
+            self.before.pop(0)()
 
     def synchronize(self):
         counts["waits"] += 1
+        self.happen()
 
 
 streams = [Stream(null=True)]
@@ -456,7 +472,8 @@ class Device:
         pass
 
     def __eq__(self, other):
-        return self.id == other.id
+        # NumPy's functions, which do the work of CuPy's here, know no other device.
+        return other == "cpu" if isinstance(other, str) else self.id == other.id
 
     def __hash__(self):
         return self.id
@@ -478,10 +495,14 @@ memory = SimpleNamespace(free=1 << 40, total=1 << 40)
 def alloc(nbytes):
     if nbytes > memory.free:
         raise OutOfMemoryError(f"Out of memory allocating {nbytes:,} bytes")
+    return unlimited(nbytes)
+
+
+def unlimited(nbytes):
     # What nobody has written to is full of NaN, and starts where the device's memory would.
     whole = np.full(nbytes + 256, 255, np.uint8)
     start = -whole.__array_interface__["data"][0] % 256
-    return SimpleNamespace(ptr=whole[start:].__array_interface__["data"][0], memory=whole)
+    return Memory(whole[start:].__array_interface__["data"][0], whole)
 
 
 cuda = SimpleNamespace(
@@ -494,6 +515,7 @@ cuda = SimpleNamespace(
     Stream=Stream,
     Event=Event,
     alloc=alloc,
+    alloc_pinned_memory=bytearray,
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     get_current_stream=lambda: streams[-1],
     get_cublas_handle=lambda: 1,
@@ -511,6 +533,7 @@ def module():
     cupy = ModuleType("cupy")
     cupy.ndarray, cupy.cuda, cupy.RawModule = ndarray, cuda, RawModule
     cupy.asnumpy = asnumpy
+    cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0)
     cupy.asarray = lambda x, dtype=None: on_device(np.asarray(x, dtype))
     cupy.ascontiguousarray = lambda x: on_device(np.ascontiguousarray(x))
     cupy.empty = lambda shape, dtype: on_device(np.empty(shape, dtype))

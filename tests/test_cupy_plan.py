@@ -286,7 +286,7 @@ def test_an_operation_without_a_kernel_is_named_and_runs_uncaptured(backend):
     step = OnDevice(
         lambda c, d, i: (c, {"y": array_namespace(i["x"]).arctan2(i["x"], 2.0)}), backend
     )
-    with pytest.warns(RuntimeWarning, match="arctan2"):
+    with pytest.warns(RuntimeWarning, match=r"arctan2"):
         _, outputs = step({}, {}, {"x": numbers(3)})
     np.testing.assert_array_equal(outputs["y"], np.arctan2(numbers(3), 2.0))
 
@@ -302,7 +302,7 @@ def test_a_graph_that_cannot_be_made_is_no_error(monkeypatch):
 
     monkeypatch.setattr(gpu.Stream, "end_capture", refuse)
     ours.step(*batches[0])
-    with pytest.warns(RuntimeWarning, match="StreamCaptureUnsupported.*one by one"):
+    with pytest.warns(RuntimeWarning, match=r"StreamCaptureUnsupported.*one by one"):
         ours.step(*batches[1])
     ours.step(*batches[2])
     for batch in batches[:3]:
@@ -386,9 +386,62 @@ def test_the_scale_of_the_loss_grows_while_nothing_overflows(monkeypatch):
 
 def test_what_cannot_be_rounded_is_refused(monkeypatch):
     gpu.installed(monkeypatch)
-    with pytest.raises(ValueError, match="one of float32, tf32, bfloat16, float16 for.*'cupy'"):
+    with pytest.raises(ValueError, match=r"one of float32, tf32, bfloat16, float16 for.*'cupy'"):
         npnn.Sequential(backend="cupy", precision="float8")
-    with pytest.raises(ValueError, match="leave it out with dtype='float64'"):
+    with pytest.raises(ValueError, match=r"leave it out with dtype='float64'"):
         npnn.Sequential(backend="cupy", dtype="float64", precision="tf32")
-    with pytest.raises(ValueError, match="one of float32 for backend 'numpy', not 'tf32'"):
+    with pytest.raises(ValueError, match=r"one of float32 for backend 'numpy', not 'tf32'"):
         npnn.Sequential(backend="numpy", precision="tf32")
+
+
+# Memory ------------------------------------------------------------------------------------------
+
+
+def fitted(backend, progress=False, **options):
+    """Return the history and the weights of a training, with validation."""
+    rng = np.random.default_rng(3)
+    x, t = rng.standard_normal((50, 20)), rng.integers(5, size=50)
+    layers, loss = classifier()
+    model = npnn.Sequential(layers, backend=backend, seed=0, dtype="float64", **options)
+    model.norm = npnn.Normalization.standard(x)
+    history = model.fit(
+        x, t, loss=loss, epochs=3, batch_size=8, seed=1, validation_split=0.2, progress=progress
+    )
+    return history, [np.array(a) for a in model.state().values()], model
+
+
+def test_data_larger_than_the_device_are_streamed(monkeypatch, capsys):
+    gpu.installed(monkeypatch)
+    expected, _, theirs = fitted("numpy")
+    _, _, resident = fitted("cupy", progress=True)
+    assert gpu.counts["copies"] == 0
+    assert "streamed" not in capsys.readouterr().err
+    monkeypatch.setattr(gpu.memory, "free", 15_000)  # of which the data need 8400
+    monkeypatch.setattr(gpu.cuda, "alloc", gpu.unlimited)
+    history, _, ours = fitted("cupy", progress=True)
+    assert "the training data (0.0 GB) stay in the host" in capsys.readouterr().err
+    assert gpu.counts["copies"] == 3 * 2 * (5 + 1)  # epochs, inputs and targets, batches
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-10)
+    for model in (ours, resident):
+        for mine, other in zip(model.layers, theirs.layers, strict=True):
+            if hasattr(mine, "w"):
+                np.testing.assert_allclose(np.asarray(mine.w), other.w, atol=1e-12)
+
+
+def test_too_little_memory_says_which_batch_size_would_fit(monkeypatch):
+    gpu.installed(monkeypatch)
+    optimizer, batches = trainer(classifier, "cupy")
+    optimizer.step(*batches[0])
+    monkeypatch.setattr(gpu.memory, "free", 250_000)
+    x, t = (np.concatenate([part] * 3) for part in batches[0])
+    with pytest.raises(
+        MemoryError, match=r"batch size 36 needs 0.\d MB.*0.\d MB are free"
+    ) as caught:
+        optimizer.step(x, t)
+    fitting = int(str(caught.value).partition("batch_size=")[2].split()[0])
+    assert 1 < fitting < 36
+    optimizer.step(x[:fitting], t[:fitting])
+    monkeypatch.setattr(gpu.memory, "free", 10)
+    with pytest.raises(MemoryError, match=r"0.0 MB are free$"):
+        optimizer.step(x[:3], t[:3])
