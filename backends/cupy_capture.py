@@ -11,6 +11,7 @@ import numpy as np
 from npnn.backends.backend import Step, Tree
 from npnn.backends.capture import CapturedStep, Path, mapped
 from npnn.backends.cupy_plan import CupyPlan, shadow_of
+from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class CupyStep(CapturedStep):
     def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:  # noqa: D102
         with self.backend.device:
             return super().__call__(carry, data, inputs)
+
+    def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:  # noqa: D102
+        with self.backend.device:
+            return super().plan(carry, data, inputs)
 
     def sample(self, array: Any) -> np.ndarray:  # noqa: D102
         return shadow_of(array)[0]
@@ -73,8 +78,8 @@ class CupyStep(CapturedStep):
 
     def fill(self, plan: CupyPlan, values: list[Any]) -> None:  # noqa: D102
         given = dict(zip(plan.inputs, values, strict=True))
-        with self.backend.device:
-            plan.take_in([given[leaf] for leaf in plan.entering])
+        plan.given = [given[leaf] for leaf in plan.entering]
+        plan.take_in(plan.given)
 
 
 def _finder(path: Path) -> Callable[[Any], Any]:

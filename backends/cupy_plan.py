@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import mmap
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,7 @@ class CupyPlan(NumbaPlan):
         numbers: set[Node],
     ) -> None:
         self.numbers = numbers
+        self.given: list[Any] = []  # what was taken in to be timed
         self.backend, self.cupy = backend, backend.cupy
         self.shadows, self.sources = Shadows(), Sources()
         self.scratch_regions: list[Region] = []
@@ -307,6 +309,12 @@ class CupyPlan(NumbaPlan):
             given.append(value.data.ptr)
         enter = self.enter
         enter.function(enter.grid, enter.block, (*given, *enter.arguments))
+
+    def keep_inputs(self) -> Callable[[], None]:  # noqa: D102
+        return partial(self.take_in, self.given)
+
+    def wait(self) -> None:  # noqa: D102
+        self.cupy.cuda.get_current_stream().synchronize()
 
     def give_out(self) -> list[Any]:
         """Return the outputs, in arrays of their own."""

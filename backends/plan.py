@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
@@ -344,6 +344,21 @@ class Plan:
                         )
                     self._append(owner, [(function, arguments)])
             start = stop
+
+    # To be timed -------------------------------------------------------------------------------
+
+    def keep_inputs(self) -> Callable[[], None]:
+        """Return what writes the inputs again that the plan holds now."""
+        kept = [(self.array(leaf), self.array(leaf).copy()) for leaf in self.inputs]
+
+        def restore() -> None:
+            for array, batch in kept:
+                array[...] = batch
+
+        return restore
+
+    def wait(self) -> None:
+        """Wait until what was called is done."""
 
     # What it costs -----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from npnn.arrays import array_namespace
 from npnn.backends import cuda
 from npnn.backends import plan as planning
 from npnn.backends.cupy_capture import CupyStep
+from npnn.profiling import profile
 
 pytestmark = pytest.mark.skipif(gpu.COMPILER is None, reason="the stand-in for a GPU needs g++")
 
@@ -445,3 +446,15 @@ def test_too_little_memory_says_which_batch_size_would_fit(monkeypatch):
     monkeypatch.setattr(gpu.memory, "free", 10)
     with pytest.raises(MemoryError, match=r"0.0 MB are free$"):
         optimizer.step(x[:3], t[:3])
+
+
+def test_a_plan_can_be_looked_into_and_timed(monkeypatch):
+    gpu.installed(monkeypatch)
+    optimizer, batches = trainer(classifier, "cupy")
+    assert "matmul+add+maximum" in str(optimizer.model.plan())
+    before = weights(optimizer)
+    rows = profile(optimizer.model, *batches[0], steps=2)
+    assert min(row.seconds for row in rows) > 0.0
+    assert sum(row.operation.startswith("matmul") for row in rows) == 8
+    assert all(np.isfinite(a).all() for a in weights(optimizer))
+    assert not np.array_equal(weights(optimizer)[0], before[0])
