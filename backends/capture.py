@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from npnn.backends import threads
 from npnn.backends.backend import Step, Tree
+from npnn.backends.division import WORTH, seconds
+from npnn.backends.operations import Call
 from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node, NotRecorded, Recorded, Trace
 
@@ -87,7 +90,8 @@ class CapturedStep:
         outputs: list[Node],
     ) -> Plan:
         """Return the plan of a recorded step; each input comes with its first value."""
-        return self.make_plan(nodes, carry, data, [leaf for leaf, _ in inputs], outputs)
+        leaves = [leaf for leaf, _ in inputs]
+        return self.make_plan(nodes, carry, data, leaves, outputs, _threads_for(nodes))
 
     def replay_of(self, plan: Any, leaves: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
         """Return the function that fills the inputs, replays the plan and returns the outputs."""
@@ -193,6 +197,12 @@ def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
     return function(tree)
 
 
+def _threads_for(nodes: list[Node]) -> int:
+    """Return how many threads a step is worth."""
+    worth = int(seconds(nodes) / WORTH)
+    return min(worth, threads.count()) if worth > 1 else 1
+
+
 def _expression(name: str, path: Path) -> str:
     return name + "".join(f"[{part!r}]" for part in path)
 
@@ -223,25 +233,53 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
             names[known[id(value)]] = value
         return known[id(value)]
 
-    lines = []
-    for path, leaf in leaves.items():
-        if leaf not in plan.users and leaf not in plan.kept:
-            continue
-        target, source = name(plan.array(leaf)), _expression("inputs", path)
-        if leaf.shape == ():
-            lines.append(f"{target}[()] = {source}")
-        else:
-            lines.append(f"copyto({target}, {source})")
-    for function, arguments in plan.calls:
+    def written(call: Call) -> str:
+        function, arguments = call
         *given, out = map(name, arguments)
         # NumPy wants the output of maximum and minimum named, and of nothing else.
         keyword = "out=" if function in (np.maximum, np.minimum) else ""
-        lines.append(f"{name(function)}({', '.join([*given, keyword + out])})")
+        return f"{name(function)}({', '.join([*given, keyword + out])})"
+
+    first: list[str] = []
+    tasks = [[[written(call) for call, _ in s] for s in phase] for phase in plan.phases]
+    for path, leaf in leaves.items():
+        if leaf not in plan.users and leaf not in plan.kept:
+            continue
+        target, source = plan.array(leaf), _expression("inputs", path)
+        cut = None if plan.division is None else plan.division.samples.get(leaf)
+        if leaf.shape == ():
+            first.append(f"{name(target)}[()] = {source}")
+        elif cut is None:
+            first.append(f"copyto({name(target)}, {source})")
+        else:
+            # Each thread brings its samples itself: they are in its cache then.
+            for number, task in enumerate(tasks[0]):
+                start, stop = cut.at[number : number + 2]
+                part = name(cut.part(target, number))
+                task.insert(0, f"copyto({part}, {source}[{start}:{stop}])")
+    if plan.division is None:
+        first += tasks[0][0]
+    else:
+        names["run_phases"] = threads.run_phases
+        first += _side_by_side(tasks)
     nodes = iter(plan.outputs)
     values = mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
-    lines.append(f"return carry, {_source(values)}")
-    exec("def replay(carry, data, inputs):\n    " + "\n    ".join(lines), names)
+    first.append(f"return carry, {_source(values)}")
+    exec("def replay(carry, data, inputs):\n    " + "\n    ".join(first), names)
     return names["replay"]  # type: ignore[no-any-return]
+
+
+def _side_by_side(tasks: list[list[list[str]]]) -> list[str]:
+    """Return the lines that define a function for each phase and thread, and run them."""
+    lines, phases = [], []
+    for phase, sections in enumerate(tasks):
+        functions = []
+        for thread, section in enumerate(sections):
+            functions.append(f"task_{phase}_{thread}" if section else "None")
+            if section:
+                lines += [f"def {functions[-1]}():", *(f"    {line}" for line in section)]
+        phases.append(f"({', '.join(functions)})")
+    return [*lines, f"run_phases(({', '.join(phases)},))"]
 
 
 def _source(tree: Any) -> str:

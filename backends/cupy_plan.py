@@ -32,7 +32,7 @@ from npnn.backends.cuda import (
     write_elementwise,
 )
 from npnn.backends.numba import NumbaPlan
-from npnn.backends.operations import Call
+from npnn.backends.operations import Call, Memory
 from npnn.backends.products import Matrix, Product
 from npnn.backends.tracer import Node, NotRecorded
 
@@ -187,7 +187,7 @@ class CupyPlan(NumbaPlan):
 
     # Running it --------------------------------------------------------------------------------
 
-    def run(self, group: list[Node]) -> list[Call]:  # noqa: D102
+    def run(self, group: list[Node], memory: Memory) -> list[Call]:  # noqa: D102
         self.scratch_top = ALIGNED
         loop = self._loop(group)
         if group[0] in self.riders:
@@ -418,9 +418,6 @@ class CupyPlan(NumbaPlan):
         copied = self.scratch_array(TYPES[dtype.name], x.size).reshape(x.shape)
         launches += write_copy(self, copied, x)
         return copied
-
-    def _work_in_blocks(self) -> None:
-        """Leave the calls as they are: each kernel works in blocks."""
 
     def _lies_betterturned(self, join: Node) -> bool:
         return False

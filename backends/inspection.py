@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npnn.backends.operations import flops
 from npnn.backends.plan import Plan
-from npnn.backends.tracer import Node
 
 
 class Row(NamedTuple):
@@ -72,18 +72,6 @@ def rows(plan: Plan, places: dict[int, str], seconds: list[float] | None = None)
             )
         )
     return found
-
-
-def flops(node: Node) -> int:
-    """Return the floating-point operations of one operation, a function counted as one."""
-    if node.op == "matmul":
-        return 2 * node.size * node.args[0].shape[-1]
-    if node.op in ("sum", "max", "min", "argmax"):
-        return node.args[0].size
-    if node.op == "setitem":
-        return node.args[1].size if node.attrs[0] else 0
-    moved = node.op in ("astype", "copy", "take", "concat", "where")
-    return 0 if moved or not node.elementwise else node.size
 
 
 def measure(plan: Plan, repeats: int = 20) -> list[float]:

@@ -26,15 +26,12 @@ import tempfile
 from collections.abc import Callable, Set
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from npnn.backends.operations import Call
+from npnn.backends.operations import Call, Memory
 from npnn.backends.tracer import Node, key_of
-
-if TYPE_CHECKING:
-    from npnn.backends.numba import NumbaPlan
 
 # NumPy computes these with vector instructions, Numba one by one: worth it only for few elements.
 SLOW = {"exp", "log", "tanh", "log1p", "expm1", "sin", "cos", "power", "logaddexp", "log2"}
@@ -228,11 +225,26 @@ class Loop:
 
 
 class Writer:
-    """Writes the source of one loop, and gathers the arrays it works on."""
+    """Writes the source of one loop, and gathers the arrays it works on.
 
-    def __init__(self, plan: NumbaPlan, loop: Loop) -> None:
-        self.plan, self.loop = plan, loop
-        self.rows = 1 if loop.flat else int(np.prod(loop.lead))
+    Parameters
+    ----------
+    memory : Memory
+        Where the arrays are.
+    transient : set of Node
+        What need not be stored.
+    loop : Loop
+        What is computed.
+    shape : tuple of int
+        That of the loop, or of the part of it that lies in `memory`.
+    """
+
+    def __init__(
+        self, memory: Memory, transient: Set[Node], loop: Loop, shape: tuple[int, ...]
+    ) -> None:
+        self.memory, self.transient, self.loop, self.shape = memory, transient, loop, shape
+        self.lead, self.columns = shape[:-1], shape[-1]
+        self.rows = 1 if loop.flat else math.prod(self.lead)
         self.arrays: list[np.ndarray] = []
         self.constants: list[float] = []
         self.names: dict[Node, str] = {node: f"t{i}" for i, node in enumerate(loop.nodes)}
@@ -245,7 +257,7 @@ class Writer:
         self.row_end: list[list[str]] = [[] for _ in range(top)]
         self.loaded: set[Any] = set()
         self.copies: list[Call] = []
-        axes = [f"i{axis}" if n > 1 else "0" for axis, n in enumerate(loop.lead)]
+        axes = [f"i{axis}" if n > 1 else "0" for axis, n in enumerate(self.lead)]
         self.row = ", ".join(axes) if loop.nested else "i"
         self.grid = self._grid() if loop.nested else None
 
@@ -260,17 +272,17 @@ class Writer:
             kinds = {arg: loop.argument_kind(arg, node) for arg in outside}
             if not set(kinds.values()) <= {"full", "scalar"}:
                 return None
-            arrays += [self.plan.array(arg) for arg in outside if kinds[arg] == "full"]
+            arrays += [self.memory.array(arg) for arg in outside if kinds[arg] == "full"]
             arrays += self._parts(node)
-            if node not in self.plan.transient and node.op not in STORES:
-                arrays.append(self.plan.array(node))
-        return Grid.of(loop.shape, [array.reshape(loop.shape) for array in arrays])
+            if node not in self.transient and node.op not in STORES:
+                arrays.append(self.memory.array(node))
+        return Grid.of(self.shape, [array.reshape(self.shape) for array in arrays])
 
     def _parts(self, node: Node) -> list[np.ndarray]:
         """Return the parts of arrays that a store writes into."""
         if node.op not in STORES:
             return []
-        out = self.plan.array(node)
+        out = self.memory.array(node)
         if node.op == "concat":
             return np.split(out, len(node.args), axis=-1)
         return [part_of(out, node.attrs[1])]
@@ -305,17 +317,17 @@ class Writer:
         self._store(node, lines[level])
 
     def _write(self, node: Node) -> None:
-        level, out = self.loop.level[node], self.plan.array(node)
+        level, out = self.loop.level[node], self.memory.array(node)
         places = [self._element(part) for part in self._parts(node)]
         names = [self._read(value, value, "full", level) for value in stored(node)]
         if node.op == "setitem":
             old, (how, _) = node.args[0], node.attrs
-            inside, apart = old in self.loop.kind, not np.shares_memory(out, self.plan.array(old))
+            inside, apart = old in self.loop.kind, not np.shares_memory(out, self.memory.array(old))
             assert not (inside and apart), f"{node} follows what lies elsewhere"
             # What is written over completely need not be copied first.
             chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
             if apart and (how or sum(n.args[1].size for n in chain) < node.size):
-                self.copies.append((np.copyto, (out, self.plan.array(old))))
+                self.copies.append((np.copyto, (out, self.memory.array(old))))
             if how:
                 names = [EXPRESSIONS[how].format(places[0], names[0])]
         self.inner[level] += [f"{p} = {n}" for p, n in zip(places, names, strict=True)]
@@ -391,15 +403,17 @@ class Writer:
         if name not in self.loaded:
             self.loaded.add(name)
             full = kind == "full"
-            place = self._element(self.plan.array(arg)) if full else f"{self._array(arg, kind)}[j]"
+            place = (
+                self._element(self.memory.array(arg)) if full else f"{self._array(arg, kind)}[j]"
+            )
             self.inner[level].append(f"{name} = {place}")
 
     def _store(self, node: Node, lines: list[str]) -> None:
-        if node in self.plan.transient:
+        if node in self.transient:
             return
         kind = self.loop.kind[node]
         if kind == "full":
-            place = self._element(self.plan.array(node))
+            place = self._element(self.memory.array(node))
         elif kind == "column":
             place = f"{self._array(node, kind)}[{self.row}]"
         else:
@@ -409,16 +423,16 @@ class Writer:
     def _element(self, array: np.ndarray) -> str:
         """Return the expression for an element of an array of the loop's shape."""
         if self.grid is not None:
-            flat, index = self.grid.seen(array.reshape(self.loop.shape))
+            flat, index = self.grid.seen(array.reshape(self.shape))
             return f"{self._named(flat)}[{index}]"
-        lead = self.loop.lead if self.loop.nested else (self.rows,)
-        return f"{self._named(_reshaped(array, (*lead, self.loop.columns)))}[{self.row}, j]"
+        lead = self.lead if self.loop.nested else (self.rows,)
+        return f"{self._named(_reshaped(array, (*lead, self.columns)))}[{self.row}, j]"
 
     def _array(self, node: Node, kind: str) -> str:
         """Return the argument name of an array of another shape than the loop's."""
-        lead = self.loop.lead if self.loop.nested else (self.rows,)
+        lead = self.lead if self.loop.nested else (self.rows,)
         shape = {"column": lead, "scalar": (1,)}.get(kind, (-1,))
-        return self._named(_reshaped(self.plan.array(node), shape))
+        return self._named(_reshaped(self.memory.array(node), shape))
 
     def _named(self, shaped: np.ndarray) -> str:
         """Return the argument name of an array; the same memory gets one name."""
@@ -435,24 +449,24 @@ class Writer:
             return self._source_on_grid(self.grid)
         loop = self.loop
         kinds = {loop.kind[node] for node in loop.nodes if node.op in REDUCTIONS}
-        large = self.rows * loop.columns >= PARALLEL_SIZE and not loop.nested
+        large = self.rows * self.columns >= PARALLEL_SIZE and not loop.nested
         parallel = large and (not kinds or (kinds == {"column"} and self.rows > 1))
         outer = "prange" if parallel and self.rows > 1 else "range"
         inside = "prange" if parallel and self.rows == 1 else "range"
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
-        counts = [f"n{axis}" for axis in range(len(loop.lead))] if loop.nested else ["rows"]
-        rows = loop.lead if loop.nested else (self.rows,)
-        shape = (*rows, loop.columns)
+        counts = [f"n{axis}" for axis in range(len(self.lead))] if loop.nested else ["rows"]
+        rows = self.lead if loop.nested else (self.rows,)
+        shape = (*rows, self.columns)
         whole = [f"a{i}.shape" for i, a in enumerate(self.arrays) if a.shape == shape]
         sizes = whole[0] if whole else ", ".join(map(str, shape))
         lines = [
             "import numpy as np",
             "from numba import njit, prange",
             "",
-            f"@njit(cache=True, error_model='numpy', parallel={parallel})",
+            f"@njit(cache=True, nogil=True, error_model='numpy', parallel={parallel})",
             f"def kernel({names}, constants):",
             f"    {', '.join(counts)}, columns = {sizes}",
-            *([f"    columns = {loop.columns}"] if loop.columns <= SHORT else []),
+            *([f"    columns = {self.columns}"] if self.columns <= SHORT else []),
             *(f"    {line}" for line in self.before),
         ]
         pad = "    "
@@ -478,7 +492,7 @@ class Writer:
             "import numpy as np",
             "from numba import njit, prange",
             "",
-            "@njit(cache=True, error_model='numpy')",
+            "@njit(cache=True, nogil=True, error_model='numpy')",
             f"def kernel({names}, constants, count):",
             *(f"    {line}" for line in self.before),
         ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from npnn.backends.backend import Step, missing
 from npnn.backends.capture import CapturedStep
 from npnn.backends.loops import STORES, Loop, Writer, stored, worth_threads
 from npnn.backends.numpy import NumpyBackend
-from npnn.backends.operations import Call
-from npnn.backends.plan import Plan
+from npnn.backends.operations import Call, Memory
+from npnn.backends.plan import Part, Plan
 from npnn.backends.tracer import Node, replay_views
 
 ALONE = 4096  # elements from which a store alone is worth a loop
@@ -51,14 +50,15 @@ class NumbaPlan(Plan):
 
         groups: list[list[Node]] = []
         loop: Loop | None = None
-        for node in _sums_first(nodes):
-            if loop is not None and loop.add(node):
+        for node in sorted(_sums_first(nodes), key=self.phase):
+            apart = loop is not None and not self._may_join(loop, node)
+            if loop is not None and not apart and loop.add(node):
                 continue
             reduced = node.op in ("sum", "max", "min")
             shape = stored(node)[0].shape if node.op in STORES else node.shape
             shape = node.args[0].shape if reduced else shape
-            new = partial(self.loop_type, shape, self._look, passed_on, carried)
-            loop = new() if shape and 0 not in shape else None
+            fits = shape and 0 not in shape and self._along_rows(node)
+            loop = self.loop_type(shape, self._look, passed_on, carried) if fits else None
             if loop is not None and loop.add(node):
                 groups.append(loop.nodes)
                 self.loops[node] = loop
@@ -95,9 +95,33 @@ class NumbaPlan(Plan):
                 transient.add(node)
         return transient
 
-    def run(self, group: list[Node]) -> list[Call]:  # noqa: D102
+    def run(self, group: list[Node], memory: Memory) -> list[Call]:  # noqa: D102
         loop = self._loop(group)
-        return super().run(group) if loop is None else Writer(self, loop).calls()
+        if loop is None:
+            return super().run(group, memory)
+        return Writer(memory, self.transient, loop, self._shape(loop, memory)).calls()
+
+    def _may_join(self, loop: Loop, node: Node) -> bool:
+        """Return whether the same threads run an operation and those of a loop, at once."""
+        if self.division is None:
+            return True
+        return self._along_rows(node) and self.division.together([*loop.nodes, node])
+
+    def _along_rows(self, node: Node) -> bool:
+        """Return whether each thread has some rows of the loop that an operation would be in."""
+        if self.division is None or self.division.shares[node].cut is None:
+            return True
+        if node.op not in ("sum", "max", "min"):
+            return True
+        return next(axis for axis, n in enumerate(node.args[0].shape) if n > 1) not in node.attrs[0]
+
+    def _shape(self, loop: Loop, memory: Memory) -> tuple[int, ...]:
+        """Return the shape of what one thread has of a loop."""
+        if not isinstance(memory, Part):
+            return loop.shape
+        assert self.division is not None
+        cut = self.division.shares[loop.nodes[0]].cut
+        return loop.shape if cut is None else cut.shape_of_part(loop.shape, memory.thread)
 
     def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:  # noqa: D102
         loop = self._loop(self.groups[self.time[node]])

@@ -1,27 +1,49 @@
 """How each operation of a plan runs: as calls of NumPy's functions that write into its place.
 
-Each is a function ``(plan, node) -> calls``; the table :data:`RUN` names it. A ufunc needs no
+Each is a function ``(memory, node) -> calls``; the table :data:`RUN` names it. A ufunc needs no
 entry. Most do what the name says, in the way that a profile showed to be the fastest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from npnn.backends.tracer import Node, key_of
-
-if TYPE_CHECKING:
-    from npnn.backends.plan import Plan
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments; the last of a ufunc's is the array it writes to."""
 FEW = 256  # elements, up to which the number of calls decides and not what they do
 ROW = 1024  # elements from which the overhead of NumPy's loop over a row no longer counts
 _ONE = np.array(1, np.int8)
+
+
+class Memory(Protocol):
+    """Where operations find their arrays: a plan, or the part of one that a thread works on."""
+
+    parts: Mapping[Node, tuple[Node, int]]
+    turned: Container[Node]
+
+    def array(self, node: Node) -> np.ndarray:
+        """Return the array that holds a value."""
+
+    def scratch(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return memory that only the calls of one operation may use."""
+
+
+def flops(node: Node) -> int:
+    """Return the floating-point operations of one operation, a function counted as one."""
+    if node.op == "matmul":
+        return 2 * node.size * node.args[0].shape[-1]
+    if node.op in ("sum", "max", "min", "argmax"):
+        return node.args[0].size
+    if node.op == "setitem":
+        return node.args[1].size if node.attrs[0] else 0
+    moved = node.op in ("astype", "copy", "take", "concat", "where")
+    return 0 if moved or not node.elementwise else node.size
 
 
 def scratch_bytes(node: Node) -> int:
@@ -31,60 +53,61 @@ def scratch_bytes(node: Node) -> int:
     return node.nbytes * _parts_of_sum(node) if node.op == "matmul" else ROW * 8
 
 
-def run_ufunc(plan: Plan, node: Node) -> list[Call]:
+def run_ufunc(memory: Memory, node: Node) -> list[Call]:
     """Any elementwise operation of NumPy's own."""
-    arrays = [plan.array(n) for n in (*node.args, node)]
+    arrays = [memory.array(n) for n in (*node.args, node)]
     if node.shape == ():
         arrays = [a.reshape(1) for a in arrays]  # half the overhead of no axes at all
-    start, arrays = _in_long_rows(plan, node, arrays)
+    start, arrays = _in_long_rows(memory, node, arrays)
     return [*start, (getattr(np, node.op), tuple(arrays))]
 
 
 def _in_long_rows(
-    plan: Plan, node: Node, arrays: list[np.ndarray]
+    memory: Memory, node: Node, arrays: list[np.ndarray]
 ) -> tuple[list[Call], list[np.ndarray]]:
     """Return the arrays seen as longer rows, where rows are so short that their number decides.
 
     A bias for a few channels is repeated, and so is the number of ``maximum(x, 0)``: NumPy has no
     vector instructions for a largest value of an array and a number.
     """
-    short = [i for i, a in enumerate(arrays[:-1]) if a.shape != node.shape]
+    out = arrays[-1]
+    short = [i for i, a in enumerate(arrays[:-1]) if a.shape != out.shape]
     others = [a for i, a in enumerate(arrays) if i not in short]
-    if not node.size or len(short) != 1 or not all(a.flags.c_contiguous for a in others):
+    if not out.size or len(short) != 1 or not all(a.flags.c_contiguous for a in others):
         return [], arrays
     row = arrays[short[0]]
     number = row.size == 1 and node.op in ("maximum", "minimum")
-    whole = row.shape[-1:] == (row.size,) == node.shape[-1:]  # not a column of as many
+    whole = row.shape[-1:] == (row.size,) == out.shape[-1:]  # not a column of as many
     if not number and (row.size == 1 or row.size > ROW // 8 or not whole):
         return [], arrays
-    count = node.size // row.size
+    count = out.size // row.size
     times = max(n for n in range(1, min(count, ROW // row.size) + 1) if count % n == 0)
     if times < 8 or count // times < 2:
         return [], arrays
     constant = node.args[short[0]].value is not None
     shape = times, row.size
-    longer = np.empty(shape, row.dtype) if constant else plan.scratch(shape, row.dtype)
+    longer = np.empty(shape, row.dtype) if constant else memory.scratch(shape, row.dtype)
     longer[...] = row.reshape(-1)
     arrays = [longer.reshape(-1) if i in short else a for i, a in enumerate(arrays)]
     seen = [a if i in short else a.reshape(-1, longer.size) for i, a in enumerate(arrays)]
     return [] if constant else [(np.copyto, (longer, row.reshape(-1)))], seen
 
 
-def run_where(plan: Plan, node: Node) -> list[Call]:
+def run_where(memory: Memory, node: Node) -> list[Call]:
     """A choice, by bit masks: a masked copy takes ten times as long, but for few elements."""
-    condition, a, b = map(plan.array, node.args)
-    out = plan.array(node)
+    condition, a, b = map(memory.array, node.args)
+    out = memory.array(node)
     over_a = np.shares_memory(out, a)
     if node.size <= FEW or node.dtype.itemsize not in (4, 8):
         if over_a:
-            inverse = plan.scratch(condition.shape, np.bool)
+            inverse = memory.scratch(condition.shape, np.bool)
             copy: Call = (np.copyto, (out, b, "same_kind", inverse))
             return [(np.logical_not, (condition, inverse)), copy]
         start: list[Call] = [] if np.shares_memory(out, b) else [(np.copyto, (out, b))]
         return [*start, (np.copyto, (out, a, "same_kind", condition))]
     # True as -1, all bits set, where the value that is kept in `out` shall be replaced.
     bits = np.dtype(f"i{node.dtype.itemsize}")
-    mask = plan.scratch(condition.shape, bits)
+    mask = memory.scratch(condition.shape, bits)
     signs = condition.view(np.int8)
     a, b, out = a.view(bits), b.view(bits), out.view(bits)
     if node.args[2].value is not None and not node.args[2].value.tobytes().strip(b"\0"):
@@ -99,35 +122,36 @@ def run_where(plan: Plan, node: Node) -> list[Call]:
     ]
 
 
-def run_astype(plan: Plan, node: Node) -> list[Call]:
+def run_astype(memory: Memory, node: Node) -> list[Call]:
     """A change of dtype."""
-    return [(np.copyto, (plan.array(node), plan.array(node.args[0]), "unsafe"))]
+    return [(np.copyto, (memory.array(node), memory.array(node.args[0]), "unsafe"))]
 
 
-def run_copy(plan: Plan, node: Node) -> list[Call]:
+def run_copy(memory: Memory, node: Node) -> list[Call]:
     """A reshape that no view can show."""
-    x = plan.array(node.args[0])
-    return [(np.copyto, (plan.array(node).reshape(x.shape), x))]
+    x = memory.array(node.args[0])
+    return [(np.copyto, (memory.array(node).reshape(x.shape), x))]
 
 
-def run_matmul(plan: Plan, node: Node) -> list[Call]:
+def run_matmul(memory: Memory, node: Node) -> list[Call]:
     """A product; of two matrices by ``dot``, which costs a third of matmul's overhead."""
-    a, b = map(plan.array, node.args)
-    out = plan.array(node)
+    a, b = map(memory.array, node.args)
+    out = memory.array(node)
     while a.ndim == b.ndim > 2 and a.shape[0] == b.shape[0] == 1:
         a, b, out = a[0], b[0], out[0]
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
         a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
-    if a.ndim != 2 or b.ndim != 2:
+    if a.ndim != 2 or b.ndim != 2 or not (a.flags.forc and b.flags.forc):
+        # Of parts of larger matrices, dot would make copies.
         return [(np.matmul, (a, b, out))]
     parts = _parts_of_sum(node)
-    if parts > 1 and a.flags.forc and b.flags.forc:
+    if parts > 1:
         a, b = a.T.reshape(parts, -1, len(a)).mT, b.reshape(parts, -1, b.shape[1])
         if not b.flags.c_contiguous:
             a, b, out = b.mT, a.mT, out.T
-        several = plan.scratch((parts, *out.shape), out.dtype)
+        several = memory.scratch((parts, *out.shape), out.dtype)
         return [(np.matmul, (a, b, several)), (np.add.reduce, (several, 0, None, out))]
-    if a.size > b.size and not a.flags.c_contiguous and node.args[0].base in plan.turned:
+    if a.size > b.size and not a.flags.c_contiguous and node.args[0].base in memory.turned:
         parts = _parts(len(a))
         a, out = a.reshape(parts, -1, a.shape[1]), out.reshape(parts, -1, out.shape[1])
         return [(np.matmul, (a, b, out))]
@@ -146,9 +170,9 @@ def _parts(length: int) -> int:
     return max(n for n in range(1, most + 1) if length % n == 0)
 
 
-def run_sum(plan: Plan, node: Node) -> list[Call]:
+def run_sum(memory: Memory, node: Node) -> list[Call]:
     """A sum; over whole rows or columns as a product with ones, three times as fast."""
-    x, out = plan.array(node.args[0]), plan.array(node)
+    x, out = memory.array(node.args[0]), memory.array(node)
     axes, keepdims = node.attrs
     if x.dtype.kind == "f" and x.flags.c_contiguous and x.ndim and x.size:
         count = math.prod(x.shape[axis] for axis in axes)
@@ -165,10 +189,10 @@ def _ones(count: int, dtype: Any) -> np.ndarray:
     return np.ones(count, dtype)
 
 
-def _run_extremum(ufunc: np.ufunc) -> Callable[[Plan, Node], list[Call]]:
-    def run(plan: Plan, node: Node) -> list[Call]:
+def _run_extremum(ufunc: np.ufunc) -> Callable[[Memory, Node], list[Call]]:
+    def run(memory: Memory, node: Node) -> list[Call]:
         """A largest or smallest value; over a few columns, column by column."""
-        x, out = plan.array(node.args[0]), plan.array(node)
+        x, out = memory.array(node.args[0]), memory.array(node)
         axes, keepdims = node.attrs
         if axes == (x.ndim - 1,) and 2 <= x.shape[-1] <= 8:
             columns = [x[..., i] for i in range(x.shape[-1])]
@@ -180,31 +204,31 @@ def _run_extremum(ufunc: np.ufunc) -> Callable[[Plan, Node], list[Call]]:
     return run
 
 
-def run_argmax(plan: Plan, node: Node) -> list[Call]:
+def run_argmax(memory: Memory, node: Node) -> list[Call]:
     """The place of the largest value in the last axis."""
-    return [(plan.array(node.args[0]).argmax, (-1, plan.array(node)))]
+    return [(memory.array(node.args[0]).argmax, (-1, memory.array(node)))]
 
 
-def run_take(plan: Plan, node: Node) -> list[Call]:
+def run_take(memory: Memory, node: Node) -> list[Call]:
     """Rows by number; the numbers were made by training, none is out of range."""
-    x, index = map(plan.array, node.args)
-    return [(x.take, (index, node.attrs[0], plan.array(node), "clip"))]
+    x, index = map(memory.array, node.args)
+    return [(x.take, (index, node.attrs[0], memory.array(node), "clip"))]
 
 
-def run_concat(plan: Plan, node: Node) -> list[Call]:
+def run_concat(memory: Memory, node: Node) -> list[Call]:
     """A join; parts that were computed in their place are there already."""
-    axis, out = node.attrs[0], plan.array(node)
+    axis, out = node.attrs[0], memory.array(node)
     if joins_windows(node):
-        windows = _as_windows([plan.array(part) for part in node.args])
+        windows = _as_windows([memory.array(part) for part in node.args])
         if windows is not None:
             return [(np.copyto, (_split(out, windows.shape), windows))]
     calls: list[Call] = []
     start = 0
     for part in node.args:
         stop = start + part.shape[axis]
-        if plan.parts.get(part.base, (None, -1)) != (node, start):
+        if memory.parts.get(part.base, (None, -1)) != (node, start):
             target = out[(slice(None),) * axis + (slice(start, stop),)]
-            calls.append((np.copyto, (target, plan.array(part))))
+            calls.append((np.copyto, (target, memory.array(part))))
         start = stop
     return calls
 
@@ -249,10 +273,10 @@ def _split(out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.moveaxis(outermost.reshape(*shape[-3:], *shape[:-3]), (0, 1, 2), (-3, -2, -1))
 
 
-def run_setitem(plan: Plan, node: Node) -> list[Call]:
+def run_setitem(memory: Memory, node: Node) -> list[Call]:
     """An array with a part of it replaced, or changed by a ufunc."""
-    old, new = map(plan.array, node.args)
-    out = plan.array(node)
+    old, new = map(memory.array, node.args)
+    out = memory.array(node)
     calls: list[Call] = [] if np.shares_memory(out, old) else [(np.copyto, (out, old))]
     how, key = node.attrs
     part = out[key_of(key)]
@@ -261,7 +285,7 @@ def run_setitem(plan: Plan, node: Node) -> list[Call]:
     return [*calls, (np.copyto, (part, new, "unsafe"))]
 
 
-RUN: dict[str, Callable[[Plan, Node], list[Call]]] = {
+RUN: dict[str, Callable[[Memory, Node], list[Call]]] = {
     "where": run_where,
     "astype": run_astype,
     "copy": run_copy,

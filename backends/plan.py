@@ -7,7 +7,8 @@ From the nodes of a trace, in this order:
    computed straight into their part of the flat gradient, an elementwise operation writes over an
    argument that nobody needs any more, and all else shares one arena;
 3. each operation becomes calls that write into its place (``operations.py``);
-4. the calls become the body of one Python function, with every view taken beforehand.
+4. the calls become the bodies of Python functions, with every view taken beforehand: one function,
+   or where a step is large one for each thread and phase (``division.py``).
 
 A replay therefore runs no layer code and allocates no array.
 """
@@ -21,7 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.operations import RUN, Call, joins_windows, run_ufunc, scratch_bytes, turned
+from npnn.backends.division import Division
+from npnn.backends.operations import (
+    RUN,
+    Call,
+    Memory,
+    joins_windows,
+    run_ufunc,
+    scratch_bytes,
+    turned,
+)
 from npnn.backends.tracer import Node, replay_views
 
 ALIGNMENT = 64
@@ -30,6 +40,8 @@ THIN = 4  # channels up to which a window on images is copied channel by channel
 LARGE = 1 << 19  # elements of arrays that several of no cache holds
 BLOCK = 1 << 18
 FOREVER = 1 << 60
+Section = list[tuple[Call, list[Node]]]
+"""Calls that one thread makes one after the other, each with the operations it belongs to."""
 
 
 class Place:
@@ -39,6 +51,7 @@ class Place:
         self.nbytes, self.birth, self.death = nbytes, birth, death
         self.offset = 0
         self.array: np.ndarray | None = None  # memory that is not the plan's own
+        self.bounds: tuple[int, ...] = ()  # the bytes at which threads divide it
 
 
 class Plan:
@@ -56,6 +69,8 @@ class Plan:
         Leaves that are written before each replay.
     outputs : list of Node
         What the step returns.
+    threads : int
+        How many work on it side by side.
     """
 
     def __init__(
@@ -65,9 +80,16 @@ class Plan:
         data: list[tuple[Node, np.ndarray]],
         inputs: list[Node],
         outputs: list[Node],
+        threads: int = 1,
     ) -> None:
         self.carry, self.data, self.inputs, self.outputs = carry, data, inputs, outputs
-        self.groups = self.group(self._needed(self._old_values_saved(nodes)))
+        nodes = self._needed(self._old_values_saved(nodes))
+        self.parts = _parts_of_joins(nodes)
+        self.division: Division | None = None
+        if threads > 1:
+            self.division = division = Division(nodes, inputs, self.parts, threads)
+            nodes = sorted(nodes, key=lambda node: division.shares[node].phase)
+        self.groups = self.group(nodes)
         self.operations = [node for group in self.groups for node in group]
         self.order = {node: i for i, node in enumerate(self.operations)}
         self.time = {node: i for i, group in enumerate(self.groups) for node in group}
@@ -76,22 +98,27 @@ class Plan:
             for arg in node.args:
                 self.users.setdefault(arg.base, []).append(node)
         self.kept = {n.base for n in (*self.outputs, *(result for _, _, result in self.carry))}
-        self.parts = self._parts_of_joins()
+        for part, (join, _) in self.parts.items():
+            self.users.setdefault(join, []).extend(self.users.get(part, ()))
+            if part in self.kept:
+                self.kept.add(join)
         self.results = self._results_in_place()
         self.turned = {node for node in self.operations if self._lies_betterturned(node)}
         self.places: dict[Node, Place] = {}
         self._find_places()
         self.arena = self.memory(self._lay_out())
         self.arrays: dict[Node, np.ndarray] = {}
-        self._scratch = np.empty(max(map(scratch_bytes, self.operations), default=0), np.uint8)
-        self.calls: list[Call] = []
-        self.owners: list[list[Node]] = []  # the operations that each call belongs to
-        for group in self.groups:
-            self._append(group, self.run(group))
-        for leaf, array, result in self.carry:
-            if result is not leaf and self.results.get(result) is not leaf:
-                self._append([result], self.write(array, result))
-        self._work_in_blocks()
+        scratch = max(map(scratch_bytes, self.operations), default=0)
+        self._scratch = np.empty((threads, _aligned(scratch)), np.uint8)
+        self.phases = self._phases(threads)
+        copies = self._last_copies()
+        if self.division is None:
+            self.phases[0][0] += copies
+        elif copies:
+            self.phases.append([copies, *([] for _ in range(threads - 1))])
+        sections = [section for phase in self.phases for section in phase]
+        self.calls = [call for section in sections for call, _ in section]
+        self.owners = [owner for section in sections for _, owner in section]
 
     # What a faster plan does its own way -------------------------------------------------------
 
@@ -102,9 +129,9 @@ class Plan:
         """Return the operations in the order they run, those together that run as one."""
         return [[node] for node in nodes]
 
-    def run(self, group: list[Node]) -> list[Call]:
+    def run(self, group: list[Node], memory: Memory) -> list[Call]:
         """Return the calls that do what a group of operations says."""
-        return [call for node in group for call in RUN.get(node.op, run_ufunc)(self, node)]
+        return [call for node in group for call in RUN.get(node.op, run_ufunc)(memory, node)]
 
     def memory(self, nbytes: int) -> np.ndarray:
         """Return so many bytes for the values of the plan."""
@@ -168,6 +195,11 @@ class Plan:
         if (old.shape, old.dtype) != (node.shape, node.dtype) or old in self.kept:
             return False
         for user in self.users.get(old, ()):
+            if self.division is not None:
+                if self.phase(user) < self.phase(node):
+                    continue
+                if not self.division.overwrites_its_own(user, old, node):
+                    return False
             later = self.order[user] > self.order[node]
             together = self.time[user] == self.time[node]
             if later or (together and not self.reads_in_time(user, old, node)):
@@ -177,28 +209,6 @@ class Plan:
     def _owner(self, node: Node) -> Node:
         """Return the node whose memory `node` lies in."""
         return self.parts[node.base][0] if node.base in self.parts else node.base
-
-    def _parts_of_joins(self) -> dict[Node, tuple[Node, int]]:
-        """Find the values that can be computed straight into their part of a joined array."""
-        parts: dict[Node, tuple[Node, int]] = {}
-        for join in self.operations:
-            if join.op != "concat" or len(join.shape) != 1:
-                continue
-            start = 0
-            for part in join.args:
-                base, dtype = part.base, join.dtype
-                reshaped = part
-                while reshaped.view is not None and reshaped.op == "reshape":
-                    reshaped = reshaped.args[0]
-                joined = base.op in ("concat", "setitem") or base in parts
-                owned = base in self.order and not joined
-                if owned and reshaped is base and base.dtype == dtype:
-                    parts[base] = (join, start)
-                    self.users.setdefault(join, []).extend(self.users.get(base, ()))
-                    if base in self.kept:
-                        self.kept.add(join)
-                start += part.size
-        return parts
 
     def _results_in_place(self) -> dict[Node, Node]:
         """Find the new values that can be written where the old ones lie: result -> leaf."""
@@ -225,6 +235,34 @@ class Plan:
         seen = [arg for user in users for arg in user.args if arg.base is join]
         return all(np.may_share_memory(replay_views(arg, lies), lies) for arg in seen)
 
+    # Threads -----------------------------------------------------------------------------------
+
+    def phase(self, node: Node) -> int:
+        """Return the phase in which an operation runs."""
+        return 0 if self.division is None else self.division.shares[node].phase
+
+    def _phases(self, threads: int) -> list[list[Section]]:
+        """Return the calls of each thread in each phase."""
+        count = max(map(self.phase, self.operations), default=0) + 1
+        phases: list[list[Section]] = [[[] for _ in range(threads)] for _ in range(count)]
+        for group in self.groups:
+            for thread, section in enumerate(phases[self.phase(group[0])]):
+                if self.division is None:
+                    section += [(call, group) for call in self.run(group, self)]
+                elif self.division.has_work(group[0], thread):
+                    part = Part(self, self.division, group, thread)
+                    section += [(call, group) for call in self.run(group, part)]
+        return [[_in_blocks(section) for section in phase] for phase in phases]
+
+    def _last_copies(self) -> Section:
+        """Return the calls that bring the results that lie elsewhere to where they belong."""
+        return [
+            (call, [result])
+            for leaf, array, result in self.carry
+            if result is not leaf and self.results.get(result) is not leaf
+            for call in self.write(array, result)
+        ]
+
     # Memory ------------------------------------------------------------------------------------
 
     def _find_places(self) -> None:
@@ -248,6 +286,10 @@ class Plan:
             else:
                 place = self._taken_over(node)
                 self.places[node] = place or Place(node.nbytes, self.time[node], self.death(node))
+                cut = self.division.shares[node].cut if self.division is not None else None
+                if cut is not None and node not in self.turned:
+                    bytes_of_one = node.nbytes // cut.at[-1]
+                    self.places[node].bounds = tuple(i * bytes_of_one for i in cut.at)
 
     def _taken_over(self, node: Node) -> Place | None:
         """Return the place of an argument that dies here, if `node` may overwrite it."""
@@ -273,12 +315,24 @@ class Plan:
         """Give each place its offset in the arena, and return the arena's size."""
         free: list[tuple[int, int]] = [(0, FOREVER)]
         alive: list[Place] = []
+        dead: list[Place] = []  # but another thread may not be as far yet
         top = 0
         own = {id(p): p for p in self.places.values() if p.array is None}.values()
         for place in sorted(own, key=lambda p: p.birth):
-            for old in [p for p in alive if p.death < place.birth]:
-                alive.remove(old)
+            dead += [p for p in alive if p.death < place.birth]
+            alive = [p for p in alive if p.death >= place.birth]
+            phase = self._phase_at(place.birth)
+            for old in [p for p in dead if self._phase_at(p.death) < phase]:
+                dead.remove(old)
                 free = _give_back(free, old.offset, _aligned(old.nbytes))
+            own_parts = [p for p in dead if p.bounds and self._phase_at(p.birth) == phase]
+            twin = next((p for p in own_parts if p.bounds == place.bounds), None)
+            if twin is not None:
+                # What each thread finds there it alone has written and read.
+                dead.remove(twin)
+                place.offset = twin.offset
+                alive.append(place)
+                continue
             size = _aligned(place.nbytes)
             # The tightest gap that fits: what was used last is often still in the cache.
             gap = min((g for g in free if g[1] >= size), key=lambda g: g[1])
@@ -289,6 +343,12 @@ class Plan:
             alive.append(place)
             top = max(top, place.offset + size)
         return top
+
+    def _phase_at(self, time: int) -> int:
+        """Return the phase of a time; for one thread, each time is a phase of its own."""
+        if self.division is None:
+            return time
+        return self.phase(self.groups[time][0]) if time >= 0 else 0
 
     def array(self, node: Node) -> np.ndarray:
         """Return the array that holds `node` while it is alive."""
@@ -312,38 +372,12 @@ class Plan:
             return turned(memory, node)
         return memory.view(node.dtype).reshape(node.shape)
 
-    def scratch(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    def scratch(self, shape: tuple[int, ...], dtype: Any, thread: int = 0) -> np.ndarray:
         """Return memory that only the calls of one operation may use."""
         dtype = np.dtype(dtype)
-        memory: np.ndarray = self._scratch[: math.prod(shape) * dtype.itemsize].view(dtype)
+        nbytes = math.prod(shape) * dtype.itemsize
+        memory: np.ndarray = self._scratch[thread, :nbytes].view(dtype)
         return memory.reshape(shape)
-
-    def _append(self, group: list[Node], calls: list[Call]) -> None:
-        self.calls += calls
-        self.owners += [group] * len(calls)
-
-    def _work_in_blocks(self) -> None:
-        """Run ufuncs over large arrays block by block: what one wrote, the next finds in the cache.
-
-        They are the optimizer's, and every array among them is read and written in step.
-        """
-        calls, owners = self.calls, self.owners
-        self.calls, self.owners, start = [], [], 0
-        while start < len(calls):
-            size = _flat_size(calls[start])
-            stop = start + 1
-            while size >= LARGE and stop < len(calls) and _flat_size(calls[stop]) == size:
-                stop += 1
-            run = list(zip(calls[start:stop], owners[start:stop], strict=True))
-            blocks = range(0, size, BLOCK) if size >= LARGE and _in_step(run) else [None]
-            for first in blocks:
-                for (function, arguments), owner in run:
-                    if first is not None:
-                        arguments = tuple(
-                            a if a.size == 1 else a[first : first + BLOCK] for a in arguments
-                        )
-                    self._append(owner, [(function, arguments)])
-            start = stop
 
     # To be timed -------------------------------------------------------------------------------
 
@@ -368,6 +402,71 @@ class Plan:
         return self.arena.nbytes + self._scratch.nbytes
 
 
+class Part:
+    """The part of a plan that one thread works on, for the operations of one group."""
+
+    def __init__(self, plan: Plan, division: Division, group: list[Node], thread: int) -> None:
+        self.plan, self.thread = plan, thread
+        self.parts, self.turned, self.transient = plan.parts, plan.turned, plan.transient
+        shares = [(node, division.shares[node]) for node in group]
+        self.cuts = {arg: cut for _, share in shares for arg, cut in share.reads.items()}
+        self.cuts.update({node: share.cut for node, share in shares if share.cut is not None})
+
+    def array(self, node: Node) -> np.ndarray:
+        """Return what the thread reads or writes of the array that holds `node`."""
+        array, cut = self.plan.array(node), self.cuts.get(node)
+        return array if cut is None else cut.part(array, self.thread)
+
+    def scratch(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return memory that only this thread's calls of one operation may use."""
+        return self.plan.scratch(shape, dtype, self.thread)
+
+
+def _parts_of_joins(nodes: list[Node]) -> dict[Node, tuple[Node, int]]:
+    """Find the values that can be computed straight into their part of a joined array."""
+    parts: dict[Node, tuple[Node, int]] = {}
+    computed = set(nodes)
+    for join in nodes:
+        if join.op != "concat" or len(join.shape) != 1:
+            continue
+        start = 0
+        for part in join.args:
+            base = part.base
+            reshaped = part
+            while reshaped.view is not None and reshaped.op == "reshape":
+                reshaped = reshaped.args[0]
+            owned = base in computed and base.op not in ("concat", "setitem") and base not in parts
+            if owned and reshaped is base and base.dtype == join.dtype:
+                parts[base] = (join, start)
+            start += part.size
+    return parts
+
+
+def _in_blocks(section: Section) -> Section:
+    """Let ufuncs run over large arrays block by block: what one wrote, the next finds in the cache.
+
+    They are the optimizer's, and every array among them is read and written in step.
+    """
+    result: Section = []
+    start = 0
+    while start < len(section):
+        size = _flat_size(section[start][0])
+        stop = start + 1
+        while size >= LARGE and stop < len(section) and _flat_size(section[stop][0]) == size:
+            stop += 1
+        run = section[start:stop]
+        blocks = range(0, size, BLOCK) if size >= LARGE and _in_step(run) else [None]
+        for first in blocks:
+            for (function, arguments), owner in run:
+                if first is not None:
+                    arguments = tuple(
+                        a if a.size == 1 else a[first : first + BLOCK] for a in arguments
+                    )
+                result.append(((function, arguments), owner))
+        start = stop
+    return result
+
+
 def _flat_size(call: Call) -> int:
     """Return the size of the flat arrays that a ufunc works on, beside numbers; 0 if of others."""
     function, arguments = call
@@ -378,7 +477,7 @@ def _flat_size(call: Call) -> int:
     return sizes.pop() if len(sizes) == 1 and plain else 0
 
 
-def _in_step(run: list[tuple[Call, list[Node]]]) -> bool:
+def _in_step(run: Section) -> bool:
     """Return whether any two arrays of some calls are the same memory, or have none in common."""
     spans = {
         (start := a.__array_interface__["data"][0], start + a.nbytes)

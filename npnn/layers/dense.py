@@ -18,15 +18,15 @@ class Dense(Layer):
 
     .. math::
 
-        y = x w^T + b
+        y = x w + b
 
     and, for a gradient :math:`\partial L / \partial y` that comes in,
 
     .. math::
 
-        \frac{\partial L}{\partial w} = \frac{\partial L}{\partial y}^T x, \qquad
+        \frac{\partial L}{\partial w} = x^T \frac{\partial L}{\partial y}, \qquad
         \frac{\partial L}{\partial b} = \sum_{\mathrm{batch}} \frac{\partial L}{\partial y}, \qquad
-        \frac{\partial L}{\partial x} = \frac{\partial L}{\partial y} w
+        \frac{\partial L}{\partial x} = \frac{\partial L}{\partial y} w^T
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Dense(Layer):
 
     Attributes
     ----------
-    w : array, shape (outputs, inputs)
+    w : array, shape (inputs, outputs)
     b : array, shape (outputs,)
 
     Raises
@@ -84,22 +84,22 @@ class Dense(Layer):
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
         self.shape_in = self.accept(shape_in)
         inputs, outputs = math.prod(self.shape_in), math.prod(self.shape_out)
-        self.draw("w", self.initializer, rng, (outputs, inputs), inputs, outputs)
+        self.draw("w", self.initializer, rng, (inputs, outputs), inputs, outputs)
         self.draw("b", "Constant", rng, (outputs,))
         return self.shape_out
 
     def forward(self, x: Array) -> Array:  # noqa: D102
         self.x = _merge_features(x, self.shape_in)
-        y = self.x @ self.w.mT
+        y = self.x @ self.w
         y += self.b[..., None, :]
         return _split_features(y, self.shape_out)
 
     def backward(self, grad_y: Array) -> Array:  # noqa: D102
         xp = array_namespace(grad_y)
         grad_y = _merge_features(grad_y, self.shape_out)
-        self.grad_w = grad_y.mT @ self.x
+        self.grad_w = self.x.mT @ grad_y
         self.grad_b = xp.sum(grad_y, axis=-2)
-        return _split_features(grad_y @ self.w, self.shape_in)
+        return _split_features(grad_y @ self.w.mT, self.shape_in)
 
     @property
     def flops(self) -> int:  # noqa: D102

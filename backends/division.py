@@ -1,0 +1,375 @@
+"""Which part of each operation of a plan each of several threads computes.
+
+A step is cut in two ways. Forward and backward, each thread has some *samples* of the batch: what
+one sample becomes depends on no other. From the gradients of the parameters on, which are sums over
+all samples, each thread has some of the *parameters*: the rows of a gradient, and the same part of
+the flat arrays that the optimizer works on. Where a thread needs what another one computes, a new
+*phase* begins, once all threads are there: two phases make a step of Dense layers.
+
+Nothing here knows layers. Cuts are followed from the batch through the operations, and from the
+flat gradient back to what it is made of; what cannot be cut, one thread computes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npnn.backends.operations import flops
+from npnn.backends.tracer import Node, key_of, replay_views
+
+# Seconds that a thread must save for it to be worth waking up, and what operations take, roughly.
+WORTH = 2e-4
+SECONDS_PER_FLOP = 1e-11
+SECONDS_PER_BYTE = 1e-10
+LARGE = 1 << 14  # elements from which an operation of no sample's is cut
+OPTIMIZER = 150  # floating-point operations that take as long as an optimizer's for one parameter
+
+
+class Cut(NamedTuple):
+    """An axis, and the indices at which it is cut, from 0 to its length."""
+
+    axis: int
+    at: tuple[int, ...]
+
+    def part(self, array: np.ndarray, thread: int) -> np.ndarray:
+        """Return what one thread has of an array."""
+        mine = slice(self.at[thread], self.at[thread + 1])
+        part: np.ndarray = array[(*(slice(None),) * self.axis, mine)]
+        return part
+
+    def shape_of_part(self, shape: tuple[int, ...], thread: int) -> tuple[int, ...]:
+        """Return the shape of a part of an array that is cut in proportion to this cut."""
+        axis = next((axis for axis, n in enumerate(shape) if n != 1), 0)
+        start, stop = (i * shape[axis] // self.at[-1] for i in self.at[thread : thread + 2])
+        return *shape[:axis], stop - start, *shape[axis + 1 :]
+
+
+@dataclass
+class Share:
+    """How an operation is divided.
+
+    Attributes
+    ----------
+    cut : Cut or None
+        Of the result; None where the first thread computes all of it.
+    reads : dict
+        The cut of each argument of which a thread reads only a part.
+    phase : int
+        When it is computed: after all operations of earlier phases.
+    """
+
+    cut: Cut | None
+    reads: dict[Node, Cut]
+    phase: int = 0
+
+
+class Division:
+    """The shares of a plan's operations.
+
+    Parameters
+    ----------
+    nodes : list of Node
+        The operations, in order.
+    inputs : list of Node
+        Leaves that are written before each replay. The first that is no number has the samples
+        along its first axis, as have all others that are as long.
+    parts : dict
+        The flat array that a value is a part of, and where it starts there.
+    threads : int
+        How many there are.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        inputs: Iterable[Node],
+        parts: dict[Node, tuple[Node, int]],
+        threads: int,
+    ) -> None:
+        self.threads, self.parts = threads, parts
+        self.shares: dict[Node, Share] = {}
+        self._seen: dict[Node, Cut | None] = {}
+        self.samples = self._cuts_of_samples(inputs)
+        self.flat = self._cuts_of_joins()
+        by_length = {join.size: cut for join, cut in self.flat.items()}
+        for node in nodes:
+            wanted = self._wanted(node, by_length)
+            self.shares[node] = share = self._share(node, wanted)
+            # Each thread brings the samples that it has from outside, too.
+            made = [arg for arg in node.args if arg.base in self.shares or arg.base in self.samples]
+            share.phase = max((self._phase_after(node, share, arg) for arg in made), default=0)
+
+    def has_work(self, node: Node, thread: int) -> bool:
+        """Return whether a thread computes a part of the operation."""
+        cut = self.shares[node].cut
+        return thread == 0 if cut is None else cut.at[thread] < cut.at[thread + 1]
+
+    def together(self, nodes: Iterable[Node]) -> bool:
+        """Return whether operations can be one: of the same phase, and cut in the same way."""
+        shares = [self.shares[node] for node in nodes]
+        first, reads = shares[0], {}
+        for share in shares:
+            same = share.phase == first.phase and (share.cut is None) == (first.cut is None)
+            if not same or not _in_proportion(share.cut, first.cut):
+                return False
+            for arg, cut in share.reads.items():
+                if reads.setdefault(arg, cut) != cut:
+                    return False
+        return True
+
+    def overwrites_its_own(self, user: Node, old: Node, node: Node) -> bool:
+        """Return whether what a thread writes over `old` is what it alone reads of it as `user`."""
+        mine, theirs = self.shares[node], self.shares[user]
+        if mine.cut is None or theirs.cut is None:
+            return mine.cut is theirs.cut
+        for arg in user.args:
+            if arg.base is not old:
+                continue
+            of_leaf = arg is old and old not in self.shares
+            lies = theirs.reads.get(arg) if of_leaf else self.seen(arg)
+            if lies is None or theirs.reads.get(arg) != lies:
+                return False
+            if (lies if of_leaf else self._cut_of(old)) != mine.cut:
+                return False
+        return True
+
+    # What is cut, and where --------------------------------------------------------------------
+
+    def _cuts_of_samples(self, inputs: Iterable[Node]) -> dict[Node, Cut]:
+        arrays = [leaf for leaf in inputs if leaf.shape]
+        count = arrays[0].shape[0] if arrays else 0
+        at = tuple(count * thread // self.threads for thread in range(self.threads + 1))
+        return {leaf: Cut(0, at) for leaf in arrays if leaf.shape[0] == count and count > 1}
+
+    def _cuts_of_joins(self) -> dict[Node, Cut]:
+        """Return where to cut flat arrays, so that their parts take equally long to compute."""
+        made_of: dict[Node, list[tuple[int, Node]]] = {}
+        for part, (join, start) in self.parts.items():
+            made_of.setdefault(join, []).append((start, part))
+        cuts = {}
+        for join, parts in made_of.items():
+            if join.size < LARGE or sum(part.size for _, part in parts) < join.size:
+                continue
+            parts.sort(key=lambda item: item[0])
+            costs = [flops(part) + OPTIMIZER * part.size for _, part in parts]
+            at = [0]
+            for thread in range(1, self.threads):
+                left, number = sum(costs) * thread / self.threads, 0
+                while left > costs[number]:
+                    left -= costs[number]
+                    number += 1
+                start, part = parts[number]
+                axis = _outermost(part)
+                row = part.size // part.shape[axis]
+                at.append(start + row * round(left / costs[number] * part.shape[axis]))
+            cuts[join] = Cut(0, (*at, join.size))
+        return cuts
+
+    def _wanted(self, node: Node, by_length: dict[int, Cut]) -> Cut | None:
+        """Return the cut that flat arrays ask of an operation."""
+        if node in self.parts:
+            join, start = self.parts[node]
+            if join not in self.flat:
+                return None
+            axis = _outermost(node)
+            row = node.size // node.shape[axis]
+            within = [min(max(i - start, 0), node.size) for i in self.flat[join].at]
+            return Cut(axis, tuple(-(-i // row) for i in within))
+        return by_length.get(node.size) if len(node.shape) == 1 else None
+
+    def _share(self, node: Node, wanted: Cut | None) -> Share:
+        if node in self.flat:
+            # Its parts have been computed in their places, each thread's by itself.
+            return Share(wanted, {}) if self._joined_in_place(node) else Share(None, {})
+        if node.size <= 1:
+            return Share(None, {})
+        candidates = [] if wanted is None else [wanted]
+        for arg in sorted(node.args, key=lambda arg: -arg.size):
+            cut = self.seen(arg)
+            moved = None if cut is None else _moved(node, arg, cut)
+            candidates += [] if moved is None else [moved]
+        axis = _outermost(node)
+        if not candidates and (node.size >= LARGE or flops(node) >= 100 * LARGE):
+            n = node.shape[axis]
+            even = tuple(n * thread // self.threads for thread in range(self.threads + 1))
+            candidates.append(Cut(axis, even))
+        for cut in candidates:
+            reads = _read_for(node, cut) if cut.axis == axis else None
+            if reads is not None:
+                return Share(cut, reads)
+        return Share(None, {})
+
+    def _joined_in_place(self, join: Node) -> bool:
+        return all(self.parts.get(part.base, (None,))[0] is join for part in join.args)
+
+    def _phase_after(self, node: Node, share: Share, arg: Node) -> int:
+        """Return the first phase in which all that a share needs of `arg` is there."""
+        before = self.shares.get(arg.base) or Share(self.samples[arg.base], {})
+        if share.cut is None or before.cut is None:
+            own = share.cut is before.cut
+        elif node in self.flat:
+            own = before.cut == self._wanted(arg.base, {})
+        else:
+            own = share.reads.get(arg) == self.seen(arg) is not None
+        return before.phase + (not own)
+
+    def _cut_of(self, node: Node) -> Cut | None:
+        share = self.shares.get(node)
+        return self.samples.get(node) if share is None else share.cut
+
+    def seen(self, node: Node) -> Cut | None:
+        """Return where a view shows its base to be cut; None if not along one of its axes."""
+        if node not in self._seen:
+            cut = self._cut_of(node.base)
+            self._seen[node] = cut if node.view is None or cut is None else _through(node, cut)
+        return self._seen[node]
+
+
+def seconds(nodes: Iterable[Node]) -> float:
+    """Return roughly how long operations take in one thread."""
+    return sum(
+        flops(node) * SECONDS_PER_FLOP
+        if node.op == "matmul"
+        else (node.nbytes + sum(arg.nbytes for arg in node.args)) * SECONDS_PER_BYTE
+        for node in nodes
+    )
+
+
+def _outermost(node: Node) -> int:
+    """Return the first axis that is not of length 1."""
+    return next((axis for axis, n in enumerate(node.shape) if n != 1), 0)
+
+
+def _in_proportion(a: Cut | None, b: Cut | None) -> bool:
+    """Return whether two cuts give each thread the same part of a whole."""
+    if a is None or b is None:
+        return a is b
+    return all(i * b.at[-1] == j * a.at[-1] for i, j in zip(a.at, b.at, strict=True))
+
+
+def _through(node: Node, cut: Cut) -> Cut | None:
+    """Return a cut of the outermost axis of a view's base as a cut of the view."""
+    base = node.base
+    memory = np.empty(base.shape, base.dtype)
+    view = replay_views(node, memory)
+    start = view.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+    row = memory.nbytes // max(1, base.shape[cut.axis])
+    axes = [axis for axis, n in enumerate(view.shape) if n > 1]
+    if not axes or any(view.strides[axis] < 0 for axis in axes):
+        return None
+    axis = max(axes, key=lambda axis: view.strides[axis])
+    stride = view.strides[axis]
+    if stride == 0:
+        return None
+    others = sum((view.shape[i] - 1) * view.strides[i] for i in axes if i != axis)
+    at = []
+    for i in cut.at[1:-1]:
+        index = min(max(-(-(i * row - start) // stride), 0), view.shape[axis])
+        before = index == 0 or start + (index - 1) * stride + others < i * row
+        after = index == view.shape[axis] or start + index * stride >= i * row
+        if not before or not after:
+            return None
+        at.append(index)
+    return Cut(axis, (0, *at, view.shape[axis]))
+
+
+# How a cut goes through an operation --------------------------------------------------------------
+
+
+def _moved(node: Node, arg: Node, cut: Cut) -> Cut | None:
+    """Return the cut of a result that goes with one of an argument; None if it ends there."""
+    axis: int | None = cut.axis
+    from_end = len(arg.shape) - cut.axis
+    if node.elementwise:
+        axis = len(node.shape) - from_end
+    elif node.op == "matmul":
+        summed = 1 if arg is node.args[0] else 2
+        axis = None if from_end == summed else len(node.shape) - from_end
+    elif node.op in ("sum", "max", "min"):
+        gone, keepdims = node.attrs
+        before = 0 if keepdims else sum(i < cut.axis for i in gone)
+        axis = None if cut.axis in gone else cut.axis - before
+    elif node.op == "take":
+        axis = 0 if arg is node.args[1] and node.attrs[0] == 0 else None
+    elif node.op == "copy":
+        return _recounted(arg.shape, cut, node.shape)
+    elif node.op not in ("concat", "setitem", "argmax"):
+        axis = None
+    if axis is None or not 0 <= axis < len(node.shape) or node.shape[axis] != cut.at[-1]:
+        return None
+    return Cut(axis, cut.at)
+
+
+def _read_for(node: Node, cut: Cut) -> dict[Node, Cut] | None:
+    """Return what is read of each argument for a cut of the result; None if it cannot be cut so.
+
+    An argument that is not named is read whole.
+    """
+    if node.op == "copy":
+        read = _recounted(node.shape, cut, node.args[0].shape)
+        return None if read is None else {node.args[0]: read}
+    if node.op == "setitem":
+        return _read_for_setitem(node, cut)
+    found: list[tuple[Node, int]] = []
+    from_end = len(node.shape) - cut.axis
+    if node.elementwise:
+        found = [(arg, len(arg.shape) - from_end) for arg in node.args]
+    elif node.op == "matmul":
+        a, b = node.args
+        of_a, of_b = len(a.shape) - from_end, len(b.shape) - from_end
+        found = [(a, of_a)] * (from_end != 1) + [(b, of_b)] * (from_end != 2)
+    elif node.op in ("sum", "max", "min"):
+        gone, keepdims = node.attrs
+        left = [axis for axis in range(len(node.args[0].shape)) if axis not in gone]
+        found = [(node.args[0], cut.axis if keepdims else left[cut.axis])]
+    elif node.op == "argmax":
+        found = [(node.args[0], cut.axis)]
+    elif node.op == "take" and node.attrs[0] == 0 and len(node.args[1].shape) == 1:
+        found = [(node.args[1], 0)] * (cut.axis == 0)
+    elif node.op == "concat" and node.attrs[0] != cut.axis:
+        found = [(arg, cut.axis) for arg in node.args]
+    if not found:
+        return None
+    reads: dict[Node, Cut] = {}
+    for arg, axis in found:
+        if axis < 0 or (arg.shape[axis] == 1 and cut.at[-1] != 1):
+            continue  # it is the same for all
+        read = Cut(axis, cut.at)
+        if arg.shape[axis] != cut.at[-1] or reads.setdefault(arg, read) != read:
+            return None
+    whole = [arg for arg, axis in found if arg not in reads]
+    twice = len(set(node.args)) < len(node.args) and node.op == "matmul"
+    return None if twice or (whole and not node.elementwise and node.op != "matmul") else reads
+
+
+def _read_for_setitem(node: Node, cut: Cut) -> dict[Node, Cut] | None:
+    old, new = node.args
+    key: tuple[Any, ...] = key_of(node.attrs[1])
+    middle = key.index(...)
+    left_out = len(old.shape) - len(key) + 1
+    of_axes = (*key[:middle], *(slice(None),) * left_out, *key[middle + 1 :])
+    if any(part is None or isinstance(part, int) for part in key):
+        return None
+    if of_axes[cut.axis] != slice(None):
+        return None
+    reads = {old: Cut(cut.axis, cut.at)}
+    axis = cut.axis - len(old.shape) + len(new.shape)
+    if axis >= 0 and new.shape[axis] == cut.at[-1] > 1:
+        reads[new] = Cut(axis, cut.at)
+    return None if old is new else reads
+
+
+def _recounted(shape: tuple[int, ...], cut: Cut, other: tuple[int, ...]) -> Cut | None:
+    """Return a cut of the outermost axis for another shape with the same order of elements."""
+    if math.prod(shape[: cut.axis]) != 1 or 0 in shape:
+        return None
+    axis = next((i for i, n in enumerate(other) if n != 1), 0)
+    mine, theirs = math.prod(shape[cut.axis + 1 :]), math.prod(other[axis + 1 :])
+    if any(i * mine % theirs for i in cut.at):
+        return None
+    return Cut(axis, tuple(i * mine // theirs for i in cut.at))
