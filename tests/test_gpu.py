@@ -1,4 +1,4 @@
-"""On a real GPU: captured steps agree with NumPy's, and a step is one graph that waits for nothing."""
+"""On a real GPU: captured steps agree with NumPy's, and a step is one graph, without waiting."""
 
 import warnings
 
