@@ -353,20 +353,19 @@ def test_float16_loses_no_small_gradient_and_leaves_out_what_overflows(monkeypat
 
     def run(backend, large, **options):
         trains, batches = trainer(classifier, backend, npnn.SGD, **options)
-        trains.alpha = 1e6
         trains.alpha = 1.0
-        # Gradients at the first layer are smaller than the smallest number of float16.
-        for layer in trains.model.layers[2::2]:
-            layer.w[...] *= 1e-3
+        # Almost certain of what is right: of gradients so small float16 keeps hardly a digit.
+        trains.model.layers[-2].b[0] = 14.0
         before = weights(trains)
-        x, t = batches[0]
-        trains.step(x * large, t)
+        x, _ = batches[0]
+        trains.step(x * large, np.zeros(len(x), int))
         return trains, [a - b for a, b in zip(weights(trains), before, strict=True)]
 
     ours, moved = run("cupy", 1.0, precision="float16")
     _, expected = run("numpy", 1.0)
-    assert 0.0 < np.abs(expected[0]).max() < 1e6 * 6e-8
-    assert relative_error(moved[0], expected[0]) < 0.02
+    # The first biases start at zero: what they become is the gradient, unrounded.
+    assert 0.0 < np.abs(expected[1]).max() < 1e-5
+    assert relative_error(moved[1], expected[1]) < 0.02
     assert [float(x) for x in ours.chain.scaling] == [65536.0, 1.0]
 
     ours, moved = run("cupy", 1e9, precision="float16")
