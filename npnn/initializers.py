@@ -109,7 +109,7 @@ class LeCunUniform(_Uniform):
 class Orthogonal(Initializer):
     """Random orthonormal rows or columns, times `gain`: Saxe et al. 2014.
 
-    The matrix has shape ``(outputs, the rest)``; whichever of the two is smaller is orthonormal.
+    The first axis makes the rows, the others the columns; whichever are fewer are orthonormal.
     """
 
     def __init__(self, gain: float = 1.0) -> None:

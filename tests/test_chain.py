@@ -74,40 +74,44 @@ def training(model, loss, **options):
 # The same on every backend -----------------------------------------------------------------------
 
 
-def after_xor(backend, dtype):
-    """Return the parameters after 200 steps of learning XOR, and the accuracy of all of them."""
+def after_xor(backend, dtype, seed=3):
+    """Return a model after 200 steps of learning XOR."""
     layers = [npnn.Dense(2, 4), npnn.LeakyReLU(), npnn.Dense(4, 4), npnn.LeakyReLU()]
     layers += [npnn.Dense(4, 2), npnn.Softmax()]
-    model = npnn.Sequential(layers, backend=backend, dtype=dtype, seed=3)
+    model = npnn.Sequential(layers, backend=backend, dtype=dtype, seed=seed)
     optimizer = training(model, npnn.CrossEntropyLoss(), alpha=1e-2)
     rng = np.random.default_rng(0)
     for _ in range(200):
         x = rng.uniform(-1.0, 1.0, (32, 2))
         optimizer.step(x, (x[:, 0] * x[:, 1] > 0.0).astype(np.int64))
-    return host_parameters(model), model.chain.get_accuracy()
+    return model
 
 
 @pytest.fixture(scope="module")
 def xor_on_numpy():
-    return {dtype: after_xor("numpy", dtype) for dtype in backends.DTYPES}
+    return {dtype: host_parameters(after_xor("numpy", dtype)) for dtype in backends.DTYPES}
 
 
-def test_numpy_learns_xor(xor_on_numpy):
-    for _, accuracy in xor_on_numpy.values():
-        assert accuracy > 0.75
+@pytest.mark.parametrize("dtype", backends.DTYPES)
+def test_numpy_learns_xor(dtype):
+    # Two of forty starts get stuck; the other 38 are right about 0.92 to 0.99 of the plane.
+    x = np.random.default_rng(1).uniform(-1.0, 1.0, (4000, 2))
+    models = [after_xor("numpy", dtype, seed) for seed in range(3)]
+    right = [np.mean(model.predict_class(x) == (x[:, 0] * x[:, 1] > 0.0)) for model in models]
+    assert max(right) > 0.9
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 def test_the_same_seed_and_batches_give_the_same_parameters_on_every_backend(
     dtype, tolerance, backend_name, xor_on_numpy
 ):
-    parameters, _ = after_xor(backend_name, dtype)
-    for name, expected in xor_on_numpy[dtype][0].items():
+    parameters = host_parameters(after_xor(backend_name, dtype))
+    for name, expected in xor_on_numpy[dtype].items():
         np.testing.assert_allclose(parameters[name], expected, rtol=0, atol=tolerance)
 
 
 def test_rounding_to_float32_is_all_that_the_dtypes_differ_by(xor_on_numpy):
-    single, double = (xor_on_numpy[dtype][0] for dtype in backends.DTYPES)
+    single, double = (xor_on_numpy[dtype] for dtype in backends.DTYPES)
     for name, expected in double.items():
         np.testing.assert_allclose(single[name], expected, rtol=0, atol=1e-5)
 
@@ -471,7 +475,7 @@ def test_random_numbers_of_layers_are_the_same_on_every_backend(backend_name):
     x = np.ones((2, 3))
     np.testing.assert_array_equal(to_numpy(model.predict(x)), to_numpy(model.predict(x)))
     w0, b0, w2, b2 = ours[:4]
-    np.testing.assert_allclose(to_numpy(model.predict(x)), (x @ w0.T + b0) @ w2.T + b2)
+    np.testing.assert_allclose(to_numpy(model.predict(x)), (x @ w0 + b0) @ w2 + b2)
 
 
 def test_each_step_has_random_numbers_of_its_own(backend_name):

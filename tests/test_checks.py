@@ -223,10 +223,10 @@ def test_no_class_and_no_accuracy_is_made_of_nan(backend_name):
 
 def test_a_model_that_makes_nan_of_numbers_has_no_classes(backend_name):
     model = classifier(backend_name)
-    model.set_arrays({"0.w": np.full((2, 3), np.nan), "0.b": np.zeros(2)})
+    model.set_arrays({"0.w": np.full((3, 2), np.nan), "0.b": np.zeros(2)})
     refused(lambda: model.predict_class(X), ValueError, "outputs of the model must be finite")
     model = npnn.Sequential([npnn.Dense(1, 2)], backend=backend_name)
-    model.set_arrays({"0.w": np.array([[1.0], [1e38]]), "0.b": np.zeros(2)})
+    model.set_arrays({"0.w": np.array([[1.0, 1e38]]), "0.b": np.zeros(2)})
     with np.errstate(over="ignore"):
         classes = model.backend.to_numpy(model.predict_class([[1e3], [-1e3]]))
     np.testing.assert_array_equal(classes, [1, 0])

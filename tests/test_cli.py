@@ -240,6 +240,22 @@ def test_a_target_of_any_size_is_learnt_and_answered_in_its_own_units(houses, ca
     np.testing.assert_allclose(by_hand, answers["model"], rtol=1e-5)
 
 
+def test_targets_of_different_sizes_are_answered_each_in_its_own_units(capsys, tmp_path):
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
+    t = np.stack([5000.0 + 900.0 * x[:, 0], 3.0 - 0.1 * x[:, 1]], axis=1)
+    np.savez(tmp_path / "two.npz", x=x, t=t)
+    network = ["--hidden", "2", "--activation", "linear", "--alpha", "0.02"]
+    assert main(["train", "two.npz", "--task", "regression", "--no-pictures", *network]) == 0
+    capsys.readouterr()
+    answers = {}
+    for name in ("model", "checkpoint"):
+        assert main(["predict", f"npnn-output/{name}.safetensors", "two.npz"]) == 0
+        rows = list(csv.reader(capsys.readouterr().out.splitlines()))
+        answers[name] = np.array(rows, dtype=float)
+    np.testing.assert_allclose(answers["model"], answers["checkpoint"], rtol=1e-5)
+    assert (np.abs(answers["model"] - t).max(axis=0) < 0.1 * t.std(axis=0)).all()
+
+
 def test_an_npz_file_of_images_is_data(capsys, tmp_path):
     rng = np.random.default_rng(0)
     t = np.arange(80) % 2
@@ -254,7 +270,7 @@ def test_an_npz_file_of_images_is_data(capsys, tmp_path):
 
 def test_a_model_trained_from_arrays_answers_for_tables_of_numbers(capsys, tmp_path):
     model = npnn.Sequential([npnn.Dense(2, 1), npnn.Sigmoid()], seed=0)
-    model.set_arrays({"0.w": np.array([[50.0, 0.0]]), "0.b": np.array([0.0])})
+    model.set_arrays({"0.w": np.array([[50.0], [0.0]]), "0.b": np.array([0.0])})
     model.save("mine.safetensors")
     (tmp_path / "plain.csv").write_text("1.0,7\n-1.0,8\n")
     assert main(["predict", "mine.safetensors", "plain.csv"]) == 0

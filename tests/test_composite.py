@@ -62,7 +62,7 @@ def test_a_way_around_adds_what_comes_in():
     layer = built(Residual(npnn.Dense(None, 3)), (3,), backends.get("numpy", "float64"))
     dense = layer.layers.layers[0]
     x = np.random.default_rng(2).standard_normal((5, 3))
-    np.testing.assert_allclose(layer.forward(x), x + x @ dense.w.T + dense.b, atol=1e-14)
+    np.testing.assert_allclose(layer.forward(x), x + x @ dense.w + dense.b, atol=1e-14)
 
 
 def test_inception_has_the_branches_of_the_paper():

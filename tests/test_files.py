@@ -292,7 +292,7 @@ for trial in range(trials):
     _, tensors, _ = files.read(path)
     found = {float(v) for array in tensors.values() for v in np.unique(array)}
     assert len(found) == 1, f"a mixture: {found}"
-    assert {name: a.shape for name, a in tensors.items()} == {"0.w": (500, 64), "0.b": (500,)}
+    assert {name: a.shape for name, a in tensors.items()} == {"0.w": (64, 500), "0.b": (500,)}
     values |= found
     for name in os.listdir(os.path.dirname(path)):
         if name.endswith(".tmp"):

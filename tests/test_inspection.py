@@ -65,7 +65,7 @@ def test_a_dense_layer_costs_what_can_be_counted_by_hand():
     assert forward.origin == "Dense.forward"
     assert of_layer["forward", "add"].flops == BATCH * OUTPUTS
     assert of_layer["backward", "matmul"].flops == 2 * BATCH * INPUTS * OUTPUTS
-    assert of_layer["backward", "matmul"].result == "3x8"
+    assert of_layer["backward", "matmul"].result == "8x3"
     assert of_layer["backward", "sum"].flops == BATCH * OUTPUTS
     # The gradient at the inputs is needed by nobody.
     assert len(of_layer) == len([row for row in rows if row.layer]) == 4
@@ -74,8 +74,8 @@ def test_a_dense_layer_costs_what_can_be_counted_by_hand():
 def test_the_update_belongs_to_no_layer_and_lies_outside_the_arena():
     descent = Descent()
     rows = inspection.rows(descent.plan, descent.places)
-    found = [row for row in rows if row.operation == "subtract" and row.result in ("3x8", "3")]
-    assert [row.result for row in found] == ["3x8", "3"]
+    found = [row for row in rows if row.operation == "subtract" and row.result in ("8x3", "3")]
+    assert [row.result for row in found] == ["8x3", "3"]
     for row in found:
         assert row.offset is None
         assert row.layer == ""
@@ -104,9 +104,11 @@ def test_operations_that_run_as_one_are_one_row():
     descent = Descent(NumbaPlan)
     rows = inspection.rows(descent.plan, descent.places)
     assert len(rows) == len(descent.plan.calls) < len(Descent().plan.calls)
-    first, last = (row for row in rows if "fused" in row.operation)
-    assert first.origin == "Dense.forward+Descent.step+Dense.backward"
-    assert (first.layer, last.layer) == ("0", "")
+    (of_layer,) = (row for row in rows if "fused" in row.operation)
+    assert of_layer.origin == "Dense.forward+Descent.step+Dense.backward"
+    assert of_layer.layer == "0"
+    updates = [row for row in rows if row.operation == "multiply+subtract"]
+    assert [(row.result, row.layer) for row in updates] == [("8x3", ""), ("3", "")]
 
 
 def test_what_moves_values_counts_as_no_computing():

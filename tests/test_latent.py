@@ -36,8 +36,8 @@ def test_latent_is_means_and_positive_variances(backend):
         for head in layer.branches
     )
     assert layer.shape_out == (4,)
-    np.testing.assert_allclose(y[:, :2], x @ w0.T + b0, atol=1e-12)
-    np.testing.assert_allclose(y[:, 2:], np.logaddexp(0.0, x @ w1.T + b1), atol=1e-12)
+    np.testing.assert_allclose(y[:, :2], x @ w0 + b0, atol=1e-12)
+    np.testing.assert_allclose(y[:, 2:], np.logaddexp(0.0, x @ w1 + b1), atol=1e-12)
     assert (y[:, 2:] > 0.0).all()
 
 

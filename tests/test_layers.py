@@ -227,14 +227,14 @@ def test_backward_of_softmax_is_the_gradient_times_the_jacobian(backend):
 def test_dense_has_the_values_and_gradients_of_torch(backend):
     rng = np.random.default_rng(8)
     x, grad_y = rng.standard_normal((5, 3)), rng.standard_normal((5, 2))
-    w, b = rng.standard_normal((2, 3)), rng.standard_normal(2)
+    w, b = rng.standard_normal((3, 2)), rng.standard_normal(2)
     layer = npnn.Dense(3, 2)
     layer.w, layer.b = backend.asarray(w), backend.asarray(b)
     y = layer.forward(backend.asarray(x))
     grad_x = layer.backward(backend.asarray(grad_y))
 
     tensors = [torch.tensor(array, requires_grad=True) for array in (x, w, b)]
-    y_torch = F.linear(*tensors)
+    y_torch = F.linear(tensors[0], tensors[1].mT, tensors[2])
     y_torch.backward(torch.tensor(grad_y))
     actual = [y, grad_x, layer.grad_w, layer.grad_b]
     expected = [y_torch.detach(), *(tensor.grad for tensor in tensors)]
@@ -260,7 +260,7 @@ def test_dense_infers_its_inputs():
     assert layer.build((2, 3), np.random.default_rng(0)) == (2,)
     assert layer.is_built
     assert layer.shape_in == (2, 3)
-    assert layer.w.shape == (2, 6)
+    assert layer.w.shape == (6, 2)
 
 
 def test_dense_starts_with_a_zero_bias_and_counts_its_operations():
@@ -295,7 +295,7 @@ def test_a_dense_layer_is_drawn_as_suits_the_activation_that_follows(kind):
 def test_many_models_side_by_side_are_what_each_is_alone(kind, backend):
     rng = np.random.default_rng(10)
     x, grad_y = rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 5, 2))
-    w, b = rng.standard_normal((3, 2, 4)), rng.standard_normal((3, 2))
+    w, b = rng.standard_normal((3, 4, 2)), rng.standard_normal((3, 2))
 
     def through(x, w, b, grad_y):
         dense, activation = npnn.Dense(4, 2), kind()

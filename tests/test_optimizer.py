@@ -122,8 +122,8 @@ def assert_training_is_that_of_torch(kind, arguments, in_torch, backend):
     for x, t in zip(*batches, strict=True):
         optimizer.step(x, t)
         linear = torch.nn.functional.linear
-        hidden = torch.tanh(linear(torch.tensor(x), theirs["0.w"], theirs["0.b"]))
-        y = linear(hidden, theirs["2.w"], theirs["2.b"])
+        hidden = torch.tanh(linear(torch.tensor(x), theirs["0.w"].mT, theirs["0.b"]))
+        y = linear(hidden, theirs["2.w"].mT, theirs["2.b"])
         their_optimizer.zero_grad()
         (0.5 * ((y - torch.tensor(t)) ** 2).sum() / len(x)).backward()
         their_optimizer.step()

@@ -150,7 +150,7 @@ def test_the_boundary_is_drawn_for_sigmoid_and_softmax(layers, tmp_path):
 
 def test_the_plane_is_coloured_by_the_class_that_the_model_gives():
     network = model(npnn.Dense(2, 1), npnn.Sigmoid())
-    network.set_arrays({"0.w": np.array([[9.0, 0.0]]), "0.b": np.array([0.0])})
+    network.set_arrays({"0.w": np.array([[9.0], [0.0]]), "0.b": np.array([0.0])})
     figure = plots.decision_boundary(network, [[-1.0, -1.0], [1.0, 1.0]], [0, 1])
     image = figure.axes[0].images[0].get_array()
     left, right = image[120, 0], image[120, -1]

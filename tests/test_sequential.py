@@ -34,7 +34,7 @@ def test_a_model_of_any_widths_has_the_shapes_of_its_ends(widths, batch):
     layers += [npnn.Dense(None, width) for width in widths[2:]]
     model = npnn.Sequential(layers)
     assert model.predict(np.zeros((batch, widths[0]))).shape == (batch, widths[-1])
-    assert [layer.w.shape for layer in layers] == list(zip(widths[1:], widths, strict=False))
+    assert [layer.w.shape for layer in layers] == list(zip(widths, widths[1:], strict=False))
 
 
 def test_an_input_shape_that_is_not_known_yet_is_asked_for():
@@ -146,7 +146,7 @@ def test_layers_that_are_assigned_anew_are_used_at_once(backend_name):
 def test_parameters_are_named_by_place_and_role(backend_name):
     model = a_model(backend_name)
     shapes = {name: tuple(array.shape) for name, array in model.parameters().items()}
-    assert shapes == {"0.w": (5, 3), "0.b": (5,), "2.w": (2, 5), "2.b": (2,)}
+    assert shapes == {"0.w": (3, 5), "0.b": (5,), "2.w": (5, 2), "2.b": (2,)}
     assert model.state() == {}
     assert all(model.backend.owns(array) for array in model.parameters().values())
 
@@ -176,8 +176,8 @@ def test_set_arrays_replaces_all_parameters_by_copies(backend_name):
         (lambda arrays: arrays.pop("2.w"), "'2.w' is missing"),
         (lambda arrays: arrays.update({"3.w": np.zeros(1)}), "'3.w' is not in the model"),
         (
-            lambda arrays: arrays.update({"2.w": np.zeros((5, 2))}),
-            r"'2.w' has shape \(5, 2\), but the model needs \(2, 5\)",
+            lambda arrays: arrays.update({"2.w": np.zeros((2, 5))}),
+            r"'2.w' has shape \(2, 5\), but the model needs \(5, 2\)",
         ),
     ],
 )

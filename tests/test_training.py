@@ -131,8 +131,8 @@ def test_an_epoch_without_order_is_plain_gradient_descent_by_hand():
     for _ in range(3):
         for start in (0, 2, 4):
             part, target = x[start : start + 2], t[start : start + 2]
-            error = (part @ w.T + b - target) / len(part)
-            w, b = w - 0.1 * error.T @ part, b - 0.1 * error.sum(axis=0)
+            error = (part @ w + b - target) / len(part)
+            w, b = w - 0.1 * part.T @ error, b - 0.1 * error.sum(axis=0)
     np.testing.assert_allclose(model.parameters()["0.w"], w, rtol=1e-12)
     np.testing.assert_allclose(model.parameters()["0.b"], b, rtol=1e-12)
 

@@ -30,7 +30,7 @@ def fold_target_units(model: npnn.Sequential) -> None:
     arrays = {**model.parameters(), **model.state()}
     host = {name: np.array(to_numpy(a)) for name, a in arrays.items()}
     last = str(len(model.layers) - 1)
-    host[f"{last}.w"] = (host[f"{last}.w"] * scale[:, None]).astype(model.dtype)
+    host[f"{last}.w"] = (host[f"{last}.w"] * scale).astype(model.dtype)
     host[f"{last}.b"] = (host[f"{last}.b"] * scale + offset).astype(model.dtype)
     model.set_arrays(host)
     del model.details["target_units"]

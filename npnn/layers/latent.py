@@ -19,8 +19,8 @@ class Latent(Parallel):
 
     .. math::
 
-        y = (\mu, \sigma^2), \qquad \mu = x w_0^T + b_0, \qquad
-        \sigma^2 = \ln(1 + e^{x w_1^T + b_1})
+        y = (\mu, \sigma^2), \qquad \mu = x w_0 + b_0, \qquad
+        \sigma^2 = \ln(1 + e^{x w_1 + b_1})
 
     with the derivatives of Dense and Softplus.
 
