@@ -46,19 +46,24 @@ def register(name: str, backend: type[Backend]) -> None:
     _register[name] = backend
 
 
-def get(backend: str | Backend, dtype: str = "float32", device: str | int | None = None) -> Backend:
-    """Return the backend of that name for a dtype and a device.
+def get(
+    backend: str | Backend,
+    dtype: str = "float32",
+    device: str | int | None = None,
+    precision: str | None = None,
+) -> Backend:
+    """Return the backend of that name for a dtype, a device and a precision of matrix products.
 
     Raises
     ------
     ValueError
-        If the name, the dtype or the device is unknown.
+        If the name, the dtype, the device or the precision is unknown.
     npnn.MissingError
         If the library, its driver or its device is not there; the message names the remedy.
     """
     if isinstance(backend, Backend):
         return backend
-    return _class(backend)(dtype, device)
+    return _class(backend)(dtype, device, precision)
 
 
 def available() -> dict[str, dict[str, Any]]:

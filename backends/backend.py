@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,9 @@ class Backend:
         ``"float32"`` or ``"float64"``.
     device : str, int or None
         Where arrays live; None is the library's own default.
+    precision : str or None
+        In what the factors of matrix products are rounded, one of `precisions`; sums, parameters
+        and all else stay in `dtype`. None does not round.
 
     Attributes
     ----------
@@ -50,21 +53,43 @@ class Backend:
         How a step runs, to finish the sentence "the backend runs the step as ...".
     in_place : bool
         Whether arrays can be written; then all parameters live in one flat array.
+    precisions : tuple of str
+        The precisions of products that there are for float32.
     """
 
     name: ClassVar[str]
     in_place: ClassVar[bool] = True
     execution: ClassVar[str] = "it is, layer by layer, and plans nothing ahead"
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
     xp: Any
 
-    def __init__(self, dtype: str = "float32", device: str | int | None = None) -> None:
+    def __init__(
+        self,
+        dtype: str = "float32",
+        device: str | int | None = None,
+        precision: str | None = None,
+    ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        if precision is not None:
+            self._check_precision(precision, dtype)
+        self.precision = precision or dtype
         self._number_dtypes: set[Any] = set()
         self.load()
         self.dtype_name = dtype
         self.dtype = getattr(self.xp, dtype)
         self.device = self.find_device(device)
+
+    def _check_precision(self, precision: str, dtype: str) -> None:
+        if precision not in self.precisions:
+            raise ValueError(
+                f"precision must be one of {', '.join(self.precisions)} for backend "
+                f"{self.name!r}, not {precision!r}"
+            )
+        if dtype != "float32":
+            raise ValueError(
+                f"precision={precision!r} is for dtype='float32': leave it out with dtype={dtype!r}"
+            )
 
     # A new library says at least this much -----------------------------------------------------
 
@@ -144,6 +169,33 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
 
+    # Data that stay on the host ----------------------------------------------------------------
+
+    def free_memory(self) -> int | None:
+        """Return the bytes that are free on the device; None if it has no memory of its own."""
+        return None
+
+    def on_host(self) -> Backend:
+        """Return the backend of arrays that stay in the host's memory, of the same dtype."""
+        from npnn.backends.numpy import NumpyBackend
+
+        return NumpyBackend(self.dtype_name)
+
+    def batches(
+        self, arrays: dict[str, np.ndarray], indices: Sequence[np.ndarray]
+    ) -> Iterator[dict[str, Array]]:
+        """Yield rows of arrays of the host, batch by batch, as arrays of this backend.
+
+        Parameters
+        ----------
+        arrays : dict
+            NumPy arrays with as many rows.
+        indices : sequence of array
+            The numbers of the rows of each batch. What is yielded holds until the next is.
+        """
+        for index in indices:
+            yield {name: self.asarray(a[index], keep_integers=True) for name, a in arrays.items()}
+
     # Parameters --------------------------------------------------------------------------------
 
     def pack(self, arrays: Sequence[Array]) -> list[Array]:
@@ -174,6 +226,11 @@ class Backend:
                 target[...] = value
         return old
 
+    @property
+    def loss_scale(self) -> float | None:
+        """The first factor of a loss whose gradients would else be too small for `precision`."""
+        return 65536.0 if self.precision == "float16" else None
+
     # Running a step ----------------------------------------------------------------------------
 
     def capture(self, step: Step) -> Step:
@@ -188,7 +245,8 @@ class Backend:
 
     def __repr__(self) -> str:
         device = "" if self.device is None else f", device={str(self.device)!r}"
-        return f"<backend {self.name}: {self.dtype_name}{device}>"
+        rounded = "" if self.precision == self.dtype_name else f", precision={self.precision!r}"
+        return f"<backend {self.name}: {self.dtype_name}{rounded}{device}>"
 
 
 def host_array(x: Any) -> np.ndarray:

@@ -38,6 +38,8 @@ class CapturedStep:
         Plan, or a faster one.
     """
 
+    denormals_are_slow = True
+
     def __init__(self, step: Step, dtype: Any, make_plan: Callable[..., Plan] = Plan) -> None:
         self.step, self.dtype, self.make_plan = step, dtype, make_plan
         self.plans: OrderedDict[Any, tuple[Plan, Callable[..., Any]]] = OrderedDict()
@@ -57,7 +59,7 @@ class CapturedStep:
         if replay is None:
             replay = self._record(key, carry, data, inputs) if self.recordable else self.step
         self.count += 1
-        if self.count % FLUSH_EVERY == 0:
+        if self.denormals_are_slow and self.count % FLUSH_EVERY == 0:
             _flush_denormals(_leaves(carry))
         result: tuple[Tree, Tree] = replay(carry, data, inputs)
         return result
@@ -70,16 +72,44 @@ class CapturedStep:
             return None
         del self.replays["asked for"]
         plan, _ = self.plans.pop("asked for")
-        for leaf, (_, value) in zip(plan.inputs, _leaves(inputs), strict=True):
+        self.fill(plan, [value for _, value in _leaves(inputs)])
+        return plan
+
+    # What arrays of another kind do their own way ----------------------------------------------
+
+    def sample(self, array: Any) -> Any:
+        """Return a NumPy array that lies in memory as `array` does."""
+        return array
+
+    def plan_of(
+        self,
+        nodes: list[Node],
+        carry: list[tuple[Node, Any, Node]],
+        data: list[tuple[Node, Any]],
+        inputs: list[tuple[Node, Any]],
+        outputs: list[Node],
+    ) -> Plan:
+        """Return the plan of a recorded step; each input comes with its first value."""
+        leaves = [leaf for leaf, _ in inputs]
+        return self.make_plan(nodes, carry, data, leaves, outputs, _threads_for(nodes))
+
+    def replay_of(self, plan: Any, leaves: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
+        """Return the function that fills the inputs, replays the plan and returns the outputs."""
+        return _compile(plan, leaves, outputs)
+
+    def fill(self, plan: Any, values: list[Any]) -> None:
+        """Write a value for each of its inputs into a plan."""
+        for leaf, value in zip(plan.inputs, values, strict=True):
             if leaf in plan.users:
                 plan.array(leaf)[...] = value
-        return plan
+
+    # Recording ---------------------------------------------------------------------------------
 
     def _record(self, key: Any, carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
         trace = Trace()
         bound = partial(self._leaf, trace, bound=True)
         free = partial(self._leaf, trace, bound=False)
-        trees = [_mapped(carry, bound), _mapped(data, bound), _mapped(inputs, free)]
+        trees = [mapped(carry, bound), mapped(data, bound), mapped(inputs, free)]
         # Looked up first: a leaf that is written to stands for what was written.
         leaves = [{path: leaf.node for path, leaf in _leaves(tree)} for tree in trees]
         try:
@@ -88,15 +118,18 @@ class CapturedStep:
             self.recordable = False
             return partial(self._run_uncaptured, error)
         results = dict(_leaves(new_carry))
-        plan = self.make_plan(
-            trace.nodes,
-            [(leaves[0][path], x, trace.node(results[path])) for path, x in _leaves(carry)],
-            [(leaves[1][path], x) for path, x in _leaves(data)],
-            list(leaves[2].values()),
-            [trace.node(value) for _, value in _leaves(outputs)],
-            _threads_for(trace.nodes),
-        )
-        replay = _compile(plan, leaves[2], outputs)
+        try:
+            plan = self.plan_of(
+                trace.nodes,
+                [(leaves[0][path], x, trace.node(results[path])) for path, x in _leaves(carry)],
+                [(leaves[1][path], x) for path, x in _leaves(data)],
+                [(leaves[2][path], x) for path, x in _leaves(inputs)],
+                [trace.node(value) for _, value in _leaves(outputs)],
+            )
+        except NotRecorded as error:
+            self.recordable = False
+            return partial(self._run_uncaptured, error)
+        replay = self.replay_of(plan, leaves[2], outputs)
         self.plans[key] = plan, replay
         self.replays[key] = replay
         while len(self.plans) > MOST_PLANS:
@@ -122,7 +155,7 @@ class CapturedStep:
 
     def _leaf(self, trace: Trace, x: Any, bound: bool) -> Recorded:
         array = np.empty((), self.dtype) if isinstance(x, float) else x
-        return trace.leaf(array, bound=bound)
+        return trace.leaf(self.sample(array) if bound else array, bound=bound)
 
 
 def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -155,11 +188,12 @@ def _flush_denormals(leaves: Iterator[tuple[Path, Any]]) -> None:
                 block *= np.abs(block) > limit
 
 
-def _mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
+def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
+    """Return nested dicts and lists with a function of each leaf in its place."""
     if isinstance(tree, dict):
-        return {key: _mapped(value, function) for key, value in tree.items()}
+        return {key: mapped(value, function) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return [_mapped(value, function) for value in tree]
+        return [mapped(value, function) for value in tree]
     return function(tree)
 
 
@@ -229,7 +263,7 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
         names["run_phases"] = threads.run_phases
         first += _side_by_side(tasks)
     nodes = iter(plan.outputs)
-    values = _mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
+    values = mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
     first.append(f"return carry, {_source(values)}")
     exec("def replay(carry, data, inputs):\n    " + "\n    ".join(first), names)
     return names["replay"]  # type: ignore[no-any-return]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, host_array
+from npnn.backends.backend import Array, Backend, Step, host_array
+from npnn.backends.cupy_capture import CupyStep
+from npnn.backends.cupy_streaming import streamed
+from npnn.backends.products import PRECISIONS, BlasProducts, LtProducts, find_products
 from npnn.errors import MissingError
 
 INSTALL = (
@@ -18,6 +25,8 @@ class CupyBackend(Backend):
     """CuPy arrays on one GPU."""
 
     name = "cupy"
+    execution = "kernels generated for it, replayed as a CUDA graph"
+    precisions = PRECISIONS
 
     def load(self) -> None:  # noqa: D102
         try:
@@ -86,7 +95,7 @@ class CupyBackend(Backend):
         return isinstance(x, self.cupy.ndarray) and x.device == self.device
 
     def convert(self, x: Any) -> Array:  # noqa: D102
-        with self.device:
+        with self._memory("what is copied to the device", getattr(x, "nbytes", 0)):
             on_gpu = hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] == 2
             if on_gpu and not isinstance(x, self.cupy.ndarray):
                 return self.cupy.from_dlpack(x.detach() if hasattr(x, "detach") else x)
@@ -95,8 +104,61 @@ class CupyBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
         return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
 
+    # Memory ------------------------------------------------------------------------------------
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:  # noqa: D102
+        nbytes = math.prod(shape) * np.dtype(self.dtype_name).itemsize
+        with self._memory(f"an array of shape {shape}", nbytes):
+            return super().zeros(shape)
+
+    def allocate(self, nbytes: int, batch_size: int, fixed: int) -> Any:
+        """Return so many bytes of device memory, for a step whose batches do not need `fixed`."""
+        with self._memory(f"a step with batch size {batch_size}", nbytes, batch_size, fixed):
+            return self.cupy.cuda.alloc(nbytes)
+
+    def free_memory(self) -> int:  # noqa: D102
+        # What CuPy's pool keeps for later is as good as free.
+        return int(self.device.mem_info[0] + self.cupy.get_default_memory_pool().free_bytes())
+
+    @contextlib.contextmanager
+    def _memory(
+        self, what: str, nbytes: int, batch_size: int = 0, fixed: int = 0
+    ) -> Iterator[None]:
+        """Do something on the device; an error says how much memory there should have been."""
+        try:
+            with self.device:
+                yield
+        except self.cupy.cuda.memory.OutOfMemoryError:
+            free = self.free_memory()
+            fitting = batch_size * (free - fixed) // max(nbytes - fixed, 1)
+            hint = f": batch_size={fitting} would fit" if fitting > 0 else ""
+            raise MemoryError(
+                f"{what} needs {_size(nbytes)} of memory on {self.device}, of which "
+                f"{_size(free)} are free{hint}"
+            ) from None
+
+    def batches(  # noqa: D102
+        self, arrays: dict[str, np.ndarray], indices: Sequence[np.ndarray]
+    ) -> Iterator[dict[str, Array]]:
+        with self.device:
+            yield from streamed(self.cupy, arrays, indices)
+
+    @cached_property
+    def products(self) -> LtProducts | BlasProducts:
+        """The library of matrix products."""
+        with self.device:
+            return find_products(self.cupy, self.precision)
+
+    def capture(self, step: Step) -> Step:  # noqa: D102
+        return CupyStep(step, self)
+
     def synchronize(self) -> None:  # noqa: D102
         self.device.synchronize()
+
+
+def _size(nbytes: int) -> str:
+    """Return a number of bytes as people write it."""
+    return f"{nbytes / 1e9:,.1f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:,.1f} MB"
 
 
 def _version(number: int) -> str:

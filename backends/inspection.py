@@ -83,13 +83,14 @@ def measure(plan: Plan, repeats: int = 20) -> list[float]:
     clock = time.perf_counter
     calls = [_bound(function, arguments) for function, arguments in plan.calls]
     # Their memory is used for other values, once they have been read.
-    inputs = [(plan.array(leaf), plan.array(leaf).copy()) for leaf in plan.inputs]
+    restore = plan.keep_inputs()
     for repeat in range(repeats):
-        for array, batch in inputs:
-            array[...] = batch
+        restore()
+        plan.wait()
         for number, call in enumerate(calls):
             started = clock()
             call()
+            plan.wait()
             times[repeat, number] = clock() - started
     return [float(t) for t in np.median(times, axis=0)]
 

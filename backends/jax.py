@@ -20,8 +20,13 @@ class JaxBackend(Backend):
     in_place = False
     execution = "one program that XLA compiles and lays out"
 
-    def __init__(self, dtype: str = "float32", device: str | int | None = None) -> None:
-        super().__init__(dtype, device)
+    def __init__(
+        self,
+        dtype: str = "float32",
+        device: str | int | None = None,
+        precision: str | None = None,
+    ) -> None:
+        super().__init__(dtype, device, precision)
         if dtype == "float64":
             # JAX turns float64 into float32 without this, for all its arrays.
             self.jax.config.update("jax_enable_x64", True)

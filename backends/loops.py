@@ -63,6 +63,10 @@ OF_BOOLS = {"where", "astype", "equal", "not_equal", "logical_not", "logical_and
 class Loop:
     """A run of operations that will be one loop over the rows and columns of `shape`."""
 
+    slow: Set[str] = SLOW
+    expressions: Set[str] = EXPRESSIONS.keys()
+    dtypes: Set[str] = DTYPES
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -95,7 +99,7 @@ class Loop:
 
     def _classify(self, node: Node) -> tuple[str, int] | None:
         dtypes = {n.dtype.name for n in (node, *node.args)}
-        if (node.op in SLOW and node.size > SLOW_SIZE) or not dtypes <= DTYPES:
+        if (node.op in self.slow and node.size > SLOW_SIZE) or not dtypes <= self.dtypes:
             return None
         if node.op in REDUCTIONS:
             return self._classify_reduction(node)
@@ -103,7 +107,9 @@ class Loop:
             return self._classify_store(node)
         of_bools = all(arg.dtype.kind == "b" for arg in node.args)
         logical = node.op.startswith("logical")
-        if node.op not in EXPRESSIONS or (logical if not of_bools else node.op not in OF_BOOLS):
+        if node.op not in self.expressions or (
+            logical if not of_bools else node.op not in OF_BOOLS
+        ):
             return None
         if node.shape == self.shape:
             kind = "full"
@@ -162,7 +168,7 @@ class Loop:
         if node.op == "setitem":
             old, (how, key) = node.args[0], node.attrs
             if (
-                how not in ("", *EXPRESSIONS)
+                how not in ("", *self.expressions)
                 or part_of(np.empty(node.shape), key).shape != self.shape
             ):
                 return None

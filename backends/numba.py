@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class NumbaBackend(NumpyBackend):
 class NumbaPlan(Plan):
     """A plan whose runs of elementwise operations are compiled."""
 
+    loop_type: Callable[..., Loop] = Loop
+
     def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
         self.loops: dict[Node, Loop] = {}
         carried = {result.base for _, _, result in self.carry}
@@ -55,7 +58,7 @@ class NumbaPlan(Plan):
             shape = stored(node)[0].shape if node.op in STORES else node.shape
             shape = node.args[0].shape if reduced else shape
             fits = shape and 0 not in shape and self._along_rows(node)
-            loop = Loop(shape, self._look, passed_on, carried) if fits else None
+            loop = self.loop_type(shape, self._look, passed_on, carried) if fits else None
             if loop is not None and loop.add(node):
                 groups.append(loop.nodes)
                 self.loops[node] = loop

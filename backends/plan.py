@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ class Plan:
         self.turned = {node for node in self.operations if self._lies_betterturned(node)}
         self.places: dict[Node, Place] = {}
         self._find_places()
-        self.arena = np.empty(self._lay_out(), np.uint8)
+        self.arena = self.memory(self._lay_out())
         self.arrays: dict[Node, np.ndarray] = {}
         scratch = max(map(scratch_bytes, self.operations), default=0)
         self._scratch = np.empty((threads, _aligned(scratch)), np.uint8)
@@ -132,6 +132,14 @@ class Plan:
     def run(self, group: list[Node], memory: Memory) -> list[Call]:
         """Return the calls that do what a group of operations says."""
         return [call for node in group for call in RUN.get(node.op, run_ufunc)(memory, node)]
+
+    def memory(self, nbytes: int) -> np.ndarray:
+        """Return so many bytes for the values of the plan."""
+        return np.empty(nbytes, np.uint8)
+
+    def write(self, array: np.ndarray, result: Node) -> list[Call]:
+        """Return the calls that copy a value into an array that is carried."""
+        return [(np.copyto, (array, self.array(result)))]
 
     def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:
         """Return whether `user` reads `old` before `node`, of the same group, writes over it.
@@ -249,9 +257,10 @@ class Plan:
     def _last_copies(self) -> Section:
         """Return the calls that bring the results that lie elsewhere to where they belong."""
         return [
-            ((np.copyto, (array, self.array(result))), [result])
+            (call, [result])
             for leaf, array, result in self.carry
             if result is not leaf and self.results.get(result) is not leaf
+            for call in self.write(array, result)
         ]
 
     # Memory ------------------------------------------------------------------------------------
@@ -369,6 +378,21 @@ class Plan:
         nbytes = math.prod(shape) * dtype.itemsize
         memory: np.ndarray = self._scratch[thread, :nbytes].view(dtype)
         return memory.reshape(shape)
+
+    # To be timed -------------------------------------------------------------------------------
+
+    def keep_inputs(self) -> Callable[[], None]:
+        """Return what writes the inputs again that the plan holds now."""
+        kept = [(self.array(leaf), self.array(leaf).copy()) for leaf in self.inputs]
+
+        def restore() -> None:
+            for array, batch in kept:
+                array[...] = batch
+
+        return restore
+
+    def wait(self) -> None:
+        """Wait until what was called is done."""
 
     # What it costs -----------------------------------------------------------------------------
 

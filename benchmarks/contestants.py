@@ -71,14 +71,17 @@ def torch_eager(workload: Workload) -> Contestant:
     return step, pool
 
 
-def jax_training(loss: Any, parameters: Any, alpha: float) -> Callable[[Any, Any], None]:
-    """Return a compiled step of Adam on ``loss(parameters, x, t)``."""
+def jax_training(loss: Any, parameters: Any, alpha: float, waits: bool = True) -> Any:
+    """Return a compiled step of Adam on ``loss(parameters, x, t)``; if it does not wait, also how.
+
+    Where the step `waits`, it is done when it returns; else a function that waits comes with it.
+    """
     import jax
     import jax.numpy as jnp
 
-    def update(state: Any, x: Any, t: Any) -> Any:
+    def update(state: Any, *batch: Any) -> Any:
         parameters, first, second, count = state
-        value, gradients = jax.value_and_grad(loss)(parameters, x, t)
+        value, gradients = jax.value_and_grad(loss)(parameters, *batch)
         count = count + 1
         tree = jax.tree_util.tree_map
         first = tree(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
@@ -97,12 +100,13 @@ def jax_training(loss: Any, parameters: Any, alpha: float) -> Callable[[Any, Any
     zeros = jax.tree_util.tree_map(jnp.zeros_like, parameters)
     state = (parameters, zeros, jax.tree_util.tree_map(jnp.copy, zeros), jnp.zeros((), jnp.float32))
 
-    def step(x: Any, t: Any) -> None:
+    def step(*batch: Any) -> None:
         nonlocal state
-        state, value = jitted(state, x, t)
-        value.block_until_ready()
+        state, value = jitted(state, *batch)
+        if waits:
+            value.block_until_ready()
 
-    return step
+    return step if waits else (step, lambda: jax.block_until_ready(state))
 
 
 def jax_jit(workload: Workload) -> Contestant:

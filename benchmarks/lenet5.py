@@ -98,9 +98,17 @@ def torch_eager() -> Contestant:
 
 
 def jax_jit() -> Contestant:
-    import jax
     import jax.numpy as jnp
     from contestants import jax_training
+
+    step = jax_training(*jax_loss(), ALPHA)
+    return step, [(jnp.asarray(x), jnp.asarray(t)) for x, t in batches()]
+
+
+def jax_loss() -> tuple[Any, Any]:
+    """Return the loss as a function of parameters and a batch, and the first parameters."""
+    import jax
+    import jax.numpy as jnp
     from jax import lax
 
     rng = np.random.default_rng(0)
@@ -130,8 +138,7 @@ def jax_jit() -> Contestant:
         x = jnp.tanh(x @ fourth[0] + fourth[1])
         return -jnp.mean(jnp.sum(t * jax.nn.log_softmax(x @ last[0] + last[1]), axis=-1))
 
-    step = jax_training(loss, parameters, ALPHA)
-    return step, [(jnp.asarray(x), jnp.asarray(t)) for x, t in batches()]
+    return loss, parameters
 
 
 CONTESTANTS: dict[str, Callable[[], Contestant]] = {

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -300,6 +301,8 @@ class ProgressBar(Callback):
     def on_train_begin(self, training: Training) -> None:  # noqa: D102
         from tqdm.auto import tqdm
 
+        if training.remark:
+            tqdm.write(training.remark, file=sys.stderr)
         self.bar = tqdm(total=training.epochs, initial=training.epoch, unit="epoch")
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102

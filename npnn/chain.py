@@ -15,7 +15,7 @@ from npnn.normalization import normalize
 if TYPE_CHECKING:
     import numpy as np
 
-    from npnn.backends.backend import Step, Tree
+    from npnn.backends.backend import Backend, Step, Tree
     from npnn.optimizer import Optimizer
     from npnn.sequential import Sequential
 
@@ -56,6 +56,8 @@ class Chain:
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
         self.views: list[Array] = []
         self.zero = self.backend.zeros(())
+        scale = self.backend.loss_scale
+        self.scaling = [] if scale is None else [self.zero + scale, self.zero + 0.0]
         self._attached: Optimizer | None = None
         self._norm: tuple[Any, Tree] = (None, {})
         self._accepted: set[Any] = set()
@@ -115,17 +117,25 @@ class Chain:
             if parameters is not self.packed:
                 self._bind_parameters(parameters)
             self._bind(carry["state"], inputs, training=True)
+            for loss in self.losses:
+                loss.scale = carry["scaling"][0] if carry["scaling"] else None
             with self._watching("train"):
                 self.forward(*_batch(data, inputs))
                 self.backward()
             gradients = [getattr(layer, f"grad_{name}") for _, layer, name in self.parameter_slots]
-            gradients = optimizer.limit(parameters, self.backend.pack(gradients))
+            gradients, finite, scaling = _unscaled(self.backend.pack(gradients), carry["scaling"])
+            gradients = optimizer.limit(parameters, gradients)
             updated = [
                 optimizer.update(*arrays, **inputs["scalars"])
                 for arrays in zip(parameters, gradients, *carry["moments"], strict=True)
             ]
+            if finite is not None:
+                old = zip(parameters, *carry["moments"], strict=True)
+                updated = [_if(finite, *pair) for pair in zip(updated, old, strict=True)]
             new, *moments = [list(column) for column in zip(*updated, strict=True)]
-            carry = {"parameters": new, "moments": moments, "state": self.state}
+            carry = {
+                "parameters": new, "moments": moments, "state": self.state, "scaling": scaling
+            }  # fmt: skip
             return carry, {"metrics": self._metrics()}
 
         return step
@@ -177,7 +187,7 @@ class Chain:
             self._captured[optimizer] = captured, optimizer.version
         for loss in self.losses:
             loss.begin(training=True)
-        carry = {"parameters": self.packed, "moments": optimizer.state, "state": self.state}
+        carry = self._carry(optimizer)
         optimizer.steps += 1
         try:
             inputs["scalars"] = optimizer.scalars()
@@ -207,11 +217,20 @@ class Chain:
             "metrics": self._metrics(),
         }
         optimizer.steps = steps
-        carry = {"parameters": self.packed, "moments": optimizer.state, "state": self.state}
+        carry = self._carry(optimizer)
         return captured.plan(carry, {}, inputs)
+
+    def _carry(self, optimizer: Optimizer) -> Tree:
+        return {
+            "parameters": self.packed,
+            "moments": optimizer.state,
+            "state": self.state,
+            "scaling": self.scaling,
+        }
 
     def _store(self, optimizer: Optimizer, updated: Tree) -> None:
         store = self.backend.store
+        self.scaling = updated["scaling"]
         optimizer.state = [
             store(*pair) for pair in zip(optimizer.state, updated["moments"], strict=True)
         ]
@@ -277,11 +296,11 @@ class Chain:
     def accept(self, x: Any, t: Any = None) -> tuple[Array, Array]:
         """Return inputs and targets as arrays of the backend, their shapes checked."""
         given = t
-        x, t = self._as_arrays(x, t)
+        x, t = self._as_arrays(x, t, self.backend)
         key = (x.shape, None if t is None else (t.shape, t.dtype))
         if key in self._accepted:
             return x, t
-        fitting = self._check_shapes(x, t, given)
+        fitting = self._check_shapes(x, t, given, self.backend)
         if t is not None and key not in self._looked_at:
             # Their values, unlike their shape, cost a look at each; one batch tells already.
             self.losses[-1].check_targets(fitting)
@@ -291,24 +310,24 @@ class Chain:
             self._accepted.add(key)
         return x, fitting
 
-    def _as_arrays(self, x: Any, t: Any) -> tuple[Array, Array]:
-        asarray = self.backend.asarray
+    def _as_arrays(self, x: Any, t: Any, backend: Backend) -> tuple[Array, Array]:
+        asarray = backend.asarray
         try:
             return asarray(x), None if t is None else asarray(t, keep_integers=True)
         except (TypeError, ValueError):
             # Asked again, each says by its name what is wrong with it.
-            checks.as_array(self.backend, x, "x")
-            checks.as_array(self.backend, t, "t")
+            checks.as_array(backend, x, "x")
+            checks.as_array(backend, t, "t")
             raise
 
-    def _check_shapes(self, x: Array, t: Array, given: Any) -> Array:
+    def _check_shapes(self, x: Array, t: Array, given: Any, backend: Backend) -> Array:
         """Return the targets as the last loss needs them, or say what does not fit."""
         checks.check_inputs(x, self.model)
         if t is None:
             return None
         if not self.losses:
             raise ValueError("the model has no loss: set model.chain, or give fit a loss")
-        t = checks.prepare_targets(t, given, self.losses[-1], self.backend)
+        t = checks.prepare_targets(t, given, self.losses[-1], backend)
         if t.shape[0] != x.shape[0]:
             raise ValueError(f"{x.shape[0]} inputs do not go with {t.shape[0]} targets")
         return t
@@ -321,8 +340,10 @@ class Chain:
                     f"targets are needed beside the inputs: {loss!r} compares with them"
                 )
 
-    def prepare(self, x: Any, t: Any, name: str = "") -> tuple[Array, Array]:
-        """Return a whole data set as arrays of the backend: all checked, inputs normalised.
+    def prepare(
+        self, x: Any, t: Any, name: str = "", backend: Backend | None = None
+    ) -> tuple[Array, Array]:
+        """Return a whole data set as arrays of a backend: all checked, inputs normalised.
 
         Parameters
         ----------
@@ -330,17 +351,20 @@ class Chain:
             Raw inputs and targets.
         name : str, optional
             What the errors call them, such as ``"the training data: "``.
+        backend : Backend, optional
+            The model's own if None.
         """
         given = x, t
+        backend = backend or self.backend
         with checks.quiet():
-            x, t = self._as_arrays(x, t)
-            t = self._check_shapes(x, t, given[1])
+            x, t = self._as_arrays(x, t, backend)
+            t = self._check_shapes(x, t, given[1], backend)
             if self.model.norm is not None:
                 self.model.norm.check_fits(self.shape_in)
                 x = self.model.norm(x)
-            checks.check_finite(x, given[0], self.backend, f"{name}inputs")
+            checks.check_finite(x, given[0], backend, f"{name}inputs")
             if t is not None:
-                checks.check_finite(t, given[1], self.backend, f"{name}targets")
+                checks.check_finite(t, given[1], backend, f"{name}targets")
                 self.losses[-1].check_targets(t)
         return x, t
 
@@ -542,6 +566,35 @@ def links_of(model: Sequential, alone: bool = False) -> list[Any]:
     if link is not None:
         raise ValueError(f"the chain comes back to {link!r}")
     return links
+
+
+GROWTH = 2000  # steps without an overflow after which the loss is scaled twice as much
+
+
+def _unscaled(
+    gradients: list[Array], scaling: list[Array]
+) -> tuple[list[Array], Array, list[Array]]:
+    """Return the gradients of the loss itself, whether all are finite, and the next scaling.
+
+    Micikevicius et al. 2018, "Mixed precision training": a step whose gradients are too large is
+    left out, and the loss is scaled half as much from then on.
+    """
+    if not scaling:
+        return gradients, None, scaling
+    scale, streak = scaling
+    xp = array_namespace(scale)
+    gradients = [g * (1.0 / scale) for g in gradients]
+    # Zero times a number is zero, times anything else NaN.
+    finite = xp.isfinite(sum(xp.sum(0.0 * g) for g in gradients))
+    streak = xp.where(finite, streak + 1.0, 0.0)
+    grows = streak >= GROWTH
+    scale = xp.where(finite, xp.where(grows, 2.0 * scale, scale), 0.5 * scale)
+    return gradients, finite, [scale, xp.where(grows, 0.0, streak)]
+
+
+def _if(condition: Array, new: tuple[Array, ...], old: tuple[Array, ...]) -> tuple[Array, ...]:
+    xp = array_namespace(condition)
+    return tuple(xp.where(condition, *pair) for pair in zip(new, old, strict=True))
 
 
 def parts(num_samples: int, batch_size: int) -> list[slice]:

@@ -48,6 +48,7 @@ class LossLayer(Layer):
     """
 
     canonical_activation: ClassVar[type[Layer] | None] = None
+    scale: Array = None  # what the gradient is multiplied by where it would else be too small
     needs_targets: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = False
 
@@ -140,6 +141,8 @@ class LossLayer(Layer):
             gradient = self.canonical_derivative(self.y, self.t) * (1.0 / self.y.shape[0])
         else:
             gradient = self.derivative(self.y, self.t) * (1.0 / self.y.shape[0])
+        if self.scale is not None:
+            gradient = gradient * self.scale
         return gradient if grad_y is None else gradient + grad_y
 
     def prepare_targets(self, t: Array, shape: Shape, dtype: object) -> Array:

@@ -35,6 +35,10 @@ class Sequential(Layer):
         ``"float32"`` or ``"float64"``.
     device : str or int, optional
         Such as ``"cuda:1"``, or just ``1``; the library's default if None.
+    precision : str, optional
+        What the factors of matrix products are rounded to, for speed: ``"tf32"``, ``"bfloat16"``
+        or ``"float16"``, where the backend can. Their sums and the weights stay float32; float16
+        scales the loss, so that small gradients are not lost.
     seed : int, optional
         Makes the initial weights, and the order of batches in :meth:`fit`, repeatable.
     capture : bool, default True
@@ -75,6 +79,7 @@ class Sequential(Layer):
         backend: str | backends.Backend = "numpy",
         dtype: str = "float32",
         device: str | int | None = None,
+        precision: str | None = None,
         seed: int | None = None,
         capture: bool = True,
     ) -> None:
@@ -82,7 +87,7 @@ class Sequential(Layer):
             shown = ", ".join(map(repr, (layers, *unlisted)))
             raise TypeError(f"the layers must be one list: Sequential([{shown}])")
         check_seed(seed)
-        self.backend = backends.get(backend, dtype, device)
+        self.backend = backends.get(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         self.seed, self.capture = seed, capture
         self.rng = initializers.generator(seed)

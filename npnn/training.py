@@ -26,9 +26,11 @@ from npnn.loss_layer import LossLayer, RMSLoss
 from npnn.optimizer import Adam, Optimizer
 
 if TYPE_CHECKING:
+    from npnn.backends import Backend
     from npnn.sequential import Sequential
 
 VALIDATION_BATCH = 1024
+SHARE_OF_DATA = 0.5  # of the device's free memory; the rest is for a step
 
 
 def fit(
@@ -104,6 +106,7 @@ def fit(
         callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
         sizes = len(data), 0 if validation is None else len(validation)
         training = Training(chain, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
+        training.remark = data.remark
         if state is not None:
             training.restore(tensors, state, str(resume))
     except BaseException:
@@ -129,6 +132,8 @@ class Training:
         Samples that are trained on, and validated on.
     metric_names : list of str
         What each epoch reports, the callbacks' own metrics included.
+    remark : str
+        What a person should know of how it is done; often empty.
     """
 
     def __init__(
@@ -150,6 +155,7 @@ class Training:
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
         self._stopping = False
+        self.remark = ""
         self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
         chain.attach(optimizer)
@@ -186,13 +192,13 @@ class Training:
         before = self._snapshot()
         self.epoch += 1
         self._call("on_epoch_begin")
-        batches = self._batches(len(data), shuffle)
+        batches = data.split(self._order(len(data), shuffle), self.batch_size)
         noise = np.random.default_rng([self.seed, self.epoch, 1])
         for loss in self.chain.losses:
             loss.reset()
         with self._quiet():
-            for self.step, index in enumerate(batches, start=1):
-                self._train_batch(data, index, noise)
+            for self.step, inputs in enumerate(data.batches(batches), start=1):
+                self._train_batch(data, inputs, noise)
                 self._call("on_batch_end")
                 if interrupted():
                     self.epoch -= 1
@@ -217,27 +223,22 @@ class Training:
         # warning comes from the layer that is to blame, which is what such a run is made to find.
         return quiet() if self.model.capture else contextlib.nullcontext()
 
-    def _train_batch(self, data: Data, index: Array, noise: np.random.Generator) -> None:
-        self.chain.run_training(
-            self.optimizer, data.arrays, {"index": index}, index.shape[0], noise
-        )
+    def _train_batch(
+        self, data: Data, inputs: dict[str, Array], noise: np.random.Generator
+    ) -> None:
+        num_samples = next(iter(inputs.values())).shape[0]
+        self.chain.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
 
-    def _batches(self, num_samples: int, shuffle: bool) -> list[Array]:
-        order = np.arange(num_samples)
+    def _order(self, num_samples: int, shuffle: bool) -> np.ndarray:
         if shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(num_samples)
-        asarray, size = self.chain.backend.asarray, self.batch_size
-        return [
-            asarray(order[start : start + size], keep_integers=True)
-            for start in range(0, num_samples, size)
-        ]
+            return np.random.default_rng([self.seed, self.epoch]).permutation(num_samples)
+        return np.arange(num_samples)
 
     def evaluate(self, data: Data) -> dict[str, float]:
         """Return the metrics over prepared data, without training on it."""
         for loss in self.chain.losses:
             loss.reset()
-        for rows in parts(len(data), VALIDATION_BATCH):
-            part = {key: array[rows, ...] for key, array in data.arrays.items()}
+        for part in data.parts(VALIDATION_BATCH):
             self.chain.run_prediction({}, part, part["x"].shape[0])
         return self.chain.metrics()
 
@@ -255,11 +256,11 @@ class Training:
         self._return_to(before)
         self.epoch += 1
         noise = np.random.default_rng([self.seed, self.epoch, 1])
-        for self.step, index in enumerate(batches, start=1):
+        for self.step, inputs in enumerate(data.batches(batches), start=1):
             good = self._snapshot()
             for loss in self.chain.losses:
                 loss.reset()
-            self._train_batch(data, index, noise)
+            self._train_batch(data, inputs, noise)
             value = self.chain.metrics()["loss"]
             if not (math.isfinite(value) and self._parameters_are_finite()):
                 self._return_to(good)
@@ -368,11 +369,73 @@ class Training:
 class Data:
     """Prepared inputs and targets on the model's device."""
 
-    def __init__(self, x: Array, t: Array) -> None:
+    remark = ""
+
+    def __init__(self, backend: Backend, x: Array, t: Array) -> None:
+        self.backend = backend
         self.arrays = {"x": x, "t": t}
 
     def __len__(self) -> int:
         return int(self.arrays["x"].shape[0])
+
+    @property
+    def bound(self) -> dict[str, Array]:
+        """What each step reads of the device, and finds there."""
+        return self.arrays
+
+    def split(self, order: np.ndarray, size: int) -> list[Array]:
+        """Return the numbers of the samples of each batch."""
+        asarray = self.backend.asarray
+        return [asarray(index, keep_integers=True) for index in _cut(order, size)]
+
+    def batches(self, indices: list[Array]) -> Iterator[dict[str, Array]]:
+        """Yield what each step is given."""
+        return ({"index": index} for index in indices)
+
+    def parts(self, size: int) -> Iterator[dict[str, Array]]:
+        """Yield all samples, in order, so many at a time."""
+        for rows in parts(len(self), size):
+            yield {key: array[rows, ...] for key, array in self.arrays.items()}
+
+    def chosen(self, rows: np.ndarray) -> Data:
+        """Return some of the samples."""
+        index = self.backend.asarray(rows, keep_integers=True)
+        take = self.backend.xp.take
+        return Data(self.backend, *(take(a, index, axis=0) for a in self.arrays.values()))
+
+
+class StreamedData(Data):
+    """Prepared inputs and targets that stay on the host: a step is given its batch."""
+
+    def __init__(self, backend: Backend, x: np.ndarray, t: np.ndarray, remark: str) -> None:
+        super().__init__(backend, x, t)
+        self.remark = remark
+
+    @property
+    def bound(self) -> dict[str, Array]:
+        """Nothing: a batch comes with each step."""
+        return {}
+
+    def split(self, order: np.ndarray, size: int) -> list[Array]:
+        """Return the numbers of the samples of each batch, on the host."""
+        return _cut(order, size)
+
+    def batches(self, indices: list[Array]) -> Iterator[dict[str, Array]]:
+        """Yield batches, while the next ones are on their way."""
+        return self.backend.batches(self.arrays, indices)
+
+    def parts(self, size: int) -> Iterator[dict[str, Array]]:
+        """Yield all samples, in order, so many at a time."""
+        return self.batches(_cut(np.arange(len(self)), size))
+
+    def chosen(self, rows: np.ndarray) -> Data:
+        """Return some of the samples."""
+        x, t = (array[rows] for array in self.arrays.values())
+        return StreamedData(self.backend, x, t, self.remark)
+
+
+def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def default_loss(model: Sequential) -> LossLayer:
@@ -427,7 +490,24 @@ def _described(value: Any) -> str:
 
 
 def _prepare(chain: Chain, x: Any, t: Any, name: str) -> Data:
-    return Data(*chain.prepare(x, t, f"{name}: "))
+    """Return data on the device, or on the host if they would leave it too little memory."""
+    backend = chain.backend
+    free = backend.free_memory()
+    size = 0 if free is None or backend.owns(x) else _nbytes(x, t, backend)
+    if free is None or size <= SHARE_OF_DATA * free:
+        return Data(backend, *chain.prepare(x, t, f"{name}: "))
+    remark = (
+        f"{name} ({size / 1e9:.1f} GB) stay in the host's memory and are streamed: the device has "
+        f"{free / 1e9:.1f} GB free"
+    )
+    x, t = chain.prepare(x, t, f"{name}: ", backend.on_host())
+    return StreamedData(backend, x, t, remark)
+
+
+def _nbytes(x: Any, t: Any, backend: Backend) -> int:
+    """Return how many bytes inputs and targets take on the device."""
+    shapes = [getattr(a, "shape", None) or np.shape(a) for a in (x, t)]
+    return sum(map(math.prod, shapes)) * np.dtype(backend.dtype_name).itemsize
 
 
 def _split(chain: Chain, data: Data, share: float, seed: int) -> tuple[Data, Data]:
@@ -438,14 +518,7 @@ def _split(chain: Chain, data: Data, share: float, seed: int) -> tuple[Data, Dat
             "validate on"
         )
     order = np.random.default_rng([seed, 0]).permutation(len(data))
-    backend = chain.backend
-    split = []
-    for rows in (np.sort(order[count:]), np.sort(order[:count])):
-        index = backend.asarray(rows, keep_integers=True)
-        split.append(
-            Data(*(backend.xp.take(array, index, axis=0) for array in data.arrays.values()))
-        )
-    return split[0], split[1]
+    return data.chosen(np.sort(order[count:])), data.chosen(np.sort(order[:count]))
 
 
 def _folder(tensors: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:

@@ -488,7 +488,7 @@ def assert_same(actual, expected, tolerance=1e-9):
 
 def assert_replay_is_eager(step, carry, data, inputs, make_plan=Plan, dtype=np.float64):
     """Check a captured step against the step itself, over one call for each of `inputs`."""
-    captured = CapturedStep(step, dtype, make_plan)
+    captured = _captured(step, dtype, make_plan)
     ours, theirs = copied(carry), copied(carry)
     given = copied(data)
     kept = []
@@ -504,6 +504,13 @@ def assert_replay_is_eager(step, carry, data, inputs, make_plan=Plan, dtype=np.f
     for outputs, returned in kept:
         assert_same(outputs, returned)  # nor did later replays write into what was returned
     return captured
+
+
+def _captured(step, dtype, make_plan):
+    """Return the captured step; `make_plan` may also be a function that captures it."""
+    if isinstance(make_plan, type):
+        return CapturedStep(step, dtype, make_plan)
+    return make_plan(step, dtype)
 
 
 def interpreted(source):
@@ -525,7 +532,7 @@ def check(function, *arrays, make_plan=Plan, dtype=np.float64):
             function(real, *arrays)
         except Exception as error:
             with pytest.raises(type(error)):
-                CapturedStep(step, dtype, make_plan)({}, {}, batch)
+                _captured(step, dtype, make_plan)({}, {}, batch)
         else:
             assert_replay_is_eager(step, {}, {}, [batch, batch], make_plan, dtype)
 

@@ -1,0 +1,869 @@
+"""CUDA C for the operations of a plan: one kernel for each loop, and for what is in none.
+
+What a loop contains is found in ``loops.py``. Here it is written for many threads, in one of two
+ways. Where each element stands alone, threads share out the elements, four at a time where they lie
+side by side. Where rows are summed up, a *team* of up to 32 threads takes a row, and exchanges
+values by shuffles; sums over the batch are added up in registers, then among the teams of a block,
+and at last among the blocks by the one that ends last, in an order that is always the same: no
+result depends on which thread was the first.
+
+All shapes, strides and constants stand in the source; the addresses are arguments.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn.backends.loops import REDUCTIONS, STORES, Loop, part_of, stored
+from npnn.backends.operations import _as_windows, _split, joins_windows
+from npnn.backends.tracer import Node, NotRecorded
+
+if TYPE_CHECKING:
+    from npnn.backends.cupy_plan import CupyPlan
+
+TYPES = {
+    "float32": "float", "float64": "double", "int64": "long long", "int32": "int",
+    "int16": "short", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+}  # fmt: skip
+FLAT_THREADS = 256  # of a block in which each element stands alone
+ROW_THREADS = 512  # of a block that works on rows: a power of two, and at least a warp
+WARP = 32
+PACK = 4  # elements that a thread loads at once
+MOST_SUMS = 16  # columns of a row that one thread adds up over the batch, in registers
+ROWS_EACH = 4  # rows that a team should have before there is another block
+MOST_BLOCKS = 512  # that leave partial sums
+LONG = 1 << 31  # elements from which an int cannot count
+
+# {0}, {1}, ... are values of the dtype in which NumPy computes.
+EXPRESSIONS = {
+    "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}",
+    "negative": "-{0}", "positive": "{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}",
+    "absolute": "({0} < 0 ? -{0} : {0} + 0)", "sqrt": "sqrt({0})", "exp": "exp({0})",
+    "exp2": "exp2({0})", "log": "log({0})", "log2": "log2({0})", "log10": "log10({0})",
+    "log1p": "log1p({0})", "expm1": "expm1({0})", "tanh": "tanh({0})", "sin": "sin({0})",
+    "cos": "cos({0})", "floor": "floor({0})", "ceil": "ceil({0})", "power": "pow({0}, {1})",
+    "sign": "({0} != {0} ? {0} : {0} > 0 ? 1 : {0} < 0 ? -1 : 0)",
+    "maximum": "({0} >= {1} || {0} != {0} ? {0} : {1})",
+    "minimum": "({0} <= {1} || {0} != {0} ? {0} : {1})",
+    "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}", "equal": "{0} == {1}", "not_equal": "{0} != {1}",
+    "isnan": "{0} != {0}", "isfinite": "{0} - {0} == 0", "isinf": "({0} == {0} && {0} - {0} != 0)",
+    "where": "({0} ? {1} : {2})", "astype": "{0}", "copy": "{0}",
+    "logical_not": "!{0}", "logical_and": "{0} && {1}", "logical_or": "{0} || {1}",
+    "logical_xor": "({0} != 0) != ({1} != 0)", "bitwise_and": "{0} & {1}",
+    "bitwise_or": "{0} | {1}", "bitwise_xor": "{0} ^ {1}",
+}  # fmt: skip
+# They compute in the dtype of their arguments, not in that of their result.
+QUESTIONS = {
+    "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isnan", "isfinite",
+    "isinf", "logical_not", "logical_and", "logical_or", "logical_xor",
+}  # fmt: skip
+INTEGERS = {"power", "divide"}  # that these would need of their own is not written
+
+PRELUDE = """\
+#define INFINITE __longlong_as_double(0x7ff0000000000000ll)
+#define NO_NUMBER __longlong_as_double(0x7ff8000000000000ll)
+template <typename T> struct alignas(sizeof(T) * 4 < 16 ? sizeof(T) * 4 : 16) Pack { T v[4]; };
+
+template <typename T> __device__ __forceinline__ T larger(T a, T b) {
+    return a > b || a != a ? a : b;
+}
+template <typename T> __device__ __forceinline__ T smaller(T a, T b) {
+    return a < b || a != a ? a : b;
+}
+template <int LANES, typename T> __device__ __forceinline__ T team_sum(T v) {
+    for (int step = LANES / 2; step > 0; step /= 2)
+        v += __shfl_xor_sync(0xffffffffu, v, step, LANES);
+    return v;
+}
+template <int LANES, typename T> __device__ __forceinline__ T team_max(T v) {
+    for (int step = LANES / 2; step > 0; step /= 2)
+        v = larger(v, __shfl_xor_sync(0xffffffffu, v, step, LANES));
+    return v;
+}
+template <int LANES, typename T> __device__ __forceinline__ T team_min(T v) {
+    for (int step = LANES / 2; step > 0; step /= 2)
+        v = smaller(v, __shfl_xor_sync(0xffffffffu, v, step, LANES));
+    return v;
+}
+// The place of the largest value: of equal ones the first; NaN is the largest of all.
+template <typename T> __device__ __forceinline__ bool beats(T a, long long i, T b, long long j) {
+    if (a != a || b != b) return a != a && (b == b || i < j);
+    return a > b || (a == b && i < j);
+}
+template <int LANES, typename T>
+__device__ __forceinline__ long long team_argmax(T v, long long place) {
+    for (int step = LANES / 2; step > 0; step /= 2) {
+        T other = __shfl_xor_sync(0xffffffffu, v, step, LANES);
+        long long its = __shfl_xor_sync(0xffffffffu, place, step, LANES);
+        if (beats(other, its, v, place)) { v = other; place = its; }
+    }
+    return place;
+}
+// The sum over the teams of a block, lane by lane; team 0 has it.
+template <int LANES, int TEAMS, typename T> __device__ __forceinline__ T block_sum(T v) {
+    __shared__ T cells[TEAMS][LANES];
+    __syncthreads();
+    cells[threadIdx.y][threadIdx.x] = v;
+    __syncthreads();
+    for (int half = TEAMS / 2; half > 0; half /= 2) {
+        if (threadIdx.y < half)
+            cells[threadIdx.y][threadIdx.x] += cells[threadIdx.y + half][threadIdx.x];
+        __syncthreads();
+    }
+    return cells[0][threadIdx.x];
+}
+// The sum over all threads of a block; all have it.
+template <int LANES, int TEAMS, typename T> __device__ __forceinline__ T block_total(T v) {
+    return team_sum<LANES>(block_sum<LANES, TEAMS>(v));
+}
+// Whether this block is the last of the grid to come here; then it sees what the others wrote.
+__device__ __forceinline__ bool comes_last(unsigned* counter, unsigned blocks) {
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.y == 0 && threadIdx.x == 0) {
+        last = atomicAdd(counter, 1u) == blocks - 1;
+        if (last) *counter = 0;
+    }
+    __syncthreads();
+    __threadfence();
+    return last;
+}
+"""
+
+
+class CudaLoop(Loop):
+    """A run of operations that will be one kernel; some that a product does are none of it."""
+
+    slow = frozenset()
+    expressions = EXPRESSIONS.keys()
+    dtypes = TYPES.keys()
+
+    def __init__(self, riding: Set[Node], *args: Any) -> None:
+        super().__init__(*args)
+        self.riding = riding
+
+    def _classify(self, node: Node) -> tuple[str, int] | None:
+        if node in self.riding or (node.op in INTEGERS and node.dtype.kind != "f"):
+            return None
+        found = super()._classify(node)
+        if found is None:
+            return None
+        kinds = {*self.kind.values(), found[0]}
+        # What follows from a total is computed once, by the block that ends last.
+        if found[0] == "scalar" and "total" not in kinds:
+            return None
+        many = self.columns > MOST_SUMS * WARP
+        return None if many and {"column", "sum"} <= kinds else found
+
+    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
+        x = node.args[0]
+        if self.flat and node.op == "sum" and x.shape == self.shape:
+            return ("total", 0) if self.argument_kind(x, x) == "full" else None
+        return super()._classify_reduction(node)
+
+
+class Launch:
+    """A kernel with its grid and its arguments; called, it is put on the current stream."""
+
+    capturable = True
+
+    def __init__(self, name: str, grid: tuple[int, ...], block: tuple[int, ...]) -> None:
+        self.name, self.grid, self.block = name, grid, block
+        self.arrays: list[np.ndarray] = []
+        self.arguments: tuple[int, ...] = ()
+        self.function: Any = None
+
+    def __call__(self) -> None:
+        """Put the kernel on the current stream."""
+        self.function(self.grid, self.block, self.arguments)
+
+
+class Sources:
+    """The kernels of one plan, compiled together."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.launches: list[Launch] = []
+
+    def add(
+        self,
+        parameters: list[str],
+        arrays: list[np.ndarray],
+        body: list[str],
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+    ) -> Launch:
+        """Take in a kernel, and return what launches it."""
+        launch = Launch(f"k{len(self.texts)}", grid, block)
+        launch.arrays = arrays
+        lines = "\n".join(body)
+        # The counts say how many registers a thread may have, no more.
+        head = f'extern "C" __global__ void __launch_bounds__({math.prod(block)}) {launch.name}'
+        self.texts.append(f"{head}({', '.join(parameters)}) {{\n{lines}\n}}\n")
+        self.launches.append(launch)
+        return launch
+
+    @property
+    def text(self) -> str:
+        """The whole source."""
+        return PRELUDE + "\n" + "\n".join(self.texts)
+
+
+class Writer:
+    """Writes one kernel over the elements of one shape, and gathers the arrays it works on."""
+
+    def __init__(self, plan: CupyPlan, shape: tuple[int, ...]) -> None:
+        self.plan, self.shape = plan, shape
+        self.arrays: list[np.ndarray] = []  # seen in the shape, or as they are
+        self.seen: list[bool] = []  # which of the two
+        self.numbers: dict[Any, int] = {}
+        self.written: set[int] = set()
+        self.before: list[str] = []
+        self.loaded: set[str] = set()
+        self.may_pack = True
+
+    # Elements and their places -----------------------------------------------------------------
+
+    def _number(self, array: np.ndarray, seen: bool) -> int:
+        key = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype)
+        if (key, seen) not in self.numbers:
+            self.numbers[key, seen] = len(self.arrays)
+            self.arrays.append(array)
+            self.seen.append(seen)
+        return self.numbers[key, seen]
+
+    def element(self, array: np.ndarray, *, written: bool = False) -> str:
+        """Return what stands for an element until the places are known."""
+        number = self._number(np.broadcast_to(array, self.shape), True)
+        if written:
+            self.written.add(number)
+        return f"@{number}@"
+
+    def whole(self, array: np.ndarray) -> str:
+        """Return the name of an array that is indexed otherwise."""
+        return f"a{self._number(array, False)}"
+
+    def load(self, lines: list[str], name: str, array: np.ndarray) -> str:
+        """Have an element loaded into a variable, in `lines`, unless it is already."""
+        if array.size == 1 < math.prod(self.shape):
+            return self.load_number(array)
+        if name not in self.loaded:
+            lines.append(f"const {TYPES[array.dtype.name]} {name} = {self.element(array)};")
+            self.loaded.add(name)
+        return name
+
+    def load_number(self, array: np.ndarray) -> str:
+        """Have the one element of an array loaded before anything else."""
+        whole = self.whole(array.reshape(1))
+        if whole not in self.loaded:
+            self.before.append(f"const {TYPES[array.dtype.name]} n{whole} = {whole}[0];")
+            self.loaded.add(whole)
+        return f"n{whole}"
+
+    def parameters(self) -> list[str]:
+        """Return the declarations of the kernel's arguments."""
+        return [f"{TYPES[a.dtype.name]}* a{n}" for n, a in enumerate(self.arrays)]
+
+    def index_type(self) -> str:
+        """Return the type that can count to the farthest element."""
+        extents = [math.prod(self.shape)]
+        for array in self.arrays:
+            steps = zip(array.shape, array.strides, strict=True)
+            extents.append(sum((n - 1) * abs(s) for n, s in steps) // array.itemsize)
+        return "int" if max(extents) < LONG // 2 else "long long"
+
+    # Elements that stand alone -----------------------------------------------------------------
+
+    def write_flat(self, body: list[str], totals: Totals | None = None) -> Launch:
+        """Return the launch of a kernel that shares out the elements among the threads."""
+        size = math.prod(self.shape)
+        packed = self._is_packed(size)
+        turns = size // PACK if packed else size
+        blocks = max(1, -(-turns // FLAT_THREADS))
+        index = self.index_type()
+        lines = [*self.before]
+        if totals is not None:
+            blocks = min(blocks, MOST_BLOCKS)
+            lines += totals.start
+        lines.append(f"const {index} thread = blockIdx.x * ({index}){FLAT_THREADS} + ")
+        lines[-1] += f"threadIdx.y * {WARP} + threadIdx.x;"
+        stride = f"({index})gridDim.x * {FLAT_THREADS}"
+        if packed:
+            lines += self._packs(body, index, turns, stride)
+        rest = turns * PACK if packed else 0
+        if rest < size:
+            indices = self._coordinates(range(len(self.shape)), "e", index)
+            lines.append(f"for ({index} e = {rest} + thread; e < {size}; e += {stride}) {{")
+            lines += self._placed([*indices.lines, *body], indices)
+            lines.append("}")
+        if totals is not None:
+            lines += totals.finish(WARP, FLAT_THREADS // WARP, blocks, 1)
+        block = (WARP, FLAT_THREADS // WARP)
+        return self.plan.sources.add(self.parameters(), self.arrays, lines, (blocks,), block)
+
+    def _is_packed(self, size: int) -> bool:
+        """Return whether all arrays lie side by side, and so that four elements load at once."""
+        together = [a for a, seen in zip(self.arrays, self.seen, strict=True) if seen]
+        return (
+            self.may_pack
+            and size >= PACK
+            and all(
+                a.flags.c_contiguous and self.plan.alignment(a) % min(16, PACK * a.itemsize) == 0
+                for a in together
+            )
+        )
+
+    def _packs(self, body: list[str], index: str, turns: int, stride: str) -> list[str]:
+        numbers = [n for n, seen in enumerate(self.seen) if seen]
+        lines = [f"for ({index} q = thread; q < {turns}; q += {stride}) {{"]
+        for n in numbers:
+            pack = f"Pack<{TYPES[self.arrays[n].dtype.name]}>"
+            load = f" = ((const {pack}*)a{n})[q]" if self._is_read(n, body) else ""
+            lines.append(f"{pack} p{n}{load};")
+        lines += ["#pragma unroll", f"for (int k = 0; k < {PACK}; ++k) {{"]
+        lines += [re.sub(r"@(\d+)@", r"p\1.v[k]", line) for line in body]
+        lines.append("}")
+        for n in sorted(self.written):
+            lines.append(f"((Pack<{TYPES[self.arrays[n].dtype.name]}>*)a{n})[q] = p{n};")
+        return [*lines, "}"]
+
+    def _is_read(self, number: int, body: list[str]) -> bool:
+        token = f"@{number}@"
+        return any(token in line.removeprefix(f"{token} = ") for line in body)
+
+    # Where an element lies ---------------------------------------------------------------------
+
+    def _coordinates(self, axes: range, counter: str, index: str) -> Coordinates:
+        seen = [a for a, is_seen in zip(self.arrays, self.seen, strict=True) if is_seen]
+        return Coordinates(self.shape, axes, seen, counter, index)
+
+    def _placed(self, lines: list[str], at: Coordinates, column: str = "") -> list[str]:
+        """Return lines with the place of each element filled in."""
+
+        def place(match: re.Match[str]) -> str:
+            number = int(match[1])
+            array = self.arrays[number]
+            terms = at.terms(array)
+            if column and array.strides[-1]:
+                terms.append(_times(column, array.strides[-1] // array.itemsize))
+            return f"a{number}[{' + '.join(terms) or '0'}]"
+
+        return [re.sub(r"@(\d+)@", place, line) for line in lines]
+
+
+class Coordinates:
+    """A counter over some axes, taken apart into as few coordinates as all arrays allow."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        axes: range,
+        arrays: list[np.ndarray],
+        counter: str,
+        index: str,
+    ) -> None:
+        groups: list[list[int]] = []
+        for axis in (axis for axis in axes if shape[axis] > 1):
+            last = groups[-1][-1] if groups else None
+            if last is not None and all(
+                a.strides[last] == shape[axis] * a.strides[axis] for a in arrays
+            ):
+                groups[-1].append(axis)
+            else:
+                groups.append([axis])
+        self.last = [group[-1] for group in groups]
+        sizes = [math.prod(shape[axis] for axis in group) for group in groups]
+        self.lines: list[str] = []
+        self.names = [f"{counter}{n}" for n in range(len(groups))]
+        left = counter
+        for n in reversed(range(len(groups))):
+            value = f"{left} % {sizes[n]}" if n else left
+            self.lines.append(f"const {index} {self.names[n]} = {value};")
+            left = f"{left} / {sizes[n]}"
+
+    def terms(self, array: np.ndarray) -> list[str]:
+        """Return the summands of the place of an element."""
+        steps = [array.strides[axis] // array.itemsize for axis in self.last]
+        return [_times(name, s) for name, s in zip(self.names, steps, strict=True) if s]
+
+
+def _times(name: str, step: int) -> str:
+    return name if step == 1 else f"{name} * {step}"
+
+
+class Totals:
+    """Sums over the whole of a loop, or over its rows, and what follows from them."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.start: list[str] = []
+        self.sums: list[tuple[str, str, str, int]] = []  # register, type, target, columns
+        self.totals: list[tuple[str, str]] = []  # register, type
+        self.after: list[str] = []  # done once, by one thread
+
+    def add_sum(self, name: str, ctype: str, target: str, columns: int, each: int) -> None:
+        """Have values added up, column by column, into registers `name`, `each` of a thread."""
+        self.start.append(f"{ctype} {name}[{each}] = {{}};")
+        self.sums.append((name, ctype, target, columns))
+
+    def add_total(self, name: str, ctype: str) -> None:
+        """Have values added up into the register `name`."""
+        self.start.append(f"{ctype} {name} = 0;")
+        self.totals.append((name, ctype))
+
+    def finish(self, lanes: int, teams: int, rows: int, tiles: int, each: int = 1) -> list[str]:
+        """Return the lines that add up what the threads have, in a grid of `rows` x `tiles`."""
+        shape = f"<{lanes}, {teams}>"
+        first = "threadIdx.y == 0 && threadIdx.x == 0"
+        blocks = rows * tiles
+        partial = rows > 1 or (tiles > 1 and bool(self.totals))
+        lines: list[str] = []
+        targets: list[str] = []
+        for name, ctype, target, columns in self.sums:
+            place = target
+            if rows > 1:
+                place = self.writer.whole(self.writer.plan.scratch_array(ctype, rows * columns))
+                place += f" + (long long)blockIdx.x * {columns}"
+            targets.append(place.partition(" ")[0])
+            start = f"blockIdx.y * {lanes} + threadIdx.x"
+            lines += [
+                "#pragma unroll",
+                f"for (int k = 0; k < {each}; ++k) {{",
+                f"const {ctype} sum = block_sum{shape}({name}[k]);",
+                f"const int j = {start} + k * {lanes};",
+                f"if (threadIdx.y == 0 && j < {columns}) ({place})[j] = sum;",
+                "}",
+            ]
+        for name, ctype in self.totals:
+            lines.append(f"{name} = block_total{shape}({name});")
+            if partial:
+                array = self.writer.plan.scratch_array(ctype, blocks)
+                targets.append(self.writer.whole(array))
+                place = f"{targets[-1]}[blockIdx.y * {rows} + blockIdx.x]"
+                lines.append(f"if ({first}) {place} = {name};")
+        if partial:
+            counter = self.writer.whole(self.writer.plan.counter)
+            lines.append(f"if (!comes_last((unsigned*){counter}, {blocks})) return;")
+            threads = lanes * teams
+            mine = f"threadIdx.y * {lanes} + threadIdx.x"
+            for (_, ctype, target, columns), place in zip(self.sums, targets, strict=False):
+                if rows == 1:
+                    continue
+                lines += [
+                    f"for (int j = {mine}; j < {columns}; j += {threads}) {{",
+                    f"{ctype} sum = 0;",
+                    f"for (int b = 0; b < {rows}; ++b)",
+                    f"    sum += ((volatile {ctype}*){place})[(long long)b * {columns} + j];",
+                    f"{target}[j] = sum;",
+                    "}",
+                ]
+            for (name, ctype), place in zip(self.totals, targets[len(self.sums) :], strict=True):
+                lines += [
+                    f"{name} = 0;",
+                    f"for (int b = {mine}; b < {blocks}; b += {threads})",
+                    f"    {name} += ((volatile {ctype}*){place})[b];",
+                    f"{name} = block_total{shape}({name});",
+                ]
+        if self.after:
+            lines += [f"if ({first}) {{", *self.after, "}"]
+        return lines
+
+
+class LoopWriter(Writer):
+    """Writes the kernel of a loop."""
+
+    def __init__(self, plan: CupyPlan, loop: CudaLoop) -> None:
+        super().__init__(plan, loop.shape)
+        self.loop = loop
+        self.names = {node: f"t{n}" for n, node in enumerate(loop.nodes)}
+        kinds = set(loop.kind.values())
+        self.is_flat = kinds <= {"full", "store"} or (
+            kinds <= {"full", "store", "total", "scalar"} and not any(loop.level.values())
+        )
+        self.rows = math.prod(loop.lead)
+        self.has_columns = "column" in kinds
+        self.lanes = min(WARP, 1 << (loop.columns - 1).bit_length())
+        self.teams = ROW_THREADS // self.lanes
+        # Where no row is summed up, blocks share out the columns too.
+        self.each = -(-loop.columns // self.lanes) if self.has_columns else 1
+        self.tiles = 1 if self.has_columns else -(-loop.columns // self.lanes)
+        top = max(loop.level.values()) + 1
+        self.row_start: list[str] = []
+        self.inner: list[list[str]] = [[] for _ in range(top)]
+        self.row_end: list[list[str]] = [[] for _ in range(top)]
+        self.totals = Totals(self)
+        self.copies: list[Launch] = []
+
+    def launches(self) -> list[Launch]:
+        """Return the launches that run the loop."""
+        for node in self.loop.nodes:
+            if node.op in REDUCTIONS:
+                self._reduction(node)
+            elif node.op in STORES:
+                self._write(node)
+            else:
+                self._elementwise(node)
+        if self.is_flat:
+            sums = self.totals if self.totals.totals else None
+            return [*self.copies, self.write_flat(self.inner[0], sums)]
+        return [*self.copies, self._write_rows()]
+
+    # Operations --------------------------------------------------------------------------------
+
+    def _lines(self, kind: str, level: int) -> list[str]:
+        return {"full": self.inner, "column": self.row_end}.get(
+            kind, [self.totals.after] * (level + 1)
+        )[level]
+
+    def _elementwise(self, node: Node) -> None:
+        kind, level = self.loop.kind[node], self.loop.level[node]
+        values = [self._value(arg, node, kind, level) for arg in node.args]
+        lines = self._lines(kind, level)
+        lines.append(
+            f"const {TYPES[node.dtype.name]} {self.names[node]} = {expression(node, values)};"
+        )
+        self._store(node, lines)
+
+    def _write(self, node: Node) -> None:
+        level, out = self.loop.level[node], self.plan.array(node)
+        values = [self._value(value, value, "full", level) for value in stored(node)]
+        parts = [out]
+        if node.op == "concat":
+            parts = np.split(out, len(node.args), axis=-1)
+        else:
+            old, (how, key) = node.args[0], node.attrs
+            parts = [part_of(out, key)]
+            # What is written over completely need not be copied first.
+            chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
+            apart = not np.shares_memory(out, self.plan.array(old))
+            if apart and (how or sum(n.args[1].size for n in chain) < node.size):
+                self.copies += write_copy(self.plan, out, self.plan.array(old))
+            if how:
+                part = Node(how, (node, node.args[1]), (), node.args[1].shape, node.dtype)
+                values = [expression(part, [self.element(parts[0]), *values])]
+        for part_array, value in zip(parts, values, strict=True):
+            self.inner[level].append(f"{self.element(part_array, written=True)} = {value};")
+
+    def _starts_at(self, node: Node, first: Node) -> bool:
+        while node is not first and node.args[0] in self.loop.kind:
+            node = node.args[0]
+        return node is first
+
+    def _reduction(self, node: Node) -> None:
+        x, name, level = node.args[0], self.names[node], self.loop.level[node]
+        kind, ctype = self.loop.kind[node], TYPES[node.dtype.name]
+        of_column = self.loop.kind.get(x) == "column"
+        value = self._value(x, x, "column" if of_column else "full", level)
+        if kind == "sum":
+            target = self.whole(self.plan.array(node).reshape(-1))
+            self.totals.add_sum(name, ctype, target, self.loop.columns, self.each)
+            self.inner[level].append(f"{name}[k] += {value};")
+        elif kind == "total":
+            self.totals.add_total(name, ctype)
+            if of_column:
+                self.row_end[level].append(f"if (inside && lane == 0) {name} += {value};")
+            else:
+                self.inner[level].append(f"{name} += {value};")
+            self._store(node, self.totals.after)
+        elif node.op == "argmax":
+            self._argmax(node, value)
+        else:
+            start = {"sum": "0", "max": "-INFINITE", "min": "INFINITE"}[node.op]
+            add = {
+                "sum": f"{name} += {value};",
+                "max": f"{name} = larger<{ctype}>({value}, {name});",
+                "min": f"{name} = smaller<{ctype}>({value}, {name});",
+            }[node.op]
+            self.row_start.append(f"{ctype} {name} = {start};")
+            self.inner[level].append(add)
+            self.row_end[level].append(f"{name} = team_{node.op}<{self.lanes}>({name});")
+            self._store(node, self.row_end[level])
+
+    def _argmax(self, node: Node, value: str) -> None:
+        name, level = self.names[node], self.loop.level[node]
+        x = TYPES[node.args[0].dtype.name]
+        self.row_start += [f"{x} best_{name} = -INFINITE;", f"long long {name} = {LONG};"]
+        self.inner[level].append(
+            f"if (beats<{x}>({value}, j, best_{name}, {name})) "
+            f"{{ best_{name} = {value}; {name} = j; }}"
+        )
+        self.row_end[level].append(f"{name} = team_argmax<{self.lanes}>(best_{name}, {name});")
+        self._store(node, self.row_end[level])
+
+    # Values ------------------------------------------------------------------------------------
+
+    def _value(self, arg: Node, node: Node, kind: str, level: int) -> str:
+        """Return the expression for an argument, loaded where it is read first."""
+        loop = self.loop
+        if arg in loop.kind:
+            name = self.names[arg]
+            if loop.kind[arg] == "full" and loop.level[arg] != level:
+                array = self.plan.array(arg)
+                return self.load(self.inner[level], f"{name}_{level}", array)
+            return name
+        if arg.value is not None and arg.size == 1:
+            return literal(arg.value)
+        given = loop.argument_kind(arg, node) if arg is not node else kind
+        array = self.plan.array(arg)
+        name = f"x{self._argument(arg)}"
+        if given == "scalar":
+            return self.load_number(array)
+        if given == "column":
+            column = array.reshape((*loop.lead, 1))
+            if self.is_flat:
+                return self.load(self.inner[0], name, column)
+            return self.load(self.row_start, name, column)
+        return self.load(self.inner[level], f"{name}_{level}", array)
+
+    def _argument(self, arg: Node) -> int:
+        return self.numbers.setdefault(("argument", arg), len(self.numbers))
+
+    def _store(self, node: Node, lines: list[str]) -> None:
+        if node in self.plan.transient:
+            return
+        kind, name, array = self.loop.kind[node], self.names[node], self.plan.array(node)
+        if kind == "full":
+            lines.append(f"{self.element(array, written=True)} = {name};")
+        elif kind == "column":
+            # Each thread of the team has read what may be written over.
+            place = self.element(array.reshape((*self.loop.lead, 1)), written=True)
+            lines += ["__syncwarp();", f"if (inside && lane == 0) {place} = {name};"]
+        else:
+            lines.append(f"{self.whole(array.reshape(1))}[0] = {name};")
+
+    # Rows --------------------------------------------------------------------------------------
+
+    def _write_rows(self) -> Launch:
+        loop, totals = self.loop, self.totals
+        chunks = -(-self.rows // self.teams)
+        if totals.sums or totals.totals:
+            chunks = min(-(-chunks // ROWS_EACH), max(1, MOST_BLOCKS // self.tiles))
+        index = self.index_type()
+        at = self._coordinates(range(len(loop.lead)), "i", index)
+        lines = [
+            *self.before,
+            "const int lane = threadIdx.x;",
+            *totals.start,
+            f"for ({index} first = blockIdx.x * ({index}){self.teams}; first < {self.rows}; "
+            f"first += ({index})gridDim.x * {self.teams}) {{",
+            f"const bool inside = first + threadIdx.y < {self.rows};",
+            f"const {index} i = inside ? first + threadIdx.y : {self.rows - 1};",
+            *at.lines,
+            *self._placed(self.row_start, at),
+        ]
+        for inner, row_end in zip(self.inner, self.row_end, strict=True):
+            if inner:
+                # Registers for sums have no places: their loop must be unrolled.
+                lines += ["#pragma unroll"] * bool(totals.sums)
+                lines += [
+                    f"for (int k = 0; k < {self.each}; ++k) {{",
+                    f"const int j = blockIdx.y * {self.lanes} + lane + k * {self.lanes};",
+                    f"if (inside && j < {loop.columns}) {{",
+                    *self._placed(inner, at, "j"),
+                    "}",
+                    "}",
+                ]
+            lines += self._placed(row_end, at)
+        lines.append("}")
+        if totals.sums or totals.totals:
+            lines += totals.finish(self.lanes, self.teams, chunks, self.tiles, self.each)
+        grid, block = (chunks, self.tiles), (self.lanes, self.teams)
+        return self.plan.sources.add(self.parameters(), self.arrays, lines, grid, block)
+
+
+# Operations that are in no loop ------------------------------------------------------------------
+
+
+def write_elementwise(plan: CupyPlan, node: Node) -> list[Launch]:
+    """Return the launch of one elementwise operation, whatever the shapes."""
+    constant = [arg.value if arg.size == 1 else None for arg in node.args]
+    arrays = [plan.array(a) if c is None else c for a, c in zip(node.args, constant, strict=True)]
+    return _elementwise(plan, node, plan.array(node), arrays, constant)
+
+
+def _elementwise(
+    plan: CupyPlan,
+    node: Node,
+    out: np.ndarray,
+    arrays: list[np.ndarray],
+    constant: list[np.ndarray | None] | None = None,
+) -> list[Launch]:
+    if not out.size:
+        return []
+    writer = Writer(plan, out.shape)
+    lines: list[str] = []
+    values = [
+        writer.load(lines, f"x{n}", array) if c is None else literal(c)
+        for n, (array, c) in enumerate(zip(arrays, constant or [None] * len(arrays), strict=True))
+    ]
+    value = expression(node, values)
+    lines.append(f"{writer.element(out, written=True)} = {value};")
+    return [writer.write_flat(lines)]
+
+
+def write_copy(plan: CupyPlan, out: np.ndarray, x: np.ndarray) -> list[Launch]:
+    """Return the launch that copies one array into another, which may be of another dtype."""
+    node = Node("astype", (Node("leaf", (), (), x.shape, x.dtype),), (), out.shape, out.dtype)
+    return _elementwise(plan, node, out, [x])
+
+
+def write_reshaped(plan: CupyPlan, node: Node) -> list[Launch]:
+    """Return the launch of a reshape that no view can show."""
+    x = plan.array(node.args[0])
+    return write_copy(plan, plan.array(node).reshape(x.shape), x)
+
+
+def write_concat(plan: CupyPlan, node: Node) -> list[Launch]:
+    """Return the launches of a join; parts that were computed in their place are there already."""
+    axis, out = node.attrs[0], plan.array(node)
+    if joins_windows(node):
+        windows = _as_windows([plan.array(part) for part in node.args])
+        if windows is not None:
+            return write_copy(plan, _split(out, windows.shape), windows)
+    launches: list[Launch] = []
+    start = 0
+    for part in node.args:
+        stop = start + part.shape[axis]
+        if plan.parts.get(part.base, (None, -1)) != (node, start):
+            target = out[(slice(None),) * axis + (slice(start, stop),)]
+            launches += write_copy(plan, target, plan.array(part))
+        start = stop
+    return launches
+
+
+def write_setitem(plan: CupyPlan, node: Node) -> list[Launch]:
+    """Return the launches that replace, or change, a part of an array."""
+    old, new = map(plan.array, node.args)
+    out = plan.array(node)
+    launches = [] if np.shares_memory(out, old) else write_copy(plan, out, old)
+    how, key = node.attrs
+    part = part_of(out, key)
+    if not how:
+        return launches + write_copy(plan, part, new)
+    change = Node(how, (node, node.args[1]), (), part.shape, node.dtype)
+    return launches + _elementwise(plan, change, part, [part, new])
+
+
+def write_take(plan: CupyPlan, node: Node) -> list[Launch]:
+    """Return the launch that gathers rows by number; none is out of range."""
+    x, index = map(plan.array, node.args)
+    (axis,), out = node.attrs, plan.array(node)
+    if not out.size:
+        return []
+    # Seen in the shape of the result, each row begins where the first one does.
+    strides = (*x.strides[:axis], *[0] * index.ndim, *x.strides[axis + 1 :])
+    first = np.lib.stride_tricks.as_strided(x, out.shape, strides, writeable=False)
+    index = index.reshape(index.shape + (1,) * (x.ndim - axis - 1))
+    writer = Writer(plan, out.shape)
+    writer.may_pack = False  # neighbours need not come from the same row
+    lines: list[str] = []
+    row = writer.load(lines, "row", index)
+    step = x.strides[axis] // x.itemsize
+    lines.append(
+        f"const long long start = ({row} < 0 ? 0 : {row} < {x.shape[axis]} ? {row} : "
+        f"{x.shape[axis] - 1}) * {step}LL;"
+    )
+    lines.append(f"{writer.element(out, written=True)} = (&{writer.element(first)})[start];")
+    return [writer.write_flat(lines)]
+
+
+def write_reduction(plan: CupyPlan, node: Node) -> list[Launch]:
+    """Return the launch of a sum, or a largest or smallest value, over any axes."""
+    x, out = plan.array(node.args[0]), plan.array(node)
+    axes = (x.ndim - 1,) if node.op == "argmax" else node.attrs[0]
+    if not out.size:
+        return []
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    x = x.transpose(*kept, *axes)
+    rows, columns = math.prod(x.shape[: len(kept)]), math.prod(x.shape[len(kept) :])
+    lanes = min(WARP, 1 << max(0, columns - 1).bit_length())
+    teams = ROW_THREADS // lanes
+    writer = Writer(plan, x.shape)
+    ctype, given = TYPES[node.dtype.name], TYPES[x.dtype.name]
+    value = writer.element(x)
+    target = writer.whole(out.reshape(-1))
+    index = writer.index_type()
+    at = writer._coordinates(range(len(kept)), "i", index)
+    below = writer._coordinates(range(len(kept), x.ndim), "j", index)
+    place = " + ".join([*at.terms(x), *below.terms(x)]) or "0"
+    value = f"a{writer._number(np.broadcast_to(x, x.shape), True)}[{place}]"
+    limit = "-INFINITE" if node.op in ("max", "argmax") else "INFINITE"
+    if x.dtype.kind != "f":
+        limit = f"a0[{' + '.join(at.terms(x)) or '0'}]"  # the first of the row
+    start = {"sum": [f"{ctype} t = 0;"], "argmax": [f"{given} best = {limit};"]}.get(
+        node.op, [f"{ctype} t = {limit};"]
+    )
+    start += [f"long long t = {LONG};"] * (node.op == "argmax")
+    add = {
+        "sum": f"t += {value};",
+        "max": f"t = larger<{ctype}>({value}, t);",
+        "min": f"t = smaller<{ctype}>({value}, t);",
+        "argmax": f"if (beats<{given}>({value}, j, best, t)) {{ best = {value}; t = j; }}",
+    }[node.op]
+    end = "best, t" if node.op == "argmax" else "t"
+    lines = [
+        f"for ({index} first = blockIdx.x * ({index}){teams}; first < {rows}; "
+        f"first += ({index})gridDim.x * {teams}) {{",
+        f"const bool inside = first + threadIdx.y < {rows};",
+        f"const {index} i = inside ? first + threadIdx.y : {rows - 1};",
+        *at.lines,
+        *start,
+        f"for ({index} j = threadIdx.x; j < {columns}; j += {lanes}) {{",
+        *below.lines,
+        add,
+        "}",
+        f"t = team_{node.op}<{lanes}>({end});",
+        f"if (inside && threadIdx.x == 0) {target}[i] = t;",
+        "}",
+    ]
+    grid, block = (-(-rows // teams),), (lanes, teams)
+    return [plan.sources.add(writer.parameters(), writer.arrays, lines, grid, block)]
+
+
+WRITE = {
+    "astype": write_elementwise, "where": write_elementwise, "copy": write_reshaped,
+    "sum": write_reduction, "max": write_reduction, "min": write_reduction,
+    "argmax": write_reduction, "take": write_take, "concat": write_concat,
+    "setitem": write_setitem,
+}  # fmt: skip
+
+
+# Expressions -------------------------------------------------------------------------------------
+
+
+def expression(node: Node, values: list[str]) -> str:
+    """Return the expression of one operation on values of the dtypes of its arguments."""
+    if node.op not in EXPRESSIONS or (node.op in INTEGERS and node.dtype.kind != "f"):
+        raise NotRecorded(f"{node.op}(), of which there is no kernel")
+    dtypes = [arg.dtype for arg in node.args]
+    computed = node.dtype
+    if node.op in QUESTIONS:
+        computed = np.result_type(*dtypes)
+    given = [
+        value
+        if dtype == computed or (node.op == "where" and number == 0)
+        else f"({TYPES[computed.name]})({value})"
+        for number, (value, dtype) in enumerate(zip(values, dtypes, strict=True))
+    ]
+    return EXPRESSIONS[node.op].format(*(v if v.isidentifier() else f"({v})" for v in given))
+
+
+def literal(value: np.ndarray) -> str:
+    """Return a constant as it is written in C, to the last bit."""
+    ctype, number = TYPES[value.dtype.name], value.reshape(()).item()
+    if value.dtype.kind == "b":
+        return "true" if number else "false"
+    if value.dtype.kind != "f":
+        return f"({ctype})({number}LL)"
+    if math.isfinite(number):
+        return f"({ctype}){number.hex()}"
+    return f"({ctype})" + (
+        "NO_NUMBER" if number != number else "INFINITE" if number > 0 else "-INFINITE"
+    )

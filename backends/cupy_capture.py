@@ -1,0 +1,94 @@
+"""A captured step whose plan is on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn.backends.backend import Step, Tree
+from npnn.backends.capture import CapturedStep, Path, mapped
+from npnn.backends.cupy_plan import CupyPlan, shadow_of
+from npnn.backends.plan import Plan
+from npnn.backends.tracer import Node
+
+if TYPE_CHECKING:
+    from npnn.backends.cupy import CupyBackend
+
+
+class CupyStep(CapturedStep):
+    """A step that is recorded at its first call for each batch shape, and replayed on the device.
+
+    A replay puts three things on the current stream, and waits for none of them: a kernel that
+    brings the inputs in, the CUDA graph of the step, and a kernel that copies the outputs.
+
+    Parameters
+    ----------
+    step : callable
+        See :data:`npnn.backends.backend.Step`.
+    backend : CupyBackend
+        Where it runs.
+    """
+
+    denormals_are_slow = False
+
+    def __init__(self, step: Step, backend: CupyBackend) -> None:
+        super().__init__(step, np.dtype(backend.dtype_name))
+        self.backend = backend
+
+    def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:  # noqa: D102
+        with self.backend.device:
+            return super().__call__(carry, data, inputs)
+
+    def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:  # noqa: D102
+        with self.backend.device:
+            return super().plan(carry, data, inputs)
+
+    def sample(self, array: Any) -> np.ndarray:  # noqa: D102
+        return shadow_of(array)[0]
+
+    def plan_of(  # noqa: D102
+        self,
+        nodes: list[Node],
+        carry: list[tuple[Node, Any, Node]],
+        data: list[tuple[Node, Any]],
+        inputs: list[tuple[Node, Any]],
+        outputs: list[Node],
+    ) -> CupyPlan:
+        of_device = self.backend.cupy.ndarray
+        numbers = {n for n, x in inputs if n.shape == () and not isinstance(x, of_device)}
+        leaves = [leaf for leaf, _ in inputs]
+        return CupyPlan(self.backend, nodes, carry, data, leaves, outputs, numbers)
+
+    def replay_of(  # noqa: D102
+        self, plan: CupyPlan, leaves: dict[Path, Node], outputs: Any
+    ) -> Callable[..., Any]:
+        used = set(plan.entering)
+        find = [_finder(path) for path, leaf in leaves.items() if leaf in used]
+
+        def replay(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+            plan.take_in([found(inputs) for found in find])
+            plan.replay()
+            arrays = iter(plan.give_out())
+            return carry, mapped(outputs, lambda _: next(arrays))
+
+        return replay
+
+    def fill(self, plan: CupyPlan, values: list[Any]) -> None:  # noqa: D102
+        given = dict(zip(plan.inputs, values, strict=True))
+        plan.given = [given[leaf] for leaf in plan.entering]
+        plan.take_in(plan.given)
+
+
+def _finder(path: Path) -> Callable[[Any], Any]:
+    """Return the function that finds what lies at a path of nested dicts and lists."""
+    steps = [itemgetter(part) for part in path]
+
+    def find(tree: Any) -> Any:
+        for step in steps:
+            tree = step(tree)
+        return tree
+
+    return find

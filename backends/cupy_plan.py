@@ -1,0 +1,486 @@
+"""The static plan on a GPU: fused kernels and matrix products, replayed as one CUDA graph.
+
+A plan is laid out on *shadows*: NumPy arrays over addresses of the host that are never read, each
+of which stands for an address of the device. Shapes, strides, views and what shares memory are so
+found by the same code as for a plan on the CPU; only where a kernel is handed its arguments do the
+addresses of the device take the place of theirs.
+"""
+
+from __future__ import annotations
+
+import bisect
+import mmap
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn.backends.cuda import (
+    EXPRESSIONS,
+    FLAT_THREADS,
+    MOST_BLOCKS,
+    TYPES,
+    WRITE,
+    Coordinates,
+    CudaLoop,
+    Launch,
+    LoopWriter,
+    Sources,
+    write_copy,
+    write_elementwise,
+)
+from npnn.backends.numba import NumbaPlan
+from npnn.backends.operations import Call, Memory
+from npnn.backends.products import Matrix, Product
+from npnn.backends.tracer import Node, NotRecorded
+
+if TYPE_CHECKING:
+    from npnn.backends.cupy import CupyBackend
+
+ALIGNED = 256  # bytes: what device memory of one's own begins at
+
+
+class Region:
+    """A stretch of shadow, and the device memory it stands for."""
+
+    def __init__(self, nbytes: int, address: int | None = None, owner: Any = None) -> None:
+        # Pages that nobody touches take no memory; written to, they raise.
+        self.bytes = np.frombuffer(mmap.mmap(-1, max(1, nbytes), access=mmap.ACCESS_READ), np.uint8)
+        self.start = self.bytes.__array_interface__["data"][0]
+        self.stop = self.start + len(self.bytes)
+        self.address, self.owner = address, owner
+
+
+class Shadows:
+    """The regions of one plan, and the device addresses of what lies in them."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._regions: list[Region] = []
+
+    def add(self, region: Region) -> Region:
+        """Take in a region."""
+        at = bisect.bisect(self._starts, region.start)
+        self._starts.insert(at, region.start)
+        self._regions.insert(at, region)
+        return region
+
+    def of(self, array: Any) -> np.ndarray:
+        """Return the shadow of an array on the device."""
+        shadow, region = shadow_of(array)
+        self.add(region)
+        return shadow
+
+    def where(self, shadow: np.ndarray) -> tuple[Region, int]:
+        """Return the region of a shadow, and the offset in it."""
+        address = shadow.__array_interface__["data"][0]
+        region = self._regions[bisect.bisect(self._starts, address) - 1]
+        assert region.start <= address <= region.stop, "memory that is not of the plan"
+        return region, address - region.start
+
+    def pointer(self, shadow: np.ndarray) -> int:
+        """Return the device address that a shadow stands for."""
+        region, offset = self.where(shadow)
+        assert region.address is not None
+        return region.address + offset
+
+
+def shadow_of(array: Any) -> tuple[np.ndarray, Region]:
+    """Return a shadow with the shape and the strides of an array on the device."""
+    dtype, steps = np.dtype(array.dtype), zip(array.shape, array.strides, strict=True)
+    reach = [(n - 1) * s for n, s in steps] if array.size else []
+    low = sum(r for r in reach if r < 0)
+    high = sum(r for r in reach if r > 0) + dtype.itemsize
+    region = Region(high - low, array.data.ptr + low, array)
+    shadow = np.ndarray(array.shape, dtype, region.bytes, -low, array.strides)
+    return shadow, region
+
+
+class CupyPlan(NumbaPlan):
+    """A step on the device: the same loops, written in CUDA C.
+
+    Parameters
+    ----------
+    backend : CupyBackend
+        Whose device it is.
+    nodes, carry, data, inputs, outputs
+        As for :class:`npnn.backends.plan.Plan`, the arrays being CuPy's.
+    numbers : set of Node
+        The inputs that come from the host.
+    """
+
+    def __init__(
+        self,
+        backend: CupyBackend,
+        nodes: list[Node],
+        carry: list[tuple[Node, Any, Node]],
+        data: list[tuple[Node, Any]],
+        inputs: list[Node],
+        outputs: list[Node],
+        numbers: set[Node],
+    ) -> None:
+        self.numbers = numbers
+        self.given: list[Any] = []  # what was taken in to be timed
+        self.backend, self.cupy = backend, backend.cupy
+        self.shadows, self.sources = Shadows(), Sources()
+        self.scratch_regions: list[Region] = []
+        self.scratch_top = self._scratch_size = ALIGNED
+        self.counter = self._scratch_at(0, np.dtype(np.int32), 1)
+        for node in (*nodes, *inputs):
+            if node.dtype.name not in TYPES:
+                raise NotRecorded(f"{node.op}() of {node.dtype}, which no kernel knows")
+        super().__init__(
+            nodes,
+            [(leaf, self.shadows.of(array), result) for leaf, array, result in carry],
+            [(leaf, self.shadows.of(array)) for leaf, array in data],
+            inputs,
+            outputs,
+        )
+        self.launches: list[Any] = [function for function, _ in self.calls]
+        self.enter = self._write_entrance()
+        self.leave = self._write_exit()
+        self._make_ready()
+        self.pieces: list[Any] | None = None
+        self.has_run = False
+
+    # What rides on a product -------------------------------------------------------------------
+
+    def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
+        self.riders = self._riders(nodes) if self.backend.products.epilogues else {}
+        riding = {node for riders in self.riders.values() for node in riders}
+        self.loop_type = partial(CudaLoop, riding)
+        groups = super().group(nodes)
+        for product, riders in self.riders.items():
+            self.transient |= {product, *riders[:-1]}
+        return [
+            [node for first in group for node in (first, *self.riders.get(first, ()))]
+            for group in groups
+            if group[0] not in riding
+        ]
+
+    def _riders(self, nodes: list[Node]) -> dict[Node, list[Node]]:
+        """Find the biases, and rectifiers behind them, that a product's library computes with it.
+
+        A bias whose sum goes into a kernel anyway is better computed there.
+        """
+        users: dict[Node, list[Node]] = {}
+        for node in nodes:
+            for base in {arg.base for arg in node.args}:
+                users.setdefault(base, []).append(node)
+        outside = {n.base for n in (*self.outputs, *(result for _, _, result in self.carry))}
+        found: dict[Node, list[Node]] = {}
+        for product in nodes:
+            followers = users.get(product, [])
+            if product.op != "matmul" or len(followers) != 1 or product in outside:
+                continue
+            added = followers[0]
+            if not _adds_bias(added, product):
+                continue
+            after = users.get(added, [])
+            if len(after) == 1 and added not in outside and _rectifies(after[0], added):
+                found[product] = [added, after[0]]
+            elif all(user.op == "matmul" for user in after):
+                found[product] = [added]
+        return found
+
+    # Running it --------------------------------------------------------------------------------
+
+    def run(self, group: list[Node], memory: Memory) -> list[Call]:  # noqa: D102
+        self.scratch_top = ALIGNED
+        loop = self._loop(group)
+        if group[0] in self.riders:
+            launches: list[Any] = self._write_product(*group)
+        elif loop is not None:
+            assert isinstance(loop, CudaLoop)
+            launches = [*LoopWriter(self, loop).launches()]
+        else:
+            launches = [launch for node in group for launch in self._written(node)]
+        return [(launch, ()) for launch in launches]
+
+    def replay(self) -> None:
+        """Do the step on what the plan's inputs hold, without waiting for it."""
+        if not self.has_run:
+            # The first time, libraries set themselves up, which no graph can contain.
+            self.has_run = True
+            for launch in self.launches:
+                launch()
+            return
+        if self.pieces is None:
+            self.pieces = self._capture()
+        for piece in self.pieces:
+            piece()
+
+    def _capture(self) -> list[Any]:
+        """Return the calls that do the step: graphs, and what no graph can contain between."""
+        runs: list[list[Any]] = [[]]
+        for launch in self.launches:
+            if launch.capturable:
+                runs[-1].append(launch)
+            else:
+                runs += [[launch], []]
+        stream = self.cupy.cuda.Stream(non_blocking=True)
+        pieces: list[Any] = []
+        try:
+            for run in runs:
+                # A graph of one kernel costs what the kernel costs.
+                many = len(run) > 1
+                pieces += [self._graph(stream, run)] if many else run
+        except Exception as error:
+            warnings.warn(
+                f"the step is not made a CUDA graph, because {type(error).__name__} was raised: "
+                f"{error}; its kernels are launched one by one",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return self.launches
+        return pieces
+
+    def _graph(self, stream: Any, run: list[Any]) -> Any:
+        with stream:
+            stream.begin_capture()
+            try:
+                for launch in run:
+                    launch()
+            finally:
+                graph = stream.end_capture()
+        return graph.launch
+
+    # What goes in and out ----------------------------------------------------------------------
+
+    def _write_entrance(self) -> Launch | None:
+        """Write the kernel that puts a batch, and the numbers of a step, where the plan reads them.
+
+        Its first arguments change with each step: a number itself, or the address of an array.
+        """
+        self.entering = [n for n in self.inputs if n in self.users or n in self.kept]
+        given, targets, lines = [], [], []
+        for number, leaf in enumerate(self.entering):
+            ctype = TYPES[leaf.dtype.name]
+            if leaf in self.numbers:
+                given.append(f"{'double' if leaf.dtype.kind == 'f' else 'long long'} x{number}")
+                lines.append(f"if (thread == 0) y{number}[0] = x{number};")
+            else:
+                given.append(f"const {ctype}* x{number}")
+                lines.append(_each(leaf.size, f"y{number}[e] = x{number}[e];"))
+            targets.append(f"{ctype}* y{number}")
+        arrays = [self.array(leaf) for leaf in self.entering]
+        largest = max((leaf.size for leaf in self.entering), default=0)
+        return self._write_passage([*given, *targets], lines, arrays, largest)
+
+    def _write_exit(self) -> Launch | None:
+        """Write the kernel that copies the outputs into arrays of their own."""
+        given, sources, lines = [], [], []
+        arrays = [self.array(node) for node in self.outputs]
+        for number, array in enumerate(arrays):
+            ctype = TYPES[array.dtype.name]
+            given.append(f"{ctype}* y{number}")
+            sources.append(f"const {ctype}* x{number}")
+            at = Coordinates(array.shape, range(array.ndim), [array], "e", "long long")
+            place = " + ".join(at.terms(array)) or "0"
+            lines.append(
+                _each(array.size, " ".join([*at.lines, f"y{number}[e] = x{number}[{place}];"]))
+            )
+        largest = max((array.size for array in arrays), default=0)
+        return self._write_passage([*given, *sources], lines, arrays, largest)
+
+    def _write_passage(
+        self, parameters: list[str], lines: list[str], arrays: list[np.ndarray], largest: int
+    ) -> Launch | None:
+        if not arrays:
+            return None
+        blocks = min(max(1, -(-largest // (4 * FLAT_THREADS))), MOST_BLOCKS)
+        start = [f"const long long thread = blockIdx.x * {FLAT_THREADS}LL + threadIdx.x;"]
+        return self.sources.add(parameters, arrays, start + lines, (blocks,), (FLAT_THREADS,))
+
+    def take_in(self, values: list[Any]) -> None:
+        """Have a value for each of `entering` copied into the plan's memory."""
+        if self.enter is None:
+            return
+        given, ndarray = [], self.cupy.ndarray
+        for leaf, value in zip(self.entering, values, strict=True):
+            if leaf in self.numbers:
+                # A kernel is handed a double for a float, and a long long for an int.
+                given.append(float(value) if leaf.dtype.kind == "f" else int(value))
+                continue
+            if not isinstance(value, ndarray) or not value.flags.c_contiguous:
+                value = self.cupy.ascontiguousarray(self.cupy.asarray(value, leaf.dtype))
+            given.append(value.data.ptr)
+        enter = self.enter
+        enter.function(enter.grid, enter.block, (*given, *enter.arguments))
+
+    def keep_inputs(self) -> Callable[[], None]:  # noqa: D102
+        return partial(self.take_in, self.given)
+
+    def wait(self) -> None:  # noqa: D102
+        self.cupy.cuda.get_current_stream().synchronize()
+
+    def give_out(self) -> list[Any]:
+        """Return the outputs, in arrays of their own."""
+        if self.leave is None:
+            return []
+        arrays = [self.cupy.empty(node.shape, node.dtype) for node in self.outputs]
+        leave, targets = self.leave, [array.data.ptr for array in arrays]
+        leave.function(leave.grid, leave.block, (*targets, *leave.arguments))
+        return arrays
+
+    # Memory ------------------------------------------------------------------------------------
+
+    def memory(self, nbytes: int) -> np.ndarray:  # noqa: D102
+        batch_size = max((n.shape[0] for n in self.inputs if n.shape), default=1)
+        # The gradients take as much, whatever the batch.
+        fixed = sum(join.nbytes for join in {join for join, _ in self.parts.values()})
+        owner = self.backend.allocate(nbytes, batch_size, fixed)
+        return self.shadows.add(Region(nbytes, owner.ptr, owner)).bytes[:nbytes]
+
+    def _array(self, node: Node) -> np.ndarray:
+        if node.view is None and node.value is not None:
+            # Constants are copied to the device once.
+            array = self.cupy.asarray(np.ascontiguousarray(node.value))
+            return self.shadows.of(array).reshape(node.shape)
+        return super()._array(node)
+
+    def scratch_array(self, ctype: str, count: int) -> np.ndarray:
+        """Return memory for the launches of one operation among themselves."""
+        dtype = np.dtype(next(name for name, c in TYPES.items() if c == ctype))
+        start = self.scratch_top
+        self.scratch_top += -(-count * dtype.itemsize // ALIGNED) * ALIGNED
+        self._scratch_size = max(self._scratch_size, self.scratch_top)
+        return self._scratch_at(start, dtype, count)
+
+    def _scratch_at(self, start: int, dtype: np.dtype[Any], count: int) -> np.ndarray:
+        region = self.shadows.add(Region(count * dtype.itemsize))
+        region.owner = start
+        self.scratch_regions.append(region)
+        return region.bytes[: count * dtype.itemsize].view(dtype)
+
+    def alignment(self, shadow: np.ndarray) -> int:
+        """Return the last digits of the address that a shadow stands for."""
+        region, offset = self.shadows.where(shadow)
+        return ((region.address or 0) + offset) % ALIGNED
+
+    def _make_ready(self) -> None:
+        """Give the scratch memory its place, compile the kernels and resolve their arguments."""
+        scratch = self.cupy.zeros(self._scratch_size, np.uint8)
+        for region in self.scratch_regions:
+            region.address, region.owner = scratch.data.ptr + region.owner, scratch
+        module = self.cupy.RawModule(code=self.sources.text, options=("-std=c++17",))
+        for launch in self.sources.launches:
+            launch.function = module.get_function(launch.name)
+            launch.arguments = tuple(map(self.shadows.pointer, launch.arrays))
+        for launch in self.launches:
+            if isinstance(launch, ProductLaunch):
+                launch.make_ready(self.shadows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of device memory; parameters, moments and data are not in it."""
+        return self.arena.nbytes + self._scratch_size
+
+    # Operations --------------------------------------------------------------------------------
+
+    def write(self, array: np.ndarray, result: Node) -> list[Call]:  # noqa: D102
+        return [(launch, ()) for launch in write_copy(self, array, self.array(result))]
+
+    def _written(self, node: Node) -> list[Any]:
+        if node.op == "matmul":
+            return self._write_product(node)
+        how = WRITE.get(node.op, write_elementwise if node.op in EXPRESSIONS else None)
+        if how is None:
+            raise NotRecorded(f"{node.op}(), of which there is no kernel")
+        return how(self, node)
+
+    def _write_product(self, node: Node, *riders: Node) -> list[Any]:
+        if not node.size:
+            return []
+        if node.dtype.kind != "f" or not node.args[0].size:
+            raise NotRecorded(f"a product of {node.dtype} over {node.args[0].shape[-1]} columns")
+        a, b = map(self.array, node.args)
+        out = self.array(riders[-1] if riders else node).reshape(node.shape)
+        bias = self.array(_bias_of(riders[0])).reshape(-1) if riders else None
+        if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
+            a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
+        launches: list[Any] = []
+        a, b = (self._factor(x, node.dtype, launches) for x in (a, b))
+        lead = out.shape[:-2] or (1,)
+        a, b, out = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b, out))
+        for place in np.ndindex(lead[:-1]):
+            arrays = a[place], b[place], out[place]
+            launches.append(ProductLaunch(self.backend.products, arrays, bias, len(riders) > 1))
+        return launches
+
+    def _factor(self, x: np.ndarray, dtype: np.dtype[Any], launches: list[Any]) -> np.ndarray:
+        """Return a factor as the libraries can read it, copied if need be."""
+        first = x[(0,) * (x.ndim - 2)]
+        if x.dtype == dtype and min(x.strides) >= 0 and Matrix.of(first, 0) is not None:
+            return x
+        copied = self.scratch_array(TYPES[dtype.name], x.size).reshape(x.shape)
+        launches += write_copy(self, copied, x)
+        return copied
+
+    def _lies_betterturned(self, join: Node) -> bool:
+        return False
+
+    def _loop(self, group: list[Node]) -> Any:
+        return self.loops.get(group[0])
+
+
+class ProductLaunch:
+    """One product, or many of one shape, that is made ready when all memory has its place."""
+
+    def __init__(
+        self,
+        products: Any,
+        arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
+        bias: np.ndarray | None,
+        relu: bool,
+    ) -> None:
+        self.products, self.capturable = products, products.capturable
+        self.arrays, self.bias, self.relu = arrays, bias, relu
+        self.call: Any = None
+
+    def make_ready(self, shadows: Shadows) -> None:
+        """Have the library choose how to compute it."""
+        a, b, out = (Matrix.of(x, shadows.pointer(x)) for x in self.arrays)
+        assert a is not None
+        assert b is not None
+        assert out is not None
+        bias = 0 if self.bias is None else shadows.pointer(self.bias)
+        count, dtype = len(self.arrays[2]), self.arrays[2].dtype.name
+        self.call = self.products.make(Product(a, b, out, count, dtype, bias, self.relu))
+
+    def __call__(self) -> None:
+        """Put the product on the current stream."""
+        self.call()
+
+
+def _bias_of(added: Node) -> Node:
+    return next(arg for arg in added.args if arg.base.op == "leaf")
+
+
+def _adds_bias(node: Node, product: Node) -> bool:
+    """Return whether a parameter's row is added to each row of a product, and nothing else."""
+    if node.op != "add" or node.dtype != product.dtype or len(node.args) != 2:
+        return False
+    rows = [arg for arg in node.args if arg.base is product]
+    biases = [arg for arg in node.args if arg.base.op == "leaf" and arg.dtype == product.dtype]
+    if len(rows) != 1 or len(biases) != 1:
+        return False
+    row, bias, columns = rows[0], biases[0], product.shape[-1]
+    plain = row is product or (row.op == "reshape" and row.args == (product,))
+    one_row = bias.shape[-1:] == (columns,) and bias.size == columns
+    return plain and one_row and row.shape == node.shape and node.shape[-1:] == (columns,)
+
+
+def _rectifies(node: Node, x: Node) -> bool:
+    """Return whether `node` is the larger one of each element of `x` and zero."""
+    if node.op != "maximum" or x not in node.args or (node.shape, node.dtype) != (x.shape, x.dtype):
+        return False
+    other = [arg for arg in node.args if arg is not x]
+    return len(other) == 1 and other[0].value is not None and not other[0].value.any()
+
+
+def _each(size: int, line: str) -> str:
+    step = f"gridDim.x * {FLAT_THREADS}LL"
+    return f"for (long long e = thread; e < {size}; e += {step}) {{ {line} }}"
