@@ -112,7 +112,8 @@ class Division:
     def together(self, nodes: Iterable[Node]) -> bool:
         """Return whether operations can be one: of the same phase, and cut in the same way."""
         shares = [self.shares[node] for node in nodes]
-        first, reads = shares[0], {}
+        first = shares[0]
+        reads: dict[Node, Cut] = {}
         for share in shares:
             same = share.phase == first.phase and (share.cut is None) == (first.cut is None)
             if not same or not _in_proportion(share.cut, first.cut):

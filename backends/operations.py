@@ -24,8 +24,13 @@ _ONE = np.array(1, np.int8)
 class Memory(Protocol):
     """Where operations find their arrays: a plan, or the part of one that a thread works on."""
 
-    parts: Mapping[Node, tuple[Node, int]]
-    turned: Container[Node]
+    @property
+    def parts(self) -> Mapping[Node, tuple[Node, int]]:
+        """The values that are parts of a joined array, with that and where they start in it."""
+
+    @property
+    def turned(self) -> Container[Node]:
+        """The values whose last axis lies outermost in memory."""
 
     def array(self, node: Node) -> np.ndarray:
         """Return the array that holds a value."""

@@ -1,23 +1,18 @@
 """Several threads on one step: each computes a part of it, and together they give what one does."""
 
 import importlib.util
-import itertools
-import threading
 
 import numpy as np
 import pytest
-from graphs import STORING, check, check_program, interpreted
+from graphs import STORING, check_program, interpreted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import LOSSES, OPTIMIZERS
-from test_capture import KINDS, OPTIONS, assert_close, classifier, model_of, trained
+from test_capture import KINDS, OPTIONS, assert_close, model_of, trained
 
-import npnn
-from npnn.arrays import array_namespace
 from npnn.backends import capture as capturing
-from npnn.backends import division, loops, operations, threads
+from npnn.backends import division, loops, operations
 from npnn.backends import plan as planning
-from npnn.backends.capture import CapturedStep
 from npnn.backends.numba import NumbaPlan
 from npnn.backends.plan import Plan
 
