@@ -32,14 +32,14 @@ def several(request, monkeypatch):
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.binary(min_size=2, max_size=150), st.sampled_from([4, 8, 14, 20]))
 def test_a_random_step_gives_what_it_gives_uncaptured(several, plan, source, length):
     check_program(source, plan, length=length)
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.binary(min_size=2, max_size=150), st.booleans())
 def test_a_random_run_of_operations_gives_what_it_gives_uncaptured(several, plan, source, stores):
     options = {"instructions": STORING} if stores else {"fused": True}
@@ -47,7 +47,7 @@ def test_a_random_run_of_operations_gives_what_it_gives_uncaptured(several, plan
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from(KINDS), min_size=1, max_size=2),
     st.sampled_from(LOSSES),
