@@ -22,10 +22,12 @@ import numpy as np
 from npnn.backends.operations import flops
 from npnn.backends.tracer import Node, key_of, replay_views
 
-# Seconds that a thread must save for it to be worth waking up, and what operations take, roughly.
-WORTH = 2e-4
+# Seconds of work from which a thread is worth waking up, some twenty times what that takes: below,
+# NumPy's own threads for matrix products, which wait awake, were the faster.
+WORTH = 2e-3
+# How long operations take, roughly.
 SECONDS_PER_FLOP = 1e-11
-SECONDS_PER_BYTE = 1e-10
+SECONDS_PER_BYTE = 3e-11
 LARGE = 1 << 14  # elements from which an operation of no sample's is cut
 OPTIMIZER = 150  # floating-point operations that take as long as an optimizer's for one parameter
 

@@ -7,14 +7,12 @@ cache would go to the other with every operation.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 Task = Callable[[], None]
@@ -23,23 +21,7 @@ Phases = Sequence[Sequence[Task | None]]
 
 
 class Gate:
-    """Lets one thread through each time another one opens it; closed at first.
-
-    Phases last less than a thread takes to fall asleep and wake up, so it waits awake.
-    """
-
-    def __init__(self) -> None:
-        self._lock = ctypes.c_int(0)
-        self._address = ctypes.byref(self._lock)
-        spin = _spin_locks()
-        self.open = partial(spin.pthread_spin_unlock, self._address)
-        self.wait = partial(spin.pthread_spin_lock, self._address)  # other threads run meanwhile
-        spin.pthread_spin_init(self._address, 0)
-        self.wait()
-
-
-class SleepyGate:
-    """The same, where the system has no lock to wait for awake."""
+    """Lets one thread through each time another one opens it; closed at first."""
 
     def __init__(self) -> None:
         lock = threading.Lock()
@@ -51,8 +33,7 @@ class Helper:
     """A thread that sleeps until there are tasks, does those of its number, and sleeps again."""
 
     def __init__(self, number: int) -> None:
-        make = SleepyGate if _spin_locks() is None else Gate
-        self._go, self._done, self._next = SleepyGate(), make(), make()
+        self._go, self._done, self._next = Gate(), Gate(), Gate()
         self._number = number
         self._phases: Phases = ()
         self._context = copy_context()
@@ -105,8 +86,10 @@ class Helper:
             if number:
                 self._done.open()
                 self._next.wait()
+            if self._retired:
+                return
             task = tasks[self._number]
-            if self._retired or self._error is not None or task is None:
+            if task is None or self._error is not None:
                 continue
             try:
                 task()
@@ -169,15 +152,6 @@ def _run_side_by_side(phases: Phases) -> None:
         raise
     for helper in helpers:
         helper.raise_error()
-
-
-@cache
-def _spin_locks() -> Any:
-    """Return the system's library with locks to wait for awake; None if it has none."""
-    if sys.platform != "linux":
-        return None
-    library = ctypes.CDLL(None)
-    return library if hasattr(library, "pthread_spin_lock") else None
 
 
 def count() -> int:

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from test_capture import MNIST, XOR, classifier
+from test_capture import XOR, classifier
 
 from npnn.backends import threads
 from npnn.backends.capture import CapturedStep
@@ -109,6 +109,7 @@ def test_products_may_use_as_many_threads_as_before():
     assert threads.count() == before
 
 
+WIDE = {"widths": (784, 1024, 1024, 10), "batch": 256}
 FORKING = """
 import os
 from npnn.backends import threads
@@ -129,7 +130,7 @@ def test_a_forked_process_has_threads_of_its_own():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], check=True, timeout=60)
 
 
-@pytest.mark.parametrize(("size", "divided"), [(XOR, False), (MNIST, True)], ids=["xor", "mnist"])
+@pytest.mark.parametrize(("size", "divided"), [(XOR, False), (WIDE, True)], ids=["xor", "wide"])
 def test_only_a_large_step_is_divided(size, divided, monkeypatch):
     monkeypatch.setattr(threads, "count", lambda: 2)
     plans, record = [], CapturedStep._record
