@@ -11,7 +11,7 @@ from contestants import CONTESTANTS
 from workloads import WORKLOADS
 
 STEPS = 1_000_000
-FIRST = 10_000
+FIRST = 1_000
 
 
 def resident() -> int:
