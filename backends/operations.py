@@ -146,8 +146,7 @@ def run_matmul(memory: Memory, node: Node) -> list[Call]:
         a, b, out = a[0], b[0], out[0]
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
         a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
-    if a.ndim != 2 or b.ndim != 2 or not (a.flags.forc and b.flags.forc):
-        # Of parts of larger matrices, dot would make copies.
+    if a.ndim != 2 or b.ndim != 2:
         return [(np.matmul, (a, b, out))]
     parts = _parts_of_sum(node)
     if parts > 1:
@@ -156,6 +155,9 @@ def run_matmul(memory: Memory, node: Node) -> list[Call]:
             a, b, out = b.mT, a.mT, out.T
         several = memory.scratch((parts, *out.shape), out.dtype)
         return [(np.matmul, (a, b, several)), (np.add.reduce, (several, 0, None, out))]
+    if not (a.flags.forc and b.flags.forc):
+        # Of parts of larger matrices, dot would make copies.
+        return [(np.matmul, (a, b, out))]
     if a.size > b.size and not a.flags.c_contiguous and node.args[0].base in memory.turned:
         parts = _parts(len(a))
         a, out = a.reshape(parts, -1, a.shape[1]), out.reshape(parts, -1, out.shape[1])
