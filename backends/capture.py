@@ -19,6 +19,7 @@ from npnn.backends.tracer import Node, NotRecorded, Recorded, Trace
 
 MOST_PLANS = 32
 FLUSH_EVERY = 128
+MOST_THREADS = 4
 Path = tuple[Any, ...]
 
 
@@ -198,9 +199,15 @@ def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def _threads_for(nodes: list[Node]) -> int:
-    """Return how many threads a step is worth."""
+    """Return how many threads a step is worth, where they are few.
+
+    Many threads would wait for the interpreter's lock, and NumPy's own, for products, do not.
+    """
     worth = int(seconds(nodes) / WORTH)
-    return min(worth, threads.count()) if worth > 1 else 1
+    if worth < 2:
+        return 1
+    count = threads.count()
+    return min(worth, count) if count <= MOST_THREADS else 1
 
 
 def _expression(name: str, path: Path) -> str:

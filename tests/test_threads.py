@@ -130,9 +130,13 @@ def test_a_forked_process_has_threads_of_its_own():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], check=True, timeout=60)
 
 
-@pytest.mark.parametrize(("size", "divided"), [(XOR, False), (WIDE, True)], ids=["xor", "wide"])
-def test_only_a_large_step_is_divided(size, divided, monkeypatch):
-    monkeypatch.setattr(threads, "count", lambda: 2)
+@pytest.mark.parametrize(
+    ("size", "count", "divided"),
+    [(XOR, 2, False), (WIDE, 2, True), (WIDE, 4, True), (WIDE, 5, False)],
+    ids=["small", "large, two threads", "large, four threads", "large, many threads"],
+)
+def test_only_a_large_step_is_divided_and_among_few_threads(size, count, divided, monkeypatch):
+    monkeypatch.setattr(threads, "count", lambda: count)
     plans, record = [], CapturedStep._record
 
     def recording(self, *args):
