@@ -101,11 +101,15 @@ _helpers: list[Helper] = []
 _in_use = threading.Lock()
 
 
+_usual: list[int] = []  # threads that products use otherwise, while they are limited to one
+
+
 def _forget() -> None:
     """Forget the threads, which do not live on in a forked process."""
     global _in_use
     _helpers.clear()
     _in_use = threading.Lock()
+    _set_back()
 
 
 if hasattr(os, "register_at_fork"):
@@ -117,16 +121,32 @@ def run_phases(phases: Phases) -> None:
 
     Where the helpers are busy with the step of another thread, all tasks run in this one.
     """
-    library = _blas()
-    if library is None or not _in_use.acquire(blocking=False):
+    if _blas() is None or not _in_use.acquire(blocking=False):
         for task in (task for tasks in phases for task in tasks if task is not None):
             task()
         return
     try:
-        with library.limit(limits=1):
-            _run_side_by_side(phases)
+        if not _usual:  # else Ctrl-C has come before the number was set back
+            _usual.append(count())
+        for library in _blas().lib_controllers:
+            library.set_num_threads(1)
+        _run_side_by_side(phases)
     finally:
-        _in_use.release()
+        try:
+            _set_back()
+        finally:
+            _in_use.release()
+
+
+def _set_back() -> None:
+    """Let products use as many threads as usual."""
+    if not _usual:
+        return
+    for library in _blas().lib_controllers:
+        library.set_num_threads(_usual[0])
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread()  # threads of others may set limits again
+    _usual.clear()
 
 
 def _run_side_by_side(phases: Phases) -> None:
@@ -161,7 +181,9 @@ def count() -> int:
     beneath NumPy cannot be told to use a single thread.
     """
     library = _blas()
-    return 1 if library is None else max(1, int(library.lib_controllers[0].num_threads or 1))
+    if library is None:
+        return 1
+    return _usual[0] if _usual else max(1, int(library.lib_controllers[0].num_threads or 1))
 
 
 @cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from npnn import checks
 from npnn.arrays import Array, Shape, array_namespace
@@ -20,7 +21,22 @@ if TYPE_CHECKING:
     from npnn.sequential import Sequential
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _nothing = contextlib.nullcontext()
+
+
+def _one_at_a_time(
+    method: Callable[Concatenate[Chain, P], T],
+) -> Callable[Concatenate[Chain, P], T]:
+    """Let one thread at a time run a model: its layers, and its plans, have memory of their own."""
+
+    @functools.wraps(method)
+    def locked(self: Chain, *args: P.args, **options: P.kwargs) -> T:
+        with self.model.lock:
+            return method(self, *args, **options)
+
+    return locked
 
 
 class Chain:
@@ -171,6 +187,7 @@ class Chain:
         inputs = {"x": x} if t is None else {"x": x, "t": t}
         self.run_training(optimizer, self._norm_data(), inputs, x.shape[0])
 
+    @_one_at_a_time
     def run_training(
         self,
         optimizer: Optimizer,
@@ -246,6 +263,7 @@ class Chain:
         inputs = {"x": x} if t is None else {"x": x, "t": t}
         return self.run_prediction(self._norm_data(), inputs, x.shape[0])
 
+    @_one_at_a_time
     def run_prediction(self, data: Tree, inputs: Tree, num_samples: int) -> Array:
         """Compute the outputs of accepted arrays; with targets, also add to the metrics."""
         captured = self._captured.get("predict")

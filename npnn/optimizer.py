@@ -232,6 +232,10 @@ class Optimizer:
         ------
         ValueError
             If the model has no loss (``model.chain = ...``), or a shape does not fit.
+
+        Notes
+        -----
+        Ctrl-C within a step may leave the parameters updated in part; ``fit`` stops between steps.
         """
         self.chain.train(self, x, t)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,7 @@ class Sequential(Layer):
         self.backend = backends.get(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         self.seed, self.capture = seed, capture
+        self.lock = threading.RLock()  # held by the thread that runs the model
         self.rng = initializers.generator(seed)
         self._norm: Normalization | None = None
         self.class_names: list[str] | None = None
@@ -398,14 +400,21 @@ class Sequential(Layer):
             chain.run_prediction({}, batch, batch["x"].shape[0])
         return chain.metrics()
 
+    def __getstate__(self) -> object:
+        raise TypeError(
+            "a model is neither copied nor pickled: model.save(path) writes it to a file, and "
+            "npnn.load(path) makes another one of that"
+        )
+
     def _alone_chain(self, x: Any) -> Chain:
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
         if self.shape_in is None:
             check_inputs(as_array(self.backend, x, "x"), self)
-        if self._alone is None or not self._alone.is_current(self):
-            self._alone = Chain(self, alone=True)
-        return self._alone
+        with self.lock:
+            if self._alone is None or not self._alone.is_current(self):
+                self._alone = Chain(self, alone=True)
+            return self._alone
 
     # Looking at it -----------------------------------------------------------------------------
 

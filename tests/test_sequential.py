@@ -1,7 +1,10 @@
 """The model: shapes, errors, looking at it, and predicting."""
 
+import copy
 import itertools
+import pickle
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -396,3 +399,40 @@ def test_the_parameters_and_outputs_have_the_dtype_of_the_model(dtype, backend_n
     optimizer.step(np.ones((2, 3)), [0, 1])
     for array in (*model.parameters().values(), model.predict(np.ones((2, 3)))):
         assert array.dtype == model.backend.dtype
+
+
+# Threads and copies ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capture", [True, False], ids=["captured", "plain"])
+def test_threads_that_share_a_model_get_their_own_answers(capture):
+    layers = [npnn.Dense(4, 32), npnn.Tanh(), npnn.Dense(32, 3), npnn.Softmax()]
+    model = npnn.Sequential(layers, seed=0, capture=capture)
+    batches = np.random.default_rng(0).standard_normal((2, 16, 4))
+    expected = [model.predict(x) for x in batches]
+    wrong = []
+
+    def ask(number):
+        for _ in range(300):
+            if not np.array_equal(model.predict(batches[number]), expected[number]):
+                wrong.append(number)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        asking = [threading.Thread(target=ask, args=(number,)) for number in (0, 1)]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+
+
+def test_a_model_that_is_copied_says_how_to_get_another_one():
+    model = npnn.Sequential([npnn.Dense(2, 1)])
+    with pytest.raises(TypeError, match=r"model\.save.*npnn\.load"):
+        copy.deepcopy(model)
+    with pytest.raises(TypeError, match=r"model\.save.*npnn\.load"):
+        pickle.dumps(model)

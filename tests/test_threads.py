@@ -102,11 +102,27 @@ def test_settings_for_floating_point_errors_hold_in_every_thread():
 
 
 def test_products_may_use_as_many_threads_as_before():
-    before = threads.count()
-    seen = []
-    threads.run_phases([[lambda: seen.append(threads.count()), None]])
-    assert seen == [1]
-    assert threads.count() == before
+    library, seen = threads._blas().lib_controllers[0], []
+    before = library.num_threads
+    threads.run_phases([[lambda: seen.append((library.num_threads, threads.count())), None]])
+    assert seen == [(1, before)]
+    assert library.num_threads == threads.count() == before
+
+
+def test_ctrl_c_before_products_have_their_threads_back_is_made_good(monkeypatch):
+    library = threads._blas().lib_controllers[0]
+    before = library.num_threads
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "_set_back", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.run_phases([[None, None]])
+    assert library.num_threads == 1
+    threads.run_phases([[None, None]])
+    assert library.num_threads == before
 
 
 WIDE = {"widths": (784, 1024, 1024, 10), "batch": 256}
