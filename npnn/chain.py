@@ -32,7 +32,7 @@ def _one_at_a_time(
     """Let one thread at a time run a model: its layers, and its plans, have memory of their own."""
 
     @functools.wraps(method)
-    def locked(self: Chain, *args: P.args, **options: P.kwargs) -> T:
+    def locked(self: Chain, /, *args: P.args, **options: P.kwargs) -> T:
         with self.model.lock:
             return method(self, *args, **options)
 
