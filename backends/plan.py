@@ -407,7 +407,7 @@ class Part:
 
     def __init__(self, plan: Plan, division: Division, group: list[Node], thread: int) -> None:
         self.plan, self.thread = plan, thread
-        self.parts, self.turned, self.transient = plan.parts, plan.turned, plan.transient
+        self.parts, self.turned = plan.parts, plan.turned
         shares = [(node, division.shares[node]) for node in group]
         self.cuts = {arg: cut for _, share in shares for arg, cut in share.reads.items()}
         self.cuts.update({node: share.cut for node, share in shares if share.cut is not None})

@@ -99,8 +99,6 @@ class Helper:
 
 _helpers: list[Helper] = []
 _in_use = threading.Lock()
-
-
 _usual: list[int] = []  # threads that products use otherwise, while they are limited to one
 
 
