@@ -126,14 +126,16 @@ class Backend:
             Whether the result must not share its memory with `x`.
         """
         y = x if self.owns(x) else self.convert(x)
-        if y.dtype != self.dtype and y.dtype not in self._number_dtypes:
+        if y.dtype == self.dtype:
+            return self.copy(y) if copy else y
+        if y.dtype not in self._number_dtypes:
             # Looked up once for a dtype: what is asked for here is asked in every step.
             if not self.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
                 y = self.convert(host_array(y))  # which has numbers of it, or says what is wrong
             self._number_dtypes.add(y.dtype)
-        if y.dtype != self.dtype and not (keep_integers and self.xp.isdtype(y.dtype, "integral")):
-            return self.xp.astype(y, self.dtype)
-        return self.copy(y) if copy else y
+        if keep_integers and self.xp.isdtype(y.dtype, "integral"):
+            return self.copy(y) if copy else y
+        return self.xp.astype(y, self.dtype)
 
     def owns(self, x: Any) -> bool:
         """Return whether `x` is already an array of this library on this device."""

@@ -63,8 +63,28 @@ def run_ufunc(memory: Memory, node: Node) -> list[Call]:
     arrays = [memory.array(n) for n in (*node.args, node)]
     if node.shape == ():
         arrays = [a.reshape(1) for a in arrays]  # half the overhead of no axes at all
-    start, arrays = _in_long_rows(memory, node, arrays)
+    seen = _of_one_shape if node.size <= FEW else _in_long_rows
+    start, arrays = seen(memory, node, arrays)
     return [*start, (getattr(np, node.op), tuple(arrays))]
+
+
+def _of_one_shape(
+    memory: Memory, node: Node, arrays: list[np.ndarray]
+) -> tuple[list[Call], list[np.ndarray]]:
+    """Return the arrays with a row or a column repeated to the shape of the others.
+
+    For few elements, to gather them by number takes half of what NumPy needs to prepare itself for
+    arrays of several shapes.
+    """
+    out = arrays[-1]
+    short = [i for i, a in enumerate(arrays) if a.size != 1 and a.shape != out.shape]
+    if len(short) != 1 or not all(a.flags.c_contiguous for a in arrays):
+        return [], arrays
+    row = arrays[short[0]]
+    numbers = np.broadcast_to(np.arange(row.size).reshape(row.shape), out.shape).copy()
+    whole = memory.scratch(out.shape, row.dtype)
+    seen = [whole if i in short else a for i, a in enumerate(arrays)]
+    return [(row.take, (numbers, None, whole, "clip"))], seen
 
 
 def _in_long_rows(
@@ -99,23 +119,24 @@ def _in_long_rows(
 
 
 def run_where(memory: Memory, node: Node) -> list[Call]:
-    """A choice, by bit masks: a masked copy takes ten times as long, but for few elements."""
+    """A choice, by bit masks; few elements are put in one by one."""
     condition, a, b = map(memory.array, node.args)
     out = memory.array(node)
     over_a = np.shares_memory(out, a)
-    if node.size <= FEW or node.dtype.itemsize not in (4, 8):
+    value = node.args[2].value
+    or_zero = value is not None and not value.tobytes().strip(b"\0")
+    if node.size <= (FEW if or_zero else ROW) or node.dtype.itemsize not in (4, 8):
         if over_a:
             inverse = memory.scratch(condition.shape, np.bool)
-            copy: Call = (np.copyto, (out, b, "same_kind", inverse))
-            return [(np.logical_not, (condition, inverse)), copy]
+            return [(np.logical_not, (condition, inverse)), _put(out, b, inverse)]
         start: list[Call] = [] if np.shares_memory(out, b) else [(np.copyto, (out, b))]
-        return [*start, (np.copyto, (out, a, "same_kind", condition))]
+        return [*start, _put(out, a, condition)]
     # True as -1, all bits set, where the value that is kept in `out` shall be replaced.
     bits = np.dtype(f"i{node.dtype.itemsize}")
     mask = memory.scratch(condition.shape, bits)
     signs = condition.view(np.int8)
     a, b, out = a.view(bits), b.view(bits), out.view(bits)
-    if node.args[2].value is not None and not node.args[2].value.tobytes().strip(b"\0"):
+    if or_zero:
         return [(np.negative, (signs, mask)), (np.bitwise_and, (a, mask, out))]
     mine, other = (b, a) if np.shares_memory(out, b) else (a, b)
     turn: Call = (np.subtract, (signs, _ONE, mask)) if mine is b else (np.negative, (signs, mask))
@@ -125,6 +146,12 @@ def run_where(memory: Memory, node: Node) -> list[Call]:
         (np.bitwise_and, (out, mask, out)),
         (np.bitwise_xor, (out, other, out)),
     ]
+
+
+def _put(out: np.ndarray, x: np.ndarray, where: np.ndarray) -> Call:
+    if out.flags.c_contiguous and where.shape == out.shape and x.shape in (out.shape, ()):
+        return np.putmask, (out, where, x)  # half the overhead
+    return np.copyto, (out, x, "same_kind", where)
 
 
 def run_astype(memory: Memory, node: Node) -> list[Call]:

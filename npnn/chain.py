@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -69,6 +70,8 @@ class Chain:
         self.losses = [link for link in self.links if isinstance(link, LossLayer)]
         self.parameter_slots = _slots(self.layers, "parameter_names")
         self.state_slots = _slots(self.layers, "state_names")
+        self._holders = [layer for _, layer, _ in self.parameter_slots]
+        self._held_names = [name for _, _, name in self.parameter_slots]
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
         self.views: list[Array] = []
         self.zero = self.backend.zeros(())
@@ -180,7 +183,7 @@ class Chain:
     def train(self, optimizer: Optimizer, x: Any, t: Any) -> None:
         """Do one training step on a batch of raw inputs and targets."""
         if self._attached is not optimizer:
-            self.attach(optimizer)
+            self.attach(optimizer)  # which says first what there is not to train
         if t is None:
             self.refuse_without_targets()
         x, t = self.accept(x, t)
@@ -468,12 +471,8 @@ class Chain:
 
         They are not where another chain has trained the model, or a person has set one.
         """
-        if not self.views:
-            return False
-        for (_, layer, name), view in zip(self.parameter_slots, self.views, strict=True):
-            if getattr(layer, name) is not view:
-                return False
-        return True
+        held = map(getattr, self._holders, self._held_names)
+        return bool(self.views) and all(map(operator.is_, held, self.views))
 
     def _capture(self, step: Any) -> Any:
         return self.backend.capture(step) if self.model.capture else step
@@ -553,10 +552,11 @@ class Chain:
 
     def _metrics(self) -> list[list[Array]]:
         # The zeros are arrays of the backend too, so that the first batch is no special case.
+        zero = self.zero
         return [
             [
-                self.zero if type(value) is float else value
-                for value in (loss.total_loss, loss.total_correct)
+                zero if type(loss.total_loss) is float else loss.total_loss,
+                zero if type(loss.total_correct) is float else loss.total_correct,
             ]
             for loss in self.losses
         ]

@@ -208,13 +208,14 @@ class Optimizer:
     @property
     def chain(self) -> Chain:
         """The compiled chain of `model`; made anew when a layer, loss or model in it changes."""
-        from npnn.chain import Chain
-
-        if self._model is None:
+        model, chain = self._model, self._chain
+        if model is None:
             raise ValueError(f"{type(self).__name__} has no model: set optimizer.model first")
-        if self._chain is None or not self._chain.is_current(self._model):
-            self._chain = Chain(self._model)
-        return self._chain
+        if chain is None or not chain.is_current(model):
+            from npnn.chain import Chain
+
+            chain = self._chain = Chain(model)
+        return chain
 
     def step(self, x: Any, t: Any, c: Any = None) -> None:
         """Train on one batch.
