@@ -17,6 +17,7 @@ from npnn.backends.tracer import Node, key_of
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments; the last of a ufunc's is the array it writes to."""
 FEW = 256  # elements, up to which the number of calls decides and not what they do
+GATHERED = 512  # elements, up to which a row is repeated by number
 ROW = 1024  # elements from which the overhead of NumPy's loop over a row no longer counts
 _ONE = np.array(1, np.int8)
 
@@ -63,7 +64,7 @@ def run_ufunc(memory: Memory, node: Node) -> list[Call]:
     arrays = [memory.array(n) for n in (*node.args, node)]
     if node.shape == ():
         arrays = [a.reshape(1) for a in arrays]  # half the overhead of no axes at all
-    seen = _of_one_shape if node.size <= FEW else _in_long_rows
+    seen = _of_one_shape if node.size <= GATHERED else _in_long_rows
     start, arrays = seen(memory, node, arrays)
     return [*start, (getattr(np, node.op), tuple(arrays))]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import operator
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from npnn import checks
 from npnn.arrays import Array, Shape, array_namespace
@@ -22,22 +21,7 @@ if TYPE_CHECKING:
     from npnn.sequential import Sequential
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _nothing = contextlib.nullcontext()
-
-
-def _one_at_a_time(
-    method: Callable[Concatenate[Chain, P], T],
-) -> Callable[Concatenate[Chain, P], T]:
-    """Let one thread at a time run a model: its layers, and its plans, have memory of their own."""
-
-    @functools.wraps(method)
-    def locked(self: Chain, /, *args: P.args, **options: P.kwargs) -> T:
-        with self.model.lock:
-            return method(self, *args, **options)
-
-    return locked
 
 
 class Chain:
@@ -190,7 +174,6 @@ class Chain:
         inputs = {"x": x} if t is None else {"x": x, "t": t}
         self.run_training(optimizer, self._norm_data(), inputs, x.shape[0])
 
-    @_one_at_a_time
     def run_training(
         self,
         optimizer: Optimizer,
@@ -200,26 +183,27 @@ class Chain:
         rng: np.random.Generator | None = None,
     ) -> None:
         """Do one training step on accepted arrays, and store what it gives."""
-        self.attach(optimizer)
-        captured, version = self._captured.get(optimizer, (None, 0))
-        if captured is None or version != optimizer.version:
-            captured = self._capture(self.train_step(optimizer))
-            self._captured[optimizer] = captured, optimizer.version
-        for loss in self.losses:
-            loss.begin(training=True)
-        carry = self._carry(optimizer)
-        optimizer.steps += 1
-        try:
-            inputs["scalars"] = optimizer.scalars()
-            inputs["noise"] = self._draw_noise(num_samples, rng) if self.noisy else []
-            inputs["metrics"] = self._metrics()
-            updated, outputs = captured(carry, data, inputs)
-        except BaseException:
-            optimizer.steps -= 1
-            raise
-        if updated is not carry:
-            self._store(optimizer, updated)
-        self._take_metrics(outputs["metrics"], num_samples)
+        with self.model.lock:
+            self.attach(optimizer)
+            captured, version = self._captured.get(optimizer, (None, 0))
+            if captured is None or version != optimizer.version:
+                captured = self._capture(self.train_step(optimizer))
+                self._captured[optimizer] = captured, optimizer.version
+            for loss in self.losses:
+                loss.begin(training=True)
+            carry = self._carry(optimizer)
+            optimizer.steps += 1
+            try:
+                inputs["scalars"] = optimizer.scalars()
+                inputs["noise"] = self._draw_noise(num_samples, rng) if self.noisy else []
+                inputs["metrics"] = self._metrics()
+                updated, outputs = captured(carry, data, inputs)
+            except BaseException:
+                optimizer.steps -= 1
+                raise
+            if updated is not carry:
+                self._store(optimizer, updated)
+            self._take_metrics(outputs["metrics"], num_samples)
 
     def training_plan(self, optimizer: Optimizer, x: Array, t: Array) -> Any:
         """Return the static plan of a training step on a batch; None if the backend makes none."""
@@ -266,31 +250,31 @@ class Chain:
         inputs = {"x": x} if t is None else {"x": x, "t": t}
         return self.run_prediction(self._norm_data(), inputs, x.shape[0])
 
-    @_one_at_a_time
     def run_prediction(self, data: Tree, inputs: Tree, num_samples: int) -> Array:
         """Compute the outputs of accepted arrays; with targets, also add to the metrics."""
-        captured = self._captured.get("predict")
-        if captured is None:
-            step = self._leaving_no_trace(self.predict_step)
-            captured = self._captured["predict"] = self._capture(step)
-        measured = "t" in inputs or "t" in data
-        if measured:
-            for loss in self.losses:
-                loss.begin(training=False)
-        parameters = [getattr(layer, name) for _, layer, name in self.parameter_slots]
-        state, metrics = self.state, self._metrics()
-        _, outputs = captured(
-            {},
-            {**data, "parameters": parameters, "state": state},
-            {**inputs, "metrics": metrics},
-        )
-        if self.model.capture:
-            # jax.jit leaves what it traced in the layers; a plan leaves them as they were.
-            for (_, layer, name), value in zip(self.parameter_slots, parameters, strict=True):
-                setattr(layer, name, value)
-            self._bind_state(state)
-        self._take_metrics(outputs["metrics"] if measured else metrics, num_samples * measured)
-        return outputs["y"]
+        with self.model.lock:
+            captured = self._captured.get("predict")
+            if captured is None:
+                step = self._leaving_no_trace(self.predict_step)
+                captured = self._captured["predict"] = self._capture(step)
+            measured = "t" in inputs or "t" in data
+            if measured:
+                for loss in self.losses:
+                    loss.begin(training=False)
+            parameters = [getattr(layer, name) for _, layer, name in self.parameter_slots]
+            state, metrics = self.state, self._metrics()
+            _, outputs = captured(
+                {},
+                {**data, "parameters": parameters, "state": state},
+                {**inputs, "metrics": metrics},
+            )
+            if self.model.capture:
+                # jax.jit leaves what it traced in the layers; a plan leaves them as they were.
+                for (_, layer, name), value in zip(self.parameter_slots, parameters, strict=True):
+                    setattr(layer, name, value)
+                self._bind_state(state)
+            self._take_metrics(outputs["metrics"] if measured else metrics, num_samples * measured)
+            return outputs["y"]
 
     def metrics(self) -> dict[str, float]:
         """Return the loss (of all losses together), and the accuracy of the last one."""

@@ -91,7 +91,8 @@ class Sequential(Layer):
         self.backend = backends.get(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         self.seed, self.capture = seed, capture
-        self.lock = threading.RLock()  # held by the thread that runs the model
+        # Held while it runs: its layers and plans have memory of their own.
+        self.lock = threading.RLock()
         self.rng = initializers.generator(seed)
         self._norm: Normalization | None = None
         self.class_names: list[str] | None = None
