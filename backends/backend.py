@@ -82,6 +82,11 @@ class Backend:
 
     def _check_precision(self, precision: str, dtype: str) -> None:
         if precision not in self.precisions:
+            if len(self.precisions) == 1:
+                raise ValueError(
+                    f"precision must be left out, or 'float32', for backend {self.name!r}, which "
+                    f"rounds no factors of products; it is {precision!r}"
+                )
             raise ValueError(
                 f"precision must be one of {', '.join(self.precisions)} for backend "
                 f"{self.name!r}, not {precision!r}"

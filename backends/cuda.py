@@ -419,7 +419,7 @@ class Totals:
         self.totals.append((name, ctype))
 
     def finish(self, lanes: int, teams: int, rows: int, tiles: int, each: int = 1) -> list[str]:
-        """Return the lines that add up what the threads have, in a grid of `rows` x `tiles`."""
+        """Return the lines that add up what the threads have, in `rows` times `tiles` blocks."""
         shape = f"<{lanes}, {teams}>"
         first = "threadIdx.y == 0 && threadIdx.x == 0"
         blocks = rows * tiles
@@ -430,9 +430,9 @@ class Totals:
             place = target
             if rows > 1:
                 place = self.writer.whole(self.writer.plan.scratch_array(ctype, rows * columns))
-                place += f" + (long long)blockIdx.x * {columns}"
+                place += f" + (long long)chunk * {columns}"
             targets.append(place.partition(" ")[0])
-            start = f"blockIdx.y * {lanes} + threadIdx.x"
+            start = f"tile * {lanes} + threadIdx.x"
             lines += [
                 "#pragma unroll",
                 f"for (int k = 0; k < {each}; ++k) {{",
@@ -446,7 +446,7 @@ class Totals:
             if partial:
                 array = self.writer.plan.scratch_array(ctype, blocks)
                 targets.append(self.writer.whole(array))
-                place = f"{targets[-1]}[blockIdx.y * {rows} + blockIdx.x]"
+                place = f"{targets[-1]}[blockIdx.x]"
                 lines.append(f"if ({first}) {place} = {name};")
         if partial:
             counter = self.writer.whole(self.writer.plan.counter)
@@ -651,8 +651,10 @@ class LoopWriter(Writer):
             *self.before,
             "const int lane = threadIdx.x;",
             *totals.start,
-            f"for ({index} first = blockIdx.x * ({index}){self.teams}; first < {self.rows}; "
-            f"first += ({index})gridDim.x * {self.teams}) {{",
+            # The second axis of a grid would be too short for some.
+            f"const unsigned chunk = blockIdx.x / {self.tiles}, tile = blockIdx.x % {self.tiles};",
+            f"for ({index} first = chunk * ({index}){self.teams}; first < {self.rows}; "
+            f"first += ({index}){chunks * self.teams}) {{",
             f"const bool inside = first + threadIdx.y < {self.rows};",
             f"const {index} i = inside ? first + threadIdx.y : {self.rows - 1};",
             *at.lines,
@@ -664,7 +666,7 @@ class LoopWriter(Writer):
                 lines += ["#pragma unroll"] * bool(totals.sums)
                 lines += [
                     f"for (int k = 0; k < {self.each}; ++k) {{",
-                    f"const int j = blockIdx.y * {self.lanes} + lane + k * {self.lanes};",
+                    f"const int j = tile * {self.lanes} + lane + k * {self.lanes};",
                     f"if (inside && j < {loop.columns}) {{",
                     *self._placed(inner, at, "j"),
                     "}",
@@ -674,7 +676,7 @@ class LoopWriter(Writer):
         lines.append("}")
         if totals.sums or totals.totals:
             lines += totals.finish(self.lanes, self.teams, chunks, self.tiles, self.each)
-        grid, block = (chunks, self.tiles), (self.lanes, self.teams)
+        grid, block = (chunks * self.tiles,), (self.lanes, self.teams)
         return self.plan.sources.add(self.parameters(), self.arrays, lines, grid, block)
 
 

@@ -87,6 +87,7 @@ def load(
     backend: str | Backend = "numpy",
     dtype: str | None = None,
     device: str | int | None = None,
+    precision: str | None = None,
 ) -> Sequential:
     """Return the model that a file holds, on any backend.
 
@@ -100,6 +101,8 @@ def load(
         The file's own if None.
     device : str or int, optional
         The backend's default if None.
+    precision : str, optional
+        Of matrix products, as for :class:`Sequential`.
 
     Raises
     ------
@@ -110,7 +113,8 @@ def load(
     """
     description, tensors, _ = read(path)
     layers = [Layer.from_config(entry["layer"]) for entry in description["layers"]]
-    model = Sequential(backend=backend, dtype=dtype or description["dtype"], device=device)
+    dtype = dtype or description["dtype"]
+    model = Sequential(backend=backend, dtype=dtype, device=device, precision=precision)
     model.layers = layers
     if model.shape_in is None:
         model.build_at(tuple(description["shape_in"]))

@@ -90,6 +90,11 @@ class Sequential(Layer):
         check_seed(seed)
         self.backend = backends.get(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
+        if not capture and self.backend.precision != self.dtype:
+            raise ValueError(
+                f"precision={self.backend.precision!r} needs capture=True: the products of a step "
+                "that is run layer by layer are the library's own"
+            )
         self.seed, self.capture = seed, capture
         # Held while it runs: its layers and plans have memory of their own.
         self.lock = threading.RLock()

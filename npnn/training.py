@@ -277,6 +277,7 @@ class Training:
             "parameters": [copy(a) for a in chain.packed],
             "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
             "state": [copy(a) for a in chain.state],
+            "scaling": [copy(a) for a in chain.scaling],
             "steps": self.optimizer.steps,
             "epoch": self.epoch,
         }
@@ -287,6 +288,7 @@ class Training:
         self.optimizer.state = [
             store(*pair) for pair in zip(self.optimizer.state, snapshot["moments"], strict=True)
         ]
+        self.chain.scaling = store(self.chain.scaling, snapshot["scaling"])
         self.optimizer.steps, self.epoch = snapshot["steps"], snapshot["epoch"]
 
     # Files -------------------------------------------------------------------------------------
@@ -312,6 +314,7 @@ class Training:
             "epoch": self.epoch,
             "seed": self.seed,
             "steps": self.optimizer.steps,
+            "scaling": [float(a) for a in self.chain.scaling],
             "optimizer": self.optimizer.to_config(),
             "history": self.history,
             "samples": self.history.samples,
@@ -348,6 +351,8 @@ class Training:
             ]
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path} does not fit this model: {error}") from None
+        if self.chain.scaling and extra.get("scaling"):
+            self.chain.scaling = [self.chain.zero + value for value in extra["scaling"]]
         self.optimizer.steps, self.epoch = extra["steps"], extra["epoch"]
         self.history = History(extra["history"])
         self.history.samples, self.history.seconds = extra["samples"], extra["seconds"]

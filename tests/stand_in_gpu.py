@@ -193,6 +193,7 @@ class Kernel:
     def __init__(self, name, run, grid, block, arguments):
         assert np.prod(block) % 32 == 0
         assert np.prod(block) <= 1024
+        assert max(grid[1:], default=1) < 1 << 16
         self.name, self.run = name, run
         self.sizes = (ctypes.c_uint * 4)(*(*grid, 1)[:2], *(*block, 1)[:2])
         # As CuPy does: an int is an int64, a float is a double.

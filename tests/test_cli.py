@@ -602,6 +602,7 @@ def test_version_and_help(capsys):
         (["train", "--optimizer", "foo"], "argument --optimizer: invalid choice: 'foo'"),
         (["train", "--backend", "foo"], "argument --backend: unknown backend 'foo'"),
         (["train", "--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
+        (["train", "--precision", "tf32"], "precision must be left out, or 'float32', for backend"),
         (["train", "--device", "cuda:9"], "device must be None or 'cpu' for backend 'numpy'"),
         (["train", "--seed", "-1"], "argument --seed"),
         (["train", "--target", "x"], "argument --target: is for CSV and NPZ files"),

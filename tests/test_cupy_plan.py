@@ -390,8 +390,36 @@ def test_what_cannot_be_rounded_is_refused(monkeypatch):
         npnn.Sequential(backend="cupy", precision="float8")
     with pytest.raises(ValueError, match=r"leave it out with dtype='float64'"):
         npnn.Sequential(backend="cupy", dtype="float64", precision="tf32")
-    with pytest.raises(ValueError, match=r"one of float32 for backend 'numpy', not 'tf32'"):
+    with pytest.raises(ValueError, match=r"left out, or 'float32', for backend 'numpy'.*'tf32'"):
         npnn.Sequential(backend="numpy", precision="tf32")
+    with pytest.raises(ValueError, match=r"precision='tf32' needs capture=True"):
+        npnn.Sequential(backend="cupy", precision="tf32", capture=False)
+
+
+def test_the_scale_of_the_loss_is_kept_in_checkpoints(tmp_path, monkeypatch):
+    gpu.installed(monkeypatch)
+    monkeypatch.setattr(chain, "GROWTH", 6)
+    scales = []
+
+    class Look(npnn.Callback):
+        def on_epoch_end(self, training, metrics):
+            scales.append([float(x) for x in training.chain.scaling])
+
+    def fit(path, epochs, resume=None):
+        x, t = numbers(40, 20), np.arange(40) % 5
+        layers, loss = classifier()
+        model = npnn.Sequential(layers, backend="cupy", seed=0, precision="float16")
+        callbacks = [npnn.Checkpoint(path), Look()]
+        options = {"batch_size": 10, "epochs": epochs, "seed": 1, "resume": resume}
+        model.fit(x, t, loss=loss, callbacks=callbacks, **options)
+
+    fit(tmp_path / "whole", 3)
+    whole = scales.copy()
+    assert whole[1] == [131072.0, 2.0]  # it has grown once in eight steps
+    scales.clear()
+    fit(tmp_path / "first", 2)
+    fit(tmp_path / "then", 3, resume=tmp_path / "first")
+    assert scales == whole
 
 
 # Memory ------------------------------------------------------------------------------------------

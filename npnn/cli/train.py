@@ -145,6 +145,7 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     add("--backend", type=backend_name, metavar="NAME", help="array library (numpy); see npnn info")
     add("--device", type=device_name, help="such as cuda:1, or 1; the library's default")
     add("--dtype", choices=backends.DTYPES, help="floating-point type (float32)")
+    add("--precision", help="of matrix products on a GPU: float32, tf32, bfloat16 or float16")
     add("--hidden", type=hidden_sizes, metavar="N,N", help="sizes of the hidden layers; 0 for none")
     add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
     add("--batch-size", type=whole(1), metavar="N", help="samples of one step")
@@ -300,6 +301,7 @@ def _resumed(options: argparse.Namespace, folder: Path) -> tuple[npnn.Sequential
         backend=options.backend or run["backend"],
         dtype=options.dtype,
         device=options.device,
+        precision=options.precision,
     )
     model.capture, model.seed = not options.no_capture, run["seed"]
     return model, int(training["epoch"])
@@ -436,6 +438,7 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
         backend=run["backend"],
         dtype=options.dtype or "float32",
         device=options.device,
+        precision=options.precision,
         seed=run["seed"],
         capture=not options.no_capture,
     )
