@@ -163,7 +163,9 @@ class CupyPlan(NumbaPlan):
     def _riders(self, nodes: list[Node]) -> dict[Node, list[Node]]:
         """Find the biases, and rectifiers behind them, that a product's library computes with it.
 
-        A bias whose sum goes into a kernel anyway is better computed there.
+        A bias whose sum goes into a kernel anyway is better computed there. The rectifier of
+        cuBLASLt makes 0 of NaN: it serves training, where a NaN then shows in the parameters, and
+        no prediction.
         """
         users: dict[Node, list[Node]] = {}
         for node in nodes:
@@ -179,7 +181,8 @@ class CupyPlan(NumbaPlan):
             if not _adds_bias(added, product):
                 continue
             after = users.get(added, [])
-            if len(after) == 1 and added not in outside and _rectifies(after[0], added):
+            alone = len(after) == 1 and added not in outside
+            if alone and self.carry and _rectifies(after[0], added):
                 found[product] = [added, after[0]]
             elif all(user.op == "matmul" for user in after):
                 found[product] = [added]

@@ -444,7 +444,7 @@ class CublasLt:
         if epilogue & 4:
             bias = matrices(described[8], result.shape[-2], 1, result.shape[-2], 0, 1, out.dtype)
             result = result + bias
-        out[...] = np.maximum(result, 0) if epilogue & 2 else result
+        out[...] = np.fmax(result, 0) if epilogue & 2 else result  # of NaN, cuBLASLt makes 0
 
     def _matrices(self, address, layout):
         kind, rows, columns, step = self.things[layout]["made"]

@@ -283,6 +283,17 @@ def test_what_no_number_is_stays_where_it_is(capture):
     check(largest, x, make_plan=capture)
 
 
+def test_a_prediction_of_what_is_no_number_is_none(monkeypatch):
+    gpu.installed(monkeypatch)
+    x = numbers(4, 20)
+    x[2, 3] = np.nan
+    for backend in ("numpy", "cupy"):
+        layers, _ = classifier()
+        y = np.asarray(npnn.Sequential(layers, backend=backend, seed=0).predict(x))
+        assert np.isnan(y[2]).all()
+        assert np.isfinite(y[[0, 1, 3]]).all()
+
+
 def test_an_operation_without_a_kernel_is_named_and_runs_uncaptured(backend):
     step = OnDevice(
         lambda c, d, i: (c, {"y": array_namespace(i["x"]).arctan2(i["x"], 2.0)}), backend
