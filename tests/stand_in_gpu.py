@@ -281,10 +281,13 @@ class Graph:
 
 class Event:
     def __init__(self, **options):
-        self.before = []
+        self.before, self.awaited = [], True
 
     def record(self, stream=None):
         stream = stream or streams[-1]
+        if stream.later:
+            assert self.awaited, "the host has written over what may still be copied"
+            self.awaited = False
         self.before, stream.later = stream.later, []
 
     def happen(self):
@@ -293,6 +296,7 @@ class Event:
 
     def synchronize(self):
         counts["waits"] += 1
+        self.awaited = True
         self.happen()
 
 
