@@ -5,7 +5,7 @@ From the nodes of a trace, in this order:
 1. what no result needs is left out;
 2. every value gets a place: a parameter or moment is updated where it lies, gradients are
    computed straight into their part of the flat gradient, an elementwise operation writes over an
-   argument that nobody needs any more, and all else shares one arena;
+   argument that nobody needs any more, and all else shares one arena (``arena.py``);
 3. each operation becomes calls that write into its place (``operations.py``);
 4. the calls become the bodies of Python functions, with every view taken beforehand: one function,
    or where a step is large one for each thread and phase (``division.py``).
@@ -15,13 +15,13 @@ A replay therefore runs no layer code and allocates no array.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
 
+from npnn.backends.arena import FOREVER, Place, aligned, lay_out
 from npnn.backends.division import Division
 from npnn.backends.operations import (
     RUN,
@@ -34,24 +34,10 @@ from npnn.backends.operations import (
 )
 from npnn.backends.tracer import Node, replay_views
 
-ALIGNMENT = 64
 SMALL = 4096  # bytes, up to which memory is not worth saving
 THIN = 4  # channels up to which a window on images is copied channel by channel
-LARGE = 1 << 19  # elements of arrays that several of no cache holds
-BLOCK = 1 << 18
-FOREVER = 1 << 60
 Section = list[tuple[Call, list[Node]]]
 """Calls that one thread makes one after the other, each with the operations it belongs to."""
-
-
-class Place:
-    """A stretch of memory and the operations between which it is taken."""
-
-    def __init__(self, nbytes: int, birth: int, death: int) -> None:
-        self.nbytes, self.birth, self.death = nbytes, birth, death
-        self.offset = 0
-        self.array: np.ndarray | None = None  # memory that is not the plan's own
-        self.bounds: tuple[int, ...] = ()  # the bytes at which threads divide it
 
 
 class Plan:
@@ -106,10 +92,10 @@ class Plan:
         self.turned = {node for node in self.operations if self._lies_betterturned(node)}
         self.places: dict[Node, Place] = {}
         self._find_places()
-        self.arena = self.memory(self._lay_out())
+        self.arena = self.memory(lay_out(self.places.values(), self._phase_at))
         self.arrays: dict[Node, np.ndarray] = {}
         scratch = max(map(scratch_bytes, self.operations), default=0)
-        self._scratch = np.empty((threads, _aligned(scratch)), np.uint8)
+        self._scratch = np.empty((threads, aligned(scratch)), np.uint8)
         self.phases = self._phases(threads)
         copies = self._last_copies()
         if self.division is None:
@@ -252,7 +238,7 @@ class Plan:
                 elif self.division.has_work(group[0], thread):
                     part = Part(self, self.division, group, thread)
                     section += [(call, group) for call in self.run(group, part)]
-        return [[_in_blocks(section) for section in phase] for phase in phases]
+        return phases
 
     def _last_copies(self) -> Section:
         """Return the calls that bring the results that lie elsewhere to where they belong."""
@@ -310,39 +296,6 @@ class Plan:
                 if leaf is arg and self._overwritable(node, result):
                     return place
         return None
-
-    def _lay_out(self) -> int:
-        """Give each place its offset in the arena, and return the arena's size."""
-        free: list[tuple[int, int]] = [(0, FOREVER)]
-        alive: list[Place] = []
-        dead: list[Place] = []  # but another thread may not be as far yet
-        top = 0
-        own = {id(p): p for p in self.places.values() if p.array is None}.values()
-        for place in sorted(own, key=lambda p: p.birth):
-            dead += [p for p in alive if p.death < place.birth]
-            alive = [p for p in alive if p.death >= place.birth]
-            phase = self._phase_at(place.birth)
-            for old in [p for p in dead if self._phase_at(p.death) < phase]:
-                dead.remove(old)
-                free = _give_back(free, old.offset, _aligned(old.nbytes))
-            own_parts = [p for p in dead if p.bounds and self._phase_at(p.birth) == phase]
-            twin = next((p for p in own_parts if p.bounds == place.bounds), None)
-            if twin is not None:
-                # What each thread finds there it alone has written and read.
-                dead.remove(twin)
-                place.offset = twin.offset
-                alive.append(place)
-                continue
-            size = _aligned(place.nbytes)
-            # The tightest gap that fits: what was used last is often still in the cache.
-            gap = min((g for g in free if g[1] >= size), key=lambda g: g[1])
-            free.remove(gap)
-            if gap[1] > size:
-                free.append((gap[0] + size, gap[1] - size))
-            place.offset = gap[0]
-            alive.append(place)
-            top = max(top, place.offset + size)
-        return top
 
     def _phase_at(self, time: int) -> int:
         """Return the phase of a time; for one thread, each time is a phase of its own."""
@@ -440,64 +393,3 @@ def _parts_of_joins(nodes: list[Node]) -> dict[Node, tuple[Node, int]]:
                 parts[base] = (join, start)
             start += part.size
     return parts
-
-
-def _in_blocks(section: Section) -> Section:
-    """Let ufuncs run over large arrays block by block: what one wrote, the next finds in the cache.
-
-    They are the optimizer's, and every array among them is read and written in step.
-    """
-    result: Section = []
-    start = 0
-    while start < len(section):
-        size = _flat_size(section[start][0])
-        stop = start + 1
-        while size >= LARGE and stop < len(section) and _flat_size(section[stop][0]) == size:
-            stop += 1
-        run = section[start:stop]
-        blocks = range(0, size, BLOCK) if size >= LARGE and _in_step(run) else [None]
-        for first in blocks:
-            for (function, arguments), owner in run:
-                if first is not None:
-                    arguments = tuple(
-                        a if a.size == 1 else a[first : first + BLOCK] for a in arguments
-                    )
-                result.append(((function, arguments), owner))
-        start = stop
-    return result
-
-
-def _flat_size(call: Call) -> int:
-    """Return the size of the flat arrays that a ufunc works on, beside numbers; 0 if of others."""
-    function, arguments = call
-    if not isinstance(function, np.ufunc):
-        return 0
-    sizes = {a.size for a in arguments if a.size > 1}
-    plain = all(a.ndim == 1 and a.flags.c_contiguous for a in arguments if a.size > 1)
-    return sizes.pop() if len(sizes) == 1 and plain else 0
-
-
-def _in_step(run: Section) -> bool:
-    """Return whether any two arrays of some calls are the same memory, or have none in common."""
-    spans = {
-        (start := a.__array_interface__["data"][0], start + a.nbytes)
-        for (_, arguments), _ in run
-        for a in arguments
-    }
-    ordered = sorted(spans)
-    return all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
-
-
-def _aligned(nbytes: int) -> int:
-    return max(1, -(-nbytes // ALIGNMENT)) * ALIGNMENT
-
-
-def _give_back(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
-    """Return the gaps with one more, neighbours joined."""
-    merged: list[tuple[int, int]] = []
-    for start, length in sorted([*free, (offset, size)]):
-        if merged and merged[-1][0] + merged[-1][1] == start:
-            merged[-1] = (merged[-1][0], merged[-1][1] + length)
-        else:
-            merged.append((start, length))
-    return merged

@@ -16,14 +16,14 @@ from npnn.backends.capture import CapturedStep
 from npnn.backends.numba import NumbaPlan
 from npnn.backends.plan import Plan
 
-EAGER = {"SMALL": 0, "LARGE": 4, "BLOCK": 3, "FEW": 0, "ROW": 64}
+EAGER = {"SMALL": 0, "FEW": 0, "GATHERED": 0, "ROW": 64}
 
 
-@pytest.fixture(params=[EAGER, {**EAGER, "FEW": 256, "ROW": 128}, {}], ids=str)
+@pytest.fixture(params=[EAGER, {**EAGER, "FEW": 256, "GATHERED": 512, "ROW": 128}, {}], ids=str)
 def limits(request, monkeypatch):
     """With what is done for large arrays done for small ones too."""
     for name, value in request.param.items():
-        monkeypatch.setattr(operations if name in ("FEW", "ROW") else planning, name, value)
+        monkeypatch.setattr(planning if name == "SMALL" else operations, name, value)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(s
     check_program(source, length=12, fused=True)
 
 
-# Rows, sums and blocks ---------------------------------------------------------------------------
+# Rows and sums ------------------------------------------------------------------------------------
 
 LONG = {
     "a bias of few channels": lambda xp, x, b: x + b,
@@ -190,30 +190,6 @@ def test_long_sums_in_float32_lose_no_digits():
     y = plan({}, {}, {"a": a, "b": b})[1]["y"]
     exact = a.astype(np.float64).T @ b.astype(np.float64)
     assert np.abs(y - exact).max() < 1e-5 * np.abs(a).T.astype(np.float64).dot(np.abs(b)).max()
-
-
-def test_large_arrays_are_worked_through_in_blocks(monkeypatch):
-    monkeypatch.setattr(planning, "LARGE", 100)
-    monkeypatch.setattr(planning, "BLOCK", 30)
-
-    def step(carry, data, inputs):
-        m = 0.9 * carry["m"] + inputs["g"]
-        return {"m": m, "p": carry["p"] - 0.1 * m / (m * m + 1.0)}, {}
-
-    carry = {"m": numbers(100), "p": numbers(100, seed=1)}
-    inputs = [{"g": numbers(100, seed=seed)} for seed in range(3)]
-    assert_replay_is_eager(step, carry, {}, inputs)
-    plan = plan_of(step, carry, {}, inputs[0])
-    sizes = [max(a.size for a in arguments) for _, arguments in plan.calls]
-    assert sizes[:2] == [30, 30]
-    assert sizes[-1] == 10
-
-
-def test_arrays_that_overlap_are_not_worked_through_in_blocks():
-    a, b = np.zeros(20), np.zeros(20)
-    apart = [((np.add, (a, b, a)), []), ((np.add, (b, b, b)), [])]
-    assert planning._in_step(apart)
-    assert not planning._in_step([*apart, ((np.add, (a[1:], a[:-1], a[:-1])), [])])
 
 
 # What is carried ---------------------------------------------------------------------------------
