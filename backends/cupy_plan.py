@@ -40,17 +40,26 @@ if TYPE_CHECKING:
     from npnn.backends.cupy import CupyBackend
 
 ALIGNED = 256  # bytes: what device memory of one's own begins at
+VECTOR = 16  # bytes: what cuBLASLt may read of a bias at once
 
 
 class Region:
     """A stretch of shadow, and the device memory it stands for."""
 
     def __init__(self, nbytes: int, address: int | None = None, owner: Any = None) -> None:
-        # Pages that nobody touches take no memory; written to, they raise.
-        self.bytes = np.frombuffer(mmap.mmap(-1, max(1, nbytes), access=mmap.ACCESS_READ), np.uint8)
+        self.bytes = np.frombuffer(_untouched(max(1, nbytes)), np.uint8)
         self.start = self.bytes.__array_interface__["data"][0]
         self.stop = self.start + len(self.bytes)
         self.address, self.owner = address, owner
+
+
+def _untouched(nbytes: int) -> mmap.mmap:
+    """Return memory that cannot be written to, and takes none as long as nobody reads it."""
+    if hasattr(mmap, "MAP_PRIVATE"):
+        # What is shared would be charged for, and there may be less of it than on the device.
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        return mmap.mmap(-1, nbytes, flags=flags, prot=mmap.PROT_READ)
+    return mmap.mmap(-1, nbytes, access=mmap.ACCESS_READ)
 
 
 class Shadows:
@@ -178,7 +187,7 @@ class CupyPlan(NumbaPlan):
             if product.op != "matmul" or len(followers) != 1 or product in outside:
                 continue
             added = followers[0]
-            if not _adds_bias(added, product):
+            if not _adds_bias(added, product) or not self._is_aligned(_bias_of(added)):
                 continue
             after = users.get(added, [])
             alone = len(after) == 1 and added not in outside
@@ -187,6 +196,11 @@ class CupyPlan(NumbaPlan):
             elif all(user.op == "matmul" for user in after):
                 found[product] = [added]
         return found
+
+    def _is_aligned(self, bias: Node) -> bool:
+        """Return whether a bias begins where cuBLASLt expects one; it does not ask."""
+        bound = {leaf for leaf, _, _ in self.carry} | {leaf for leaf, _ in self.data}
+        return bias.base in bound and self.alignment(self._look(bias)) % VECTOR == 0
 
     # Running it --------------------------------------------------------------------------------
 
@@ -301,7 +315,7 @@ class CupyPlan(NumbaPlan):
         """Have a value for each of `entering` copied into the plan's memory."""
         if self.enter is None:
             return
-        given, ndarray = [], self.cupy.ndarray
+        given, kept, ndarray = [], [], self.cupy.ndarray
         for leaf, value in zip(self.entering, values, strict=True):
             if leaf in self.numbers:
                 # A kernel is handed a double for a float, and a long long for an int.
@@ -309,6 +323,7 @@ class CupyPlan(NumbaPlan):
                 continue
             if not isinstance(value, ndarray) or not value.flags.c_contiguous:
                 value = self.cupy.ascontiguousarray(self.cupy.asarray(value, leaf.dtype))
+                kept.append(value)  # or the next one would get its memory
             given.append(value.data.ptr)
         enter = self.enter
         enter.function(enter.grid, enter.block, (*given, *enter.arguments))
@@ -439,9 +454,14 @@ class ProductLaunch:
         bias: np.ndarray | None,
         relu: bool,
     ) -> None:
-        self.products, self.capturable = products, products.capturable
+        self.products = products
         self.arrays, self.bias, self.relu = arrays, bias, relu
         self.call: Any = None
+
+    @property
+    def capturable(self) -> bool:
+        """Whether it can be part of a CUDA graph."""
+        return bool(self.call.capturable)
 
     def make_ready(self, shadows: Shadows) -> None:
         """Have the library choose how to compute it."""

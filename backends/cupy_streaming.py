@@ -31,6 +31,7 @@ class Slot:
             self.device[name] = cupy.empty(shape, array.dtype)
         self.copied = cupy.cuda.Event(disable_timing=True)
         self.read = cupy.cuda.Event(disable_timing=True)
+        self.read.record()  # the memory may be what is still being read as something else
 
     def fill(self, arrays: dict[str, np.ndarray], index: np.ndarray, stream: Any) -> None:
         """Gather rows, and send them off."""
@@ -60,12 +61,16 @@ def streamed(
             under_way.append(next(slots))
             under_way[-1].fill(arrays, index, stream)
 
-    for _ in range(AHEAD):
-        send()
-    while under_way:
-        slot = under_way.popleft()
-        current = cupy.cuda.get_current_stream()
-        current.wait_event(slot.copied)
-        yield {name: array[: slot.rows] for name, array in slot.device.items()}
-        slot.read.record(current)
-        send()
+    try:
+        for _ in range(AHEAD):
+            send()
+        while under_way:
+            slot = under_way.popleft()
+            current = cupy.cuda.get_current_stream()
+            current.wait_event(slot.copied)
+            yield {name: array[: slot.rows] for name, array in slot.device.items()}
+            slot.read.record(current)
+            send()
+    finally:
+        # Whoever stops early leaves copies on their way into memory that others may get.
+        stream.synchronize()

@@ -71,9 +71,18 @@ class LtProducts:
         self.workspace = cupy.cuda.alloc(WORKSPACE)
         self.handle = lt.create()  # after what makes the device ready
 
-    def make(self, product: Product) -> LtCall:
-        """Return the product, ready to be called."""
-        return LtCall(self, product)
+    def make(self, product: Product) -> LtCall | BlasCall:
+        """Return the product, ready to be called; by cuBLAS where cuBLASLt cannot compute it."""
+        try:
+            return LtCall(self, product)
+        except (NoAlgorithm, self.lt.cuBLASLtError) as error:
+            if product.bias or product.relu:
+                raise RuntimeError(f"cuBLASLt cannot compute {product}: {error}") from error
+            return BlasCall(self, product)
+
+
+class NoAlgorithm(Exception):
+    """cuBLASLt knows no way to compute a product."""
 
 
 class LtCall:
@@ -130,7 +139,8 @@ class LtCall:
             (names.MIN_ALIGNMENT_A_BYTES, _alignment(a.address)),
             (names.MIN_ALIGNMENT_B_BYTES, _alignment(b.address)),
             (names.MIN_ALIGNMENT_C_BYTES, _alignment(out.address)),
-            (names.MIN_ALIGNMENT_D_BYTES, _alignment(out.address)),
+            # The only one that can say how a bias lies.
+            (names.MIN_ALIGNMENT_D_BYTES, _alignment(out.address | self.product.bias)),
         ):
             buffer = np.array([value], lt.get_matmul_preference_attribute_dtype(attribute))
             lt.matmul_preference_set_attribute(
@@ -145,8 +155,8 @@ class LtCall:
             )  # fmt: skip
         finally:
             lt.matmul_preference_destroy(preference)
-        if count[0] == 0:
-            raise RuntimeError(f"cuBLASLt has no algorithm for {self.product}")
+        if count[0] == 0 or found["state"][0] != 0:
+            raise NoAlgorithm("it has no algorithm")
         return np.ascontiguousarray(found["algo"])
 
     def __call__(self) -> None:
@@ -193,7 +203,7 @@ class BlasCall:
 
     capturable = False
 
-    def __init__(self, library: BlasProducts, product: Product) -> None:
+    def __init__(self, library: BlasProducts | LtProducts, product: Product) -> None:
         if product.out.transposed:
             product = product._replace(a=product.b.mT, b=product.a.mT, out=product.out.mT)
         self.cupy = library.cupy
@@ -218,8 +228,10 @@ def find_products(cupy: Any, precision: str) -> LtProducts | BlasProducts:
     """Return the best library for products that is installed."""
     try:
         from nvmath.bindings import cublasLt
-
-        return LtProducts(cupy, cublasLt, precision)
     except (ImportError, OSError, RuntimeError):
         # Not installed, or without the library that it binds.
+        return BlasProducts(cupy, precision)
+    try:
+        return LtProducts(cupy, cublasLt, precision)
+    except (OSError, RuntimeError, cublasLt.cuBLASLtError):
         return BlasProducts(cupy, precision)

@@ -73,6 +73,8 @@ def measure(
         print(f"{workload} is done", file=sys.stderr, flush=True)
     for process in processes.values():
         process.process.kill()
+    for process in processes.values():
+        process.process.wait()  # until their memory is free again
     return {n: {w: statistics.median(v) for w, v in ws.items()} for n, ws in times.items()}
 
 

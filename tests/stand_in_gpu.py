@@ -264,6 +264,8 @@ class Stream:
 
     def synchronize(self):
         counts["waits"] += 1
+        while self.later:
+            self.later.pop(0)()
 
     def wait_event(self, event):
         event.happen()
@@ -361,13 +363,15 @@ def gemm(
 class CublasLt:
     """What is used of nvmath.bindings.cublasLt."""
 
-    matmul_heuristic_result_dtype = np.dtype([("algo", [("data_", "<u8", (8,))]), ("size", "<u8")])
+    matmul_heuristic_result_dtype = np.dtype([("algo", [("data_", "<u8", (8,))]), ("state", "<i4")])
     MatmulDescAttribute = SimpleNamespace(TRANSA=3, TRANSB=4, EPILOGUE=7, BIAS_POINTER=8)
     MatrixLayoutAttribute = SimpleNamespace(BATCH_COUNT=5, STRIDED_BATCH_OFFSET=6)
     MatmulPreferenceAttribute = SimpleNamespace(
         MAX_WORKSPACE_BYTES=1, MIN_ALIGNMENT_A_BYTES=5, MIN_ALIGNMENT_B_BYTES=6,
         MIN_ALIGNMENT_C_BYTES=7, MIN_ALIGNMENT_D_BYTES=8,
     )  # fmt: skip
+
+    cuBLASLtError = type("cuBLASLtError", (Exception,), {})
 
     def __init__(self):
         self.things = {}
@@ -446,6 +450,7 @@ class CublasLt:
             result = rounded(first, compute) @ rounded(second, compute)
         epilogue = described.get(7, 1)
         if epilogue & 4:
+            assert described[8] % 16 == 0, "a bias that some cards cannot read"
             bias = matrices(described[8], result.shape[-2], 1, result.shape[-2], 0, 1, out.dtype)
             result = result + bias
         out[...] = np.fmax(result, 0) if epilogue & 2 else result  # of NaN, cuBLASLt makes 0

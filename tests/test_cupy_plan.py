@@ -16,6 +16,7 @@ from npnn.arrays import array_namespace
 from npnn.backends import cuda
 from npnn.backends import plan as planning
 from npnn.backends.cupy_capture import CupyStep
+from npnn.backends.cupy_plan import Region
 from npnn.profiling import profile
 
 pytestmark = pytest.mark.skipif(gpu.COMPILER is None, reason="the stand-in for a GPU needs g++")
@@ -322,6 +323,67 @@ def test_a_graph_that_cannot_be_made_is_no_error(monkeypatch):
     assert_close(weights(ours), weights(theirs), 1e-12)
 
 
+def test_parts_of_a_table_are_inputs_too(monkeypatch):
+    gpu.installed(monkeypatch)
+    table = numbers(12, 25)
+    losses = []
+    for x, t in ((table[:, :20], table[:, 20:]), (table[:, :20].copy(), table[:, 20:].copy())):
+        layers, _ = classifier()
+        trains = npnn.SGD(alpha=1e-3)
+        trains.model = npnn.Sequential(layers[:-1], backend="cupy", dtype="float64", seed=0)
+        trains.model.chain = npnn.RMSLoss()
+        trains.step(gpu.on_device(x), gpu.on_device(t))
+        losses.append(trains.model.chain.get_loss())
+    assert losses[0] == losses[1]
+
+
+def test_a_bias_that_lies_anyhow_is_not_left_to_the_library(monkeypatch):
+    gpu.installed(monkeypatch)
+
+    def make():
+        layers = [npnn.Dense(3, 5), npnn.ReLU(), npnn.Dense(5, 7), npnn.ReLU(), npnn.Dense(7, 2)]
+        return layers, npnn.RMSLoss()
+
+    ours, batches = trainer(make, "cupy")
+    theirs, _ = trainer(make, "numpy")
+    for batch in batches:
+        ours.step(*batch)
+        theirs.step(*batch)
+    assert_close(weights(ours), weights(theirs), 1e-5)
+
+
+def test_what_cublaslt_cannot_compute_cublas_does(monkeypatch):
+    gpu.installed(monkeypatch)
+
+    def make():
+        return [npnn.Dense(9, 8), npnn.Tanh(), npnn.Dense(8, 3)], npnn.RMSLoss()
+
+    theirs, batches = trainer(make, "numpy", dtype="float64")
+    ours, _ = trainer(make, "cupy", dtype="float64")
+    choose, refused = gpu.CublasLt.matmul_algo_get_heuristic, []
+
+    def heuristic(self, *arguments):
+        refused.append(arguments)
+        if len(refused) % 3 == 0:
+            return choose(self, *arguments)
+        if len(refused) % 3 == 1:
+            raise self.cuBLASLtError("not supported")
+        return None  # and none is found
+
+    monkeypatch.setattr(gpu.CublasLt, "matmul_algo_get_heuristic", heuristic)
+    for batch in batches:
+        ours.step(*batch)
+        theirs.step(*batch)
+    assert len(refused) > 3
+    assert_close(weights(ours), weights(theirs), 1e-12)
+
+
+def test_shadows_may_be_larger_than_the_memory_of_the_host():
+    region = Region(1 << 40)
+    assert len(region.bytes) == 1 << 40
+    assert not region.bytes.flags.writeable
+
+
 def test_small_arrays_of_the_host_are_inputs_too(backend):
     step = OnDevice(lambda c, d, i: (c, {"y": i["x"] * i["n"] + i["k"]}), backend)
     step._seen = lambda tree, keep=True: tree
@@ -466,6 +528,17 @@ def test_data_larger_than_the_device_are_streamed(monkeypatch, capsys):
         for mine, other in zip(model.layers, theirs.layers, strict=True):
             if hasattr(mine, "w"):
                 np.testing.assert_allclose(np.asarray(mine.w), other.w, atol=1e-12)
+
+
+def test_whoever_stops_early_leaves_no_copies_under_way(monkeypatch):
+    gpu.installed(monkeypatch)
+    x = numbers(20, 3)
+    backend = npnn.backends.get("cupy", "float64")
+    batches = backend.batches({"x": x}, np.split(np.arange(20), 5))
+    np.testing.assert_array_equal(next(batches)["x"], x[:4])
+    waits = gpu.counts["waits"]
+    batches.close()
+    assert gpu.counts["waits"] == waits + 1
 
 
 def test_too_little_memory_says_which_batch_size_would_fit(monkeypatch):
