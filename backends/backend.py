@@ -6,6 +6,7 @@ subclass sets :attr:`Backend.xp` and overrides what its library does better.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 from collections.abc import Callable, Iterator, Sequence
@@ -173,6 +174,10 @@ class Backend:
         # Rounded to fewer digits, a number just below 1 could become 1.
         return self.asarray(np.minimum(drawn, np.nextafter(drawn.dtype.type(1), 0)))
 
+    def current(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which the library's functions compute on this device."""
+        return contextlib.nullcontext()
+
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
 
@@ -248,6 +253,10 @@ class Backend:
         step : callable
             A pure function of arrays, see :data:`Step`.
         """
+        return step
+
+    def uncaptured(self, step: Step) -> Step:
+        """Return a function that runs `step` as it is, on this device."""
         return step
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, Step, host_array
+from npnn.backends.backend import Array, Backend, Step, Tree, host_array
 from npnn.backends.cupy_capture import CupyStep
 from npnn.backends.cupy_streaming import streamed
 from npnn.backends.products import PRECISIONS, BlasProducts, LtProducts, find_products
@@ -91,6 +91,27 @@ class CupyBackend(Backend):
 
         return [f"cuda:{i}" for i in range(cls._count(cupy))]
 
+    def current(self) -> contextlib.AbstractContextManager[Any]:  # noqa: D102
+        return self.device  # type: ignore[no-any-return]
+
+    # What launches kernels must do so where the arrays are -------------------------------------
+
+    def asarray(self, x: Any, *, keep_integers: bool = False, copy: bool = False) -> Array:  # noqa: D102
+        with self.device:
+            return super().asarray(x, keep_integers=keep_integers, copy=copy)
+
+    def copy(self, x: Array) -> Array:  # noqa: D102
+        with self.device:
+            return super().copy(x)
+
+    def pack(self, arrays: Sequence[Array]) -> list[Array]:  # noqa: D102
+        with self.device:
+            return super().pack(arrays)
+
+    def store(self, old: list[Array], new: list[Array]) -> list[Array]:  # noqa: D102
+        with self.device:
+            return super().store(old, new)
+
     def owns(self, x: Any) -> bool:  # noqa: D102
         return isinstance(x, self.cupy.ndarray) and x.device == self.device
 
@@ -98,7 +119,8 @@ class CupyBackend(Backend):
         with self._memory("what is copied to the device", getattr(x, "nbytes", 0)):
             on_gpu = hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] == 2
             if on_gpu and not isinstance(x, self.cupy.ndarray):
-                return self.cupy.from_dlpack(x.detach() if hasattr(x, "detach") else x)
+                x = self.cupy.from_dlpack(x.detach() if hasattr(x, "detach") else x)
+            # An array of another device is copied to this one.
             return self.cupy.asarray(x if isinstance(x, self.cupy.ndarray) else host_array(x))
 
     def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
@@ -140,8 +162,18 @@ class CupyBackend(Backend):
     def batches(  # noqa: D102
         self, arrays: dict[str, np.ndarray], indices: Sequence[np.ndarray]
     ) -> Iterator[dict[str, Array]]:
-        with self.device:
-            yield from streamed(self.cupy, arrays, indices)
+        batches = streamed(self.cupy, arrays, indices)
+        try:
+            while True:
+                # Not while a batch is used: what follows may be meant for another device.
+                with self.device:
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            with self.device:
+                batches.close()
 
     @cached_property
     def products(self) -> LtProducts | BlasProducts:
@@ -151,6 +183,13 @@ class CupyBackend(Backend):
 
     def capture(self, step: Step) -> Step:  # noqa: D102
         return CupyStep(step, self)
+
+    def uncaptured(self, step: Step) -> Step:  # noqa: D102
+        def on_device(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+            with self.device:
+                return step(carry, data, inputs)
+
+        return on_device
 
     def synchronize(self) -> None:  # noqa: D102
         self.device.synchronize()

@@ -8,7 +8,7 @@ been copied, and the next one may take its place when it has been read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -47,7 +47,7 @@ class Slot:
 
 def streamed(
     cupy: Any, arrays: dict[str, np.ndarray], indices: Sequence[np.ndarray]
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Yield batches on the device; see :meth:`npnn.backends.backend.Backend.batches`."""
     stream = cupy.cuda.Stream(non_blocking=True)
     rows = max(map(len, indices), default=0)

@@ -60,7 +60,7 @@ class Chain:
         self.views: list[Array] = []
         self.zero = self.backend.zeros(())
         scale = self.backend.loss_scale
-        self.scaling = [] if scale is None else [self.zero + scale, self.zero + 0.0]
+        self.scaling = [] if scale is None else self.numbers(scale, 0.0)
         self._attached: Optimizer | None = None
         self._norm: tuple[Any, Tree] = (None, {})
         self._accepted: set[Any] = set()
@@ -68,6 +68,10 @@ class Chain:
         self._has_run: set[str] = set()
         self._captured: dict[Any, Any] = {}
         self.packed: list[Array] = []
+
+    def numbers(self, *values: float) -> list[Array]:
+        """Return arrays of no axes."""
+        return [self.backend.asarray(value, copy=True) for value in values]
 
     def is_current(self, model: Sequential) -> bool:
         """Return whether this is still the chain of `model`."""
@@ -288,13 +292,15 @@ class Chain:
     def predict_class(self, x: Any) -> Array:
         """Return the class of each raw input; NaN has none, and is refused."""
         given, (x, _) = x, self.accept(x)
-        checks.check_finite(x, given, self.backend, "inputs")
-        y = self.predict(x)
-        xp = array_namespace(y)
-        of_nan = xp.where(xp.isnan(y), y, 0.0)  # an infinite output is the largest, and an answer
-        checks.check_finite(of_nan, y, self.backend, "outputs of the model")
-        classes = xp.argmax(y, axis=-1)
-        return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
+        with self.backend.current():
+            checks.check_finite(x, given, self.backend, "inputs")
+            y = self.predict(x)
+            xp = array_namespace(y)
+            # An infinite output is the largest, and an answer.
+            of_nan = xp.where(xp.isnan(y), y, 0.0)
+            checks.check_finite(of_nan, y, self.backend, "outputs of the model")
+            classes = xp.argmax(y, axis=-1)
+            return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
 
     # Inputs ------------------------------------------------------------------------------------
 
@@ -361,7 +367,7 @@ class Chain:
         """
         given = x, t
         backend = backend or self.backend
-        with checks.quiet():
+        with checks.quiet(), backend.current():
             x, t = self._as_arrays(x, t, backend)
             t = self._check_shapes(x, t, given[1], backend)
             if self.model.norm is not None:
@@ -459,7 +465,7 @@ class Chain:
         return bool(self.views) and all(map(operator.is_, held, self.views))
 
     def _capture(self, step: Any) -> Any:
-        return self.backend.capture(step) if self.model.capture else step
+        return (self.backend.capture if self.model.capture else self.backend.uncaptured)(step)
 
     def _leaving_no_trace(self, step: Step) -> Step:
         """Make `step` give back the layers as they were, if it was run only to be recorded.

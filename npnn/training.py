@@ -246,8 +246,9 @@ class Training:
 
     def _parameters_are_finite(self) -> bool:
         # A sum is not finite if a term is not; one number comes to the host instead of all.
-        xp = self.chain.backend.xp
-        return all(math.isfinite(float(xp.sum(a))) for a in self.chain.packed)
+        with self.chain.backend.current():
+            xp = self.chain.backend.xp
+            return all(math.isfinite(float(xp.sum(a))) for a in self.chain.packed)
 
     def _go_back_to_last_good_step(
         self, before: dict[str, Any], data: Data, batches: list[Array]
@@ -352,7 +353,7 @@ class Training:
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path} does not fit this model: {error}") from None
         if self.chain.scaling and extra.get("scaling"):
-            self.chain.scaling = [self.chain.zero + value for value in extra["scaling"]]
+            self.chain.scaling = self.chain.numbers(*extra["scaling"])
         self.optimizer.steps, self.epoch = extra["steps"], extra["epoch"]
         self.history = History(extra["history"])
         self.history.samples, self.history.seconds = extra["samples"], extra["seconds"]

@@ -17,6 +17,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import array_api_compat
 import array_api_compat.numpy as real
@@ -131,10 +132,13 @@ class OutOfMemoryError(MemoryError):
     pass
 
 
+home = 0  # the device that all arrays are on
+
+
 class ndarray(np.ndarray):
     """An array on the device."""
 
-    device = property(lambda self: cuda.Device(0))
+    device = property(lambda self: cuda.Device(home))
     data = property(lambda self: Memory(self.__array_interface__["data"][0]))
 
     def __array_function__(self, function, types, args, options):
@@ -166,6 +170,7 @@ class Memory:
 
     def copy_from_host_async(self, source, nbytes, stream):
         counts["copies"] += 1
+        counts[f"on device {Device.entered[-1]}"] += 1
         stream.later.append(lambda: ctypes.memmove(self.ptr, source, nbytes))
 
 
@@ -308,6 +313,7 @@ streams = [Stream(null=True)]
 def put(call):
     """Put a call on the current stream: it is done at once, or recorded."""
     stream = streams[-1]
+    counts[f"on device {Device.entered[-1]}"] += 1
     if stream.recorded is None:
         call()
     else:
@@ -470,16 +476,17 @@ class CublasLt:
 
 
 class Device:
-    current = 0
+    entered: ClassVar = [0]
 
     def __init__(self, number=0):
         self.id = number
 
     def __enter__(self):
+        self.entered.append(self.id)
         return self
 
     def __exit__(self, *error):
-        pass
+        assert self.entered.pop() == self.id
 
     def __eq__(self, other):
         # NumPy's functions, which do the work of CuPy's here, know no other device.
@@ -561,6 +568,8 @@ class Namespace(ModuleType):
 
         def call(*args, **options):
             options.pop("device", None)
+            if name not in ("reshape", "isdtype"):
+                counts[f"on device {Device.entered[-1]}"] += 1
             return on_device(function(*args, **options))
 
         return call

@@ -11,7 +11,7 @@ from test_capture import KINDS, assert_close, model_of, trained
 from test_plan import CARRIES, carried, numbers
 
 import npnn
-from npnn import chain
+from npnn import chain, training
 from npnn.arrays import array_namespace
 from npnn.backends import cuda
 from npnn.backends import plan as planning
@@ -493,6 +493,27 @@ def test_the_scale_of_the_loss_is_kept_in_checkpoints(tmp_path, monkeypatch):
     fit(tmp_path / "first", 2)
     fit(tmp_path / "then", 3, resume=tmp_path / "first")
     assert scales == whole
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_all_is_done_on_the_device_that_was_chosen(capture, monkeypatch):
+    gpu.installed(monkeypatch)
+    monkeypatch.setattr(gpu, "home", 1)
+    monkeypatch.setattr(gpu.cuda.runtime, "getDeviceCount", lambda: 2)
+    trains, batches = trainer(classifier, "cupy", device="cuda:1", capture=capture)
+    for batch in batches:
+        trains.step(*batch)
+    model, (x, t) = trains.model, batches[0]
+    model.fit(x, t, epochs=2, batch_size=5, seed=0)
+    model.evaluate(x, t)
+    model.predict(x)
+    model.predict_class(x)
+    monkeypatch.setattr(training, "SHARE_OF_DATA", 0.0)
+    model.fit(x, t, epochs=2, batch_size=5, seed=0)
+    assert gpu.counts["copies"] > 0
+    assert gpu.counts["on device 0"] == 0
+    assert gpu.counts["on device 1"] > 0
+    assert gpu.Device.entered == [0]
 
 
 # Memory ------------------------------------------------------------------------------------------
