@@ -132,13 +132,14 @@ def run_where(memory: Memory, node: Node) -> list[Call]:
             return [(np.logical_not, (condition, inverse)), _put(out, b, inverse)]
         start: list[Call] = [] if np.shares_memory(out, b) else [(np.copyto, (out, b))]
         return [*start, _put(out, a, condition)]
-    # True as -1, all bits set, where the value that is kept in `out` shall be replaced.
     bits = np.dtype(f"i{node.dtype.itemsize}")
     mask = memory.scratch(condition.shape, bits)
-    signs = condition.view(np.int8)
     a, b, out = a.view(bits), b.view(bits), out.view(bits)
     if or_zero:
-        return [(np.negative, (signs, mask)), (np.bitwise_and, (a, mask, out))]
+        # Bits times one or zero: what a float would make of an infinity, an integer does not.
+        return [(np.copyto, (mask, condition)), (np.multiply, (a, mask, out))]
+    # True as -1, all bits set, where the value that is kept in `out` shall be replaced.
+    signs = condition.view(np.int8)
     mine, other = (b, a) if np.shares_memory(out, b) else (a, b)
     turn: Call = (np.subtract, (signs, _ONE, mask)) if mine is b else (np.negative, (signs, mask))
     return [
