@@ -437,7 +437,7 @@ class CupyPlan(NumbaPlan):
         launches += write_copy(self, copied, x)
         return copied
 
-    def _lies_betterturned(self, join: Node) -> bool:
+    def _lies_better_turned(self, join: Node) -> bool:
         return False
 
     def _loop(self, group: list[Node]) -> Any:

@@ -89,7 +89,7 @@ class Plan:
             if part in self.kept:
                 self.kept.add(join)
         self.results = self._results_in_place()
-        self.turned = {node for node in self.operations if self._lies_betterturned(node)}
+        self.turned = {node for node in self.operations if self._lies_better_turned(node)}
         self.places: dict[Node, Place] = {}
         self._find_places()
         self.arena = self.memory(lay_out(self.places.values(), self._phase_at))
@@ -206,7 +206,7 @@ class Plan:
                 results[result] = leaf
         return results
 
-    def _lies_betterturned(self, join: Node) -> bool:
+    def _lies_better_turned(self, join: Node) -> bool:
         """Return whether a join along the last axis should lie in memory with that axis first.
 
         What a kernel's places see of images of few channels would else be copied few by few

@@ -109,7 +109,8 @@ def jax_training(loss: Any, parameters: Any, alpha: float, waits: bool = True) -
     return step if waits else (step, lambda: jax.block_until_ready(state))
 
 
-def jax_jit(workload: Workload) -> Contestant:
+def jax_network(workload: Workload) -> tuple[Any, Any]:
+    """Return the loss of a network as a function of parameters and a batch, and the parameters."""
     import jax
     import jax.numpy as jnp
 
@@ -131,6 +132,13 @@ def jax_jit(workload: Workload) -> Contestant:
         w, b = parameters[-1]
         return -jnp.mean(jnp.sum(t * jax.nn.log_softmax(x @ w + b), axis=-1))
 
+    return loss, parameters
+
+
+def jax_jit(workload: Workload) -> Contestant:
+    import jax.numpy as jnp
+
+    loss, parameters = jax_network(workload)
     step = jax_training(loss, parameters, ALPHA)
     return step, [(jnp.asarray(x), jnp.asarray(t)) for x, t in batches(workload)]
 

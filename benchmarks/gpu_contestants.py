@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import lenet5
 import numpy as np
 import workloads
-from contestants import ALPHA, jax_training
+from contestants import ALPHA, jax_network, jax_training
 from workloads import Workload
 
 LARGE = Workload("large", (784, 4096, 4096, 10), 8192, "relu")
@@ -230,35 +230,9 @@ def jax_jit(name: str) -> Contestant:
         zeros = jnp.zeros(PARAMETERS, jnp.float32)
         step, wait = jax_training(lambda p: 1e-3 * jnp.sum(p), zeros, ALPHA, waits=False)
         return Contestant(step, [()], wait)
-    loss, parameters = _jax_lenet5() if name == LENET5 else _jax_perceptron(WORKLOADS[name])
+    loss, parameters = lenet5.jax_loss() if name == LENET5 else jax_network(WORKLOADS[name])
     step, wait = jax_training(loss, parameters, ALPHA, waits=False)
     return Contestant(step, [(jnp.asarray(x), jnp.asarray(t)) for x, t in batches_of(name)], wait)
-
-
-def _jax_perceptron(workload: Workload) -> tuple[Any, Any]:
-    import jax
-    import jax.numpy as jnp
-
-    rng = np.random.default_rng(0)
-    parameters = [
-        (jnp.asarray(rng.normal(0, (2 / a) ** 0.5, (a, b)), jnp.float32), jnp.zeros(b, jnp.float32))
-        for a, b in itertools.pairwise(workload.sizes)
-    ]
-    activation = (
-        jax.nn.relu if workload.activation == "relu" else lambda x: jax.nn.leaky_relu(x, 0.1)
-    )
-
-    def loss(parameters: Any, x: Any, t: Any) -> Any:
-        for w, b in parameters[:-1]:
-            x = activation(x @ w + b)
-        w, b = parameters[-1]
-        return -jnp.mean(jnp.sum(t * jax.nn.log_softmax(x @ w + b), axis=-1))
-
-    return loss, parameters
-
-
-def _jax_lenet5() -> tuple[Any, Any]:
-    return lenet5.jax_loss()
 
 
 CONTESTANTS: dict[str, Callable[[str], Contestant]] = {

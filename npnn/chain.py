@@ -11,6 +11,7 @@ from npnn import checks
 from npnn.arrays import Array, Shape, array_namespace
 from npnn.layers.layer import Layer
 from npnn.loss_layer import LossLayer
+from npnn.loss_scaling import chosen, unscaled
 from npnn.normalization import normalize
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Chain:
 
     def numbers(self, *values: float) -> list[Array]:
         """Return arrays of no axes."""
-        return [self.backend.asarray(value, copy=True) for value in values]
+        return [self.backend.asarray(value) for value in values]
 
     def is_current(self, model: Sequential) -> bool:
         """Return whether this is still the chain of `model`."""
@@ -130,7 +131,7 @@ class Chain:
                 self.forward(*_batch(data, inputs))
                 self.backward()
             gradients = [getattr(layer, f"grad_{name}") for _, layer, name in self.parameter_slots]
-            gradients, finite, scaling = _unscaled(self.backend.pack(gradients), carry["scaling"])
+            gradients, finite, scaling = unscaled(self.backend.pack(gradients), carry["scaling"])
             gradients = optimizer.limit(parameters, gradients)
             updated = [
                 optimizer.update(*arrays, **inputs["scalars"])
@@ -138,7 +139,7 @@ class Chain:
             ]
             if finite is not None:
                 old = zip(parameters, *carry["moments"], strict=True)
-                updated = [_if(finite, *pair) for pair in zip(updated, old, strict=True)]
+                updated = [chosen(finite, *pair) for pair in zip(updated, old, strict=True)]
             new, *moments = [list(column) for column in zip(*updated, strict=True)]
             carry = {
                 "parameters": new, "moments": moments, "state": self.state, "scaling": scaling
@@ -574,35 +575,6 @@ def links_of(model: Sequential, alone: bool = False) -> list[Any]:
     if link is not None:
         raise ValueError(f"the chain comes back to {link!r}")
     return links
-
-
-GROWTH = 2000  # steps without an overflow after which the loss is scaled twice as much
-
-
-def _unscaled(
-    gradients: list[Array], scaling: list[Array]
-) -> tuple[list[Array], Array, list[Array]]:
-    """Return the gradients of the loss itself, whether all are finite, and the next scaling.
-
-    Micikevicius et al. 2018, "Mixed precision training": a step whose gradients are too large is
-    left out, and the loss is scaled half as much from then on.
-    """
-    if not scaling:
-        return gradients, None, scaling
-    scale, streak = scaling
-    xp = array_namespace(scale)
-    gradients = [g * (1.0 / scale) for g in gradients]
-    # Zero times a number is zero, times anything else NaN.
-    finite = xp.isfinite(sum(xp.sum(0.0 * g) for g in gradients))
-    streak = xp.where(finite, streak + 1.0, 0.0)
-    grows = streak >= GROWTH
-    scale = xp.where(finite, xp.where(grows, 2.0 * scale, scale), 0.5 * scale)
-    return gradients, finite, [scale, xp.where(grows, 0.0, streak)]
-
-
-def _if(condition: Array, new: tuple[Array, ...], old: tuple[Array, ...]) -> tuple[Array, ...]:
-    xp = array_namespace(condition)
-    return tuple(xp.where(condition, *pair) for pair in zip(new, old, strict=True))
 
 
 def parts(num_samples: int, batch_size: int) -> list[slice]:

@@ -11,7 +11,7 @@ from test_capture import KINDS, assert_close, model_of, trained
 from test_plan import CARRIES, carried, numbers
 
 import npnn
-from npnn import chain, training
+from npnn import loss_scaling, training
 from npnn.arrays import array_namespace
 from npnn.backends import cuda
 from npnn.backends import plan as planning
@@ -448,7 +448,7 @@ def test_float16_loses_no_small_gradient_and_leaves_out_what_overflows(monkeypat
 
 def test_the_scale_of_the_loss_grows_while_nothing_overflows(monkeypatch):
     gpu.installed(monkeypatch)
-    monkeypatch.setattr(chain, "GROWTH", 2)
+    monkeypatch.setattr(loss_scaling, "GROWTH", 2)
     trains, batches = trainer(classifier, "cupy", precision="float16")
     scales = []
     for batch in batches:
@@ -471,7 +471,7 @@ def test_what_cannot_be_rounded_is_refused(monkeypatch):
 
 def test_the_scale_of_the_loss_is_kept_in_checkpoints(tmp_path, monkeypatch):
     gpu.installed(monkeypatch)
-    monkeypatch.setattr(chain, "GROWTH", 6)
+    monkeypatch.setattr(loss_scaling, "GROWTH", 6)
     scales = []
 
     class Look(npnn.Callback):

@@ -145,7 +145,11 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     add("--backend", type=backend_name, metavar="NAME", help="array library (numpy); see npnn info")
     add("--device", type=device_name, help="such as cuda:1, or 1; the library's default")
     add("--dtype", choices=backends.DTYPES, help="floating-point type (float32)")
-    add("--precision", help="of matrix products on a GPU: float32, tf32, bfloat16 or float16")
+    add(
+        "--precision",
+        metavar="NAME",
+        help="of matrix products on a GPU: float32, tf32, bfloat16 or float16",
+    )
     add("--hidden", type=hidden_sizes, metavar="N,N", help="sizes of the hidden layers; 0 for none")
     add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
     add("--batch-size", type=whole(1), metavar="N", help="samples of one step")
