@@ -92,7 +92,18 @@ class CapturedStep:
     ) -> Plan:
         """Return the plan of a recorded step; each input comes with its first value."""
         leaves = [leaf for leaf, _ in inputs]
-        return self.make_plan(nodes, carry, data, leaves, outputs, _threads_for(nodes))
+        return self.make_plan(nodes, carry, data, leaves, outputs, self.threads_for(nodes, WORTH))
+
+    def threads_for(self, nodes: list[Node], worth: float) -> int:
+        """Return how many threads a step is worth, `worth` seconds each, where they are few.
+
+        Many threads would wait for the interpreter's lock, and NumPy's own, for products, do not.
+        """
+        most = int(seconds(nodes) / worth)
+        if most < 2:
+            return 1
+        count = threads.count()
+        return min(most, count) if count <= MOST_THREADS else 1
 
     def replay_of(self, plan: Any, leaves: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
         """Return the function that fills the inputs, replays the plan and returns the outputs."""
@@ -198,18 +209,6 @@ def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
     return function(tree)
 
 
-def _threads_for(nodes: list[Node]) -> int:
-    """Return how many threads a step is worth, where they are few.
-
-    Many threads would wait for the interpreter's lock, and NumPy's own, for products, do not.
-    """
-    worth = int(seconds(nodes) / WORTH)
-    if worth < 2:
-        return 1
-    count = threads.count()
-    return min(worth, count) if count <= MOST_THREADS else 1
-
-
 def _expression(name: str, path: Path) -> str:
     return name + "".join(f"[{part!r}]" for part in path)
 
@@ -242,20 +241,29 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
 
     def written(call: Call) -> str:
         function, arguments = call
+        if not arguments:
+            return f"{name(function)}()"
         *given, out = map(name, arguments)
         # NumPy wants the output of maximum and minimum named, and of nothing else.
         keyword = "out=" if function in (np.maximum, np.minimum) else ""
         return f"{name(function)}({', '.join([*given, keyword + out])})"
 
     first: list[str] = []
-    tasks = [[[written(call) for call, _ in s] for s in phase] for phase in plan.phases]
+    samples = {} if plan.division is None else plan.division.samples
+    without_lock = plan.without_lock(samples)
+    tasks = [
+        [[written(call) for call in plan.joined(call for call, _ in s)] for s in phase]
+        for phase in plan.phases
+    ]
     for path, leaf in leaves.items():
         if leaf not in plan.users and leaf not in plan.kept:
             continue
         target, source = plan.array(leaf), _expression("inputs", path)
-        cut = None if plan.division is None else plan.division.samples.get(leaf)
+        cut = samples.get(leaf)
         if leaf.shape == ():
             first.append(f"{name(target)}[()] = {source}")
+        elif without_lock is not None and leaf in without_lock.brought:
+            first.append(f"{name(without_lock.brought[leaf])}({source})")
         elif cut is None:
             first.append(f"copyto({name(target)}, {source})")
         else:
@@ -264,7 +272,9 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
                 start, stop = cut.at[number : number + 2]
                 part = name(cut.part(target, number))
                 task.insert(0, f"copyto({part}, {source}[{start}:{stop}])")
-    if plan.division is None:
+    if without_lock is not None:
+        first.append(f"{name(without_lock)}()")
+    elif plan.division is None:
         first += tasks[0][0]
     else:
         names["run_phases"] = threads.run_phases

@@ -6,6 +6,10 @@ all samples, each thread has some of the *parameters*: the rows of a gradient, a
 the flat arrays that the optimizer works on. Where a thread needs what another one computes, a new
 *phase* begins, once all threads are there: two phases make a step of Dense layers.
 
+Where threads wait awake for each other, a phase more costs next to nothing, and a product of few
+samples with a large matrix is cut by its *columns*: each thread then reads its part of the matrix
+only, which takes it longer to prepare than to multiply by few rows.
+
 Nothing here knows layers. Cuts are followed from the batch through the operations, and from the
 flat gradient back to what it is made of; what cannot be cut, one thread computes.
 """
@@ -13,7 +17,7 @@ flat gradient back to what it is made of; what cannot be cut, one thread compute
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +33,9 @@ WORTH = 2e-3
 SECONDS_PER_FLOP = 1e-11
 SECONDS_PER_BYTE = 3e-11
 LARGE = 1 << 14  # elements from which an operation of no sample's is cut
+SAMPLES = 192  # of a thread, up to which a product is cut by columns,
+COLUMNS = 256  # if a thread has as many of them,
+WEIGHTS = 1 << 19  # and this many elements are multiplied
 OPTIMIZER = 150  # floating-point operations that take as long as an optimizer's for one parameter
 
 
@@ -84,6 +91,8 @@ class Division:
         The flat array that a value is a part of, and where it starts there.
     threads : int
         How many there are.
+    awake : bool, optional
+        Whether they wait for each other awake.
     """
 
     def __init__(
@@ -92,36 +101,45 @@ class Division:
         inputs: Iterable[Node],
         parts: dict[Node, tuple[Node, int]],
         threads: int,
+        awake: bool = False,
     ) -> None:
-        self.threads, self.parts = threads, parts
+        self.threads, self.parts, self.awake = threads, parts, awake
         self.shares: dict[Node, Share] = {}
         self._seen: dict[Node, Cut | None] = {}
         self.samples = self._cuts_of_samples(inputs)
         self.flat = self._cuts_of_joins()
         by_length = {join.size: cut for join, cut in self.flat.items()}
-        for node in nodes:
-            wanted = self._wanted(node, by_length)
-            self.shares[node] = share = self._share(node, wanted)
-            # Each thread brings the samples that it has from outside, too.
-            made = [arg for arg in node.args if arg.base in self.shares or arg.base in self.samples]
-            share.phase = max((self._phase_after(node, share, arg) for arg in made), default=0)
+        self._not_before: dict[Node, int] = {}
+        for _ in range(2):
+            self._seen.clear()
+            for node in nodes:
+                wanted = self._wanted(node, by_length)
+                self.shares[node] = self._share(node, wanted)
+            self._not_before = self._last_phases(nodes)
 
     def has_work(self, node: Node, thread: int) -> bool:
         """Return whether a thread computes a part of the operation."""
         cut = self.shares[node].cut
         return thread == 0 if cut is None else cut.at[thread] < cut.at[thread + 1]
 
-    def together(self, nodes: Iterable[Node]) -> bool:
+    def by_columns(self, node: Node) -> bool:
+        """Return whether an operation is cut along another axis than the outermost."""
+        cut = self._cut_of(node)
+        return cut is not None and cut.axis != _outermost(node)
+
+    def together(self, nodes: Sequence[Node]) -> bool:
         """Return whether operations can be one: of the same phase, and cut in the same way."""
         shares = [self.shares[node] for node in nodes]
         first = shares[0]
-        reads: dict[Node, Cut] = {}
-        for share in shares:
+        reads: dict[Node, Cut | None] = {}
+        for node, share in zip(nodes, shares, strict=True):
             same = share.phase == first.phase and (share.cut is None) == (first.cut is None)
+            same &= self.by_columns(node) == self.by_columns(nodes[0])
             if not same or not _in_proportion(share.cut, first.cut):
                 return False
-            for arg, cut in share.reads.items():
-                if reads.setdefault(arg, cut) != cut:
+            for arg in node.args:
+                read = share.reads.get(arg)
+                if reads.setdefault(arg, read) != read:
                     return False
         return True
 
@@ -131,6 +149,8 @@ class Division:
         if mine.cut is None or theirs.cut is None:
             return mine.cut is theirs.cut
         for arg in user.args:
+            if self.parts.get(arg.base, (None, 0))[0] is old:
+                return False
             if arg.base is not old:
                 continue
             of_leaf = arg is old and old not in self.shares
@@ -188,24 +208,64 @@ class Division:
     def _share(self, node: Node, wanted: Cut | None) -> Share:
         if node in self.flat:
             # Its parts have been computed in their places, each thread's by itself.
-            return Share(wanted, {}) if self._joined_in_place(node) else Share(None, {})
+            return self._timed(node, wanted if self._joined_in_place(node) else None, {})
         if node.size <= 1:
-            return Share(None, {})
+            return self._timed(node, None, {})
+        if self._better_by_columns(node):
+            columns = _even(node, 1, self.threads)
+            return self._timed(node, columns, {node.args[1]: columns})
         candidates = [] if wanted is None else [wanted]
         for arg in sorted(node.args, key=lambda arg: -arg.size):
             cut = self.seen(arg)
+            if cut is not None and self.by_columns(arg.base) and not node.elementwise:
+                continue
             moved = None if cut is None else _moved(node, arg, cut)
             candidates += [] if moved is None else [moved]
         axis = _outermost(node)
         if not candidates and (node.size >= LARGE or flops(node) >= 100 * LARGE):
-            n = node.shape[axis]
-            even = tuple(n * thread // self.threads for thread in range(self.threads + 1))
-            candidates.append(Cut(axis, even))
+            candidates.append(_even(node, axis, self.threads))
+        found = []
         for cut in candidates:
-            reads = _read_for(node, cut) if cut.axis == axis else None
+            by_columns = node.elementwise and len(node.shape) == 2 and cut.axis == 1
+            reads = _read_for(node, cut) if cut.axis == axis or by_columns else None
             if reads is not None:
-                return Share(cut, reads)
-        return Share(None, {})
+                found.append(self._timed(node, cut, reads))
+        first = found[:1] if wanted is not None else found
+        return min(first, key=lambda share: share.phase, default=self._timed(node, None, {}))
+
+    def _better_by_columns(self, node: Node) -> bool:
+        """Return whether each thread shall compute columns of a product, for all samples."""
+        if not self.awake or node.op != "matmul" or node in self.parts or len(node.shape) != 2:
+            return False
+        a, b = node.args
+        if len(a.shape) != 2 or self._cut_of(a.base) is None or self.seen(b) is not None:
+            return False
+        few = a.shape[0] <= SAMPLES * self.threads
+        return few and node.shape[1] >= COLUMNS * self.threads and b.size >= WEIGHTS
+
+    def _timed(self, node: Node, cut: Cut | None, reads: dict[Node, Cut]) -> Share:
+        """Return a share, of the first phase in which all that it reads is there."""
+        share = Share(cut, reads)
+        # Each thread brings the samples that it has from outside, too.
+        made = [arg for arg in node.args if arg.base in self.shares or arg.base in self.samples]
+        phases = [self._phase_after(node, share, arg) for arg in made]
+        share.phase = max([*phases, self._not_before.get(node, 0)])
+        return share
+
+    def _last_phases(self, nodes: Iterable[Node]) -> dict[Node, int]:
+        """Return the phase of a flat array for its parts, and for what is computed along with it.
+
+        A thread that has the first layers would otherwise wait for the others, and they for it; and
+        moments would be read once more.
+        """
+        last: dict[Node, int] = {}
+        for part, (join, _) in self.parts.items():
+            last[join] = max(last.get(join, 0), self.shares[part].phase)
+        found = {part: last[join] for part, (join, _) in self.parts.items() if join in self.flat}
+        for join in self.flat:
+            alike = (node for node in nodes if node.shape == join.shape and node.elementwise)
+            found.update({node: max(found.get(node, 0), last[join]) for node in alike})
+        return found
 
     def _joined_in_place(self, join: Node) -> bool:
         return all(self.parts.get(part.base, (None,))[0] is join for part in join.args)
@@ -243,6 +303,12 @@ def seconds(nodes: Iterable[Node]) -> float:
     )
 
 
+def _even(node: Node, axis: int, threads: int) -> Cut:
+    """Return the cut of an axis into equal parts."""
+    n = node.shape[axis]
+    return Cut(axis, tuple(n * thread // threads for thread in range(threads + 1)))
+
+
 def _outermost(node: Node) -> int:
     """Return the first axis that is not of length 1."""
     return next((axis for axis, n in enumerate(node.shape) if n != 1), 0)
@@ -258,6 +324,8 @@ def _in_proportion(a: Cut | None, b: Cut | None) -> bool:
 def _through(node: Node, cut: Cut) -> Cut | None:
     """Return a cut of the outermost axis of a view's base as a cut of the view."""
     base = node.base
+    if cut.axis != _outermost(base):
+        return None
     memory = np.empty(base.shape, base.dtype)
     view = replay_views(node, memory)
     start = view.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
@@ -346,7 +414,7 @@ def _read_for(node: Node, cut: Cut) -> dict[Node, Cut] | None:
         if arg.shape[axis] != cut.at[-1] or reads.setdefault(arg, read) != read:
             return None
     whole = [arg for arg, axis in found if arg not in reads]
-    twice = len(set(node.args)) < len(node.args) and node.op == "matmul"
+    twice = len(set(node.args)) < len(node.args) and node.op in ("matmul", "take")
     return None if twice or (whole and not node.elementwise and node.op != "matmul") else reads
 
 

@@ -17,20 +17,14 @@ what it compiled from one process to the next.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import math
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Set
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npnn.backends.operations import Call, Memory
+from npnn.backends.sources import module_of
 from npnn.backends.tracer import Node, key_of
 
 # NumPy computes these with vector instructions, Numba one by one: worth it only for few elements.
@@ -73,10 +67,12 @@ class Loop:
         look: Callable[[Node], np.ndarray],
         passed_on: Callable[[Node], bool],
         carried: set[Node],
+        threads: int = 1,
     ) -> None:
         self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
         self.look = look  # how an argument lies in memory
         self.passed_on = passed_on  # whether one operation inside the step alone needs a value
+        self.threads = threads  # how many share it
         self.carried = carried  # the values that the step leaves in memory of its own
         self.flat = len(shape) == 1
         self.nested = False  # whether a loop over rows must be one for each axis
@@ -99,7 +95,9 @@ class Loop:
 
     def _classify(self, node: Node) -> tuple[str, int] | None:
         dtypes = {n.dtype.name for n in (node, *node.args)}
-        if (node.op in self.slow and node.size > SLOW_SIZE) or not dtypes <= self.dtypes:
+        if (
+            node.op in self.slow and node.size > SLOW_SIZE * self.threads
+        ) or not dtypes <= self.dtypes:
             return None
         if node.op in REDUCTIONS:
             return self._classify_reduction(node)
@@ -297,10 +295,13 @@ class Writer:
             else:
                 self._elementwise(node)
         source = self._source()
-        kernel = _compiled(source)
-        constants = np.array(self.constants or [0.0], self._float())
-        count = () if self.grid is None else (self.grid.shape[0],)
-        return [*self.copies, (kernel, (*self.arrays, constants, *count))]
+        arguments: dict[str, np.ndarray | int] = {
+            **{f"a{i}": array for i, array in enumerate(self.arrays)},
+            "constants": np.array(self.constants or [0.0], self._float()),
+        }
+        if self.grid is not None:
+            arguments["count"] = self.grid.shape[0]
+        return [*self.copies, _compiled(source, arguments)]
 
     def _float(self) -> np.dtype[Any]:
         kinds = [n.dtype for n in self.loop.nodes if n.dtype.kind == "f"]
@@ -460,10 +461,6 @@ class Writer:
         whole = [f"a{i}.shape" for i, a in enumerate(self.arrays) if a.shape == shape]
         sizes = whole[0] if whole else ", ".join(map(str, shape))
         lines = [
-            "import numpy as np",
-            "from numba import njit, prange",
-            "",
-            f"@njit(cache=True, nogil=True, error_model='numpy', parallel={parallel})",
             f"def kernel({names}, constants):",
             f"    {', '.join(counts)}, columns = {sizes}",
             *([f"    columns = {self.columns}"] if self.columns <= SHORT else []),
@@ -489,10 +486,6 @@ class Writer:
     def _source_on_grid(self, grid: Grid) -> str:
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
         lines = [
-            "import numpy as np",
-            "from numba import njit, prange",
-            "",
-            "@njit(cache=True, nogil=True, error_model='numpy')",
             f"def kernel({names}, constants, count):",
             *(f"    {line}" for line in self.before),
         ]
@@ -541,6 +534,20 @@ class Grid:
         return flat, " + ".join(terms).replace(" * 1 ", " ").removesuffix(" * 1") or "0"
 
 
+def number(node: Node) -> bool:
+    """Return whether an operation makes one number of others."""
+    floats = all(n.shape == () and n.dtype.name in ("float32", "float64") for n in node.args)
+    return floats and node.shape == () and node.op in EXPRESSIONS and node.dtype.kind == "f"
+
+
+def of_numbers(node: Node, memory: Memory) -> Call:
+    """Return the call that makes one number of others."""
+    arrays = {f"a{i}": memory.array(arg).reshape(1) for i, arg in enumerate(node.args)}
+    expression = EXPRESSIONS[node.op].format(*(f"{a}[0]" for a in arrays), dtype=node.dtype.name)
+    source = f"def kernel({', '.join(arrays)}, out):\n    out[0] = {expression}"
+    return _compiled(source, {**arrays, "out": memory.array(node).reshape(1)})
+
+
 def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     shaped = array.reshape(shape)
     assert np.may_share_memory(shaped, array), f"{array.strides} is not seen as {shape}"
@@ -563,42 +570,13 @@ def part_of(array: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
     return part
 
 
-_kernels: dict[str, Callable[..., None]] = {}
+def _compiled(source: str, arguments: dict[str, np.ndarray | int]) -> Call:
+    """Return the call of a loop's function."""
+    from npnn.backends import native  # which needs Numba, and the loops of a GPU do not
 
-
-def _compiled(source: str) -> Callable[..., None]:
-    """Return the function of a source, from memory or from a file that Numba caches beside."""
-    if source not in _kernels:
-        name = "npnn_" + hashlib.sha256(source.encode()).hexdigest()[:24]
-        path = _cache_folder() / f"{name}.py"
-        if not path.exists():
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            with os.fdopen(handle, "w") as file:
-                file.write(source)
-            os.replace(temporary, path)
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # where Numba looks for what it compiled earlier
-        spec.loader.exec_module(module)
-        _kernels[source] = module.kernel
-    return _kernels[source]
-
-
-def _cache_folder() -> Path:
-    """Return the folder for kernels: NPNN_CACHE_DIR, or npnn in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npnn"
-    folder = Path(os.environ.get("NPNN_CACHE_DIR") or default) / "kernels"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return _folder_of_this_process()
-
-
-@cache
-def _folder_of_this_process() -> Path:
-    return Path(tempfile.mkdtemp(prefix="npnn-kernels-"))
+    if "prange" in source:
+        options = "nogil=True, cache=True, parallel=True, error_model='numpy'"
+        head = f"import numpy as np\nfrom numba import njit, prange\n\n@njit({options})\n"
+        return module_of(head + source).kernel, tuple(arguments.values())
+    _, body = source.split("\n", 1)
+    return native.loop(body, arguments), ()

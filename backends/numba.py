@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from npnn.backends.backend import Step, missing
 from npnn.backends.capture import CapturedStep
-from npnn.backends.loops import STORES, Loop, Writer, stored, worth_threads
+from npnn.backends.division import Cut
+from npnn.backends.loops import (
+    REDUCTIONS,
+    STORES,
+    Loop,
+    Writer,
+    number,
+    of_numbers,
+    stored,
+    worth_threads,
+)
 from npnn.backends.numpy import NumpyBackend
 from npnn.backends.operations import Call, Memory
 from npnn.backends.plan import Part, Plan
 from npnn.backends.tracer import Node, replay_views
 
+WORTH_AWAKE = 1e-4  # seconds of work from which a thread that waits awake is worth having
 ALONE = 4096  # elements from which a store alone is worth a loop
 
 
@@ -31,7 +43,21 @@ class NumbaBackend(NumpyBackend):
             raise missing("Numba", self.name, command)
 
     def capture(self, step: Step) -> Step:  # noqa: D102
-        return CapturedStep(step, self.dtype, NumbaPlan)
+        return CompiledStep(step, self.dtype, NumbaPlan)
+
+
+class CompiledStep(CapturedStep):
+    """A captured step that several threads share already where it is short."""
+
+    def plan_of(self, nodes: list[Node], *rest: Any) -> Plan:  # noqa: D102
+        count = self.threads_for(nodes, WORTH_AWAKE)
+        if count > 1:
+            carry, data, inputs, outputs = rest
+            leaves = [leaf for leaf, _ in inputs]
+            plan = AwakePlan(nodes, carry, data, leaves, outputs, count)
+            if plan.of_machine_code:
+                return plan
+        return super().plan_of(nodes, *rest)
 
 
 class NumbaPlan(Plan):
@@ -54,11 +80,12 @@ class NumbaPlan(Plan):
             apart = loop is not None and not self._may_join(loop, node)
             if loop is not None and not apart and loop.add(node):
                 continue
-            reduced = node.op in ("sum", "max", "min")
+            reduced = node.op in REDUCTIONS
             shape = stored(node)[0].shape if node.op in STORES else node.shape
             shape = node.args[0].shape if reduced else shape
             fits = shape and 0 not in shape and self._along_rows(node)
-            loop = self.loop_type(shape, self._look, passed_on, carried) if fits else None
+            options = shape, self._look, passed_on, carried, self.threads
+            loop = self.loop_type(*options) if fits else None
             if loop is not None and loop.add(node):
                 groups.append(loop.nodes)
                 self.loops[node] = loop
@@ -97,9 +124,19 @@ class NumbaPlan(Plan):
 
     def run(self, group: list[Node], memory: Memory) -> list[Call]:  # noqa: D102
         loop = self._loop(group)
+        if self.awake and number(group[0]):
+            return [of_numbers(group[0], memory)]
         if loop is None:
-            return super().run(group, memory)
+            return [piece for call in super().run(group, memory) for piece in _native(call)]
         return Writer(memory, self.transient, loop, self._shape(loop, memory)).calls()
+
+    def joined(self, calls: Iterable[Call]) -> list[Call]:  # noqa: D102
+        from npnn.backends import native
+
+        return native.joined(calls)
+
+    def write(self, array: np.ndarray, result: Node) -> list[Call]:  # noqa: D102
+        return [piece for call in super().write(array, result) for piece in _native(call)]
 
     def _may_join(self, loop: Loop, node: Node) -> bool:
         """Return whether the same threads run an operation and those of a loop, at once."""
@@ -121,6 +158,8 @@ class NumbaPlan(Plan):
             return loop.shape
         assert self.division is not None
         cut = self.division.shares[loop.nodes[0]].cut
+        if cut is not None and self.division.by_columns(loop.nodes[0]):
+            return *loop.lead, cut.at[memory.thread + 1] - cut.at[memory.thread]
         return loop.shape if cut is None else cut.shape_of_part(loop.shape, memory.thread)
 
     def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:  # noqa: D102
@@ -128,7 +167,8 @@ class NumbaPlan(Plan):
         if loop is None:
             return super().reads_in_time(user, old, node)
         if node.op == "setitem":
-            return user is node and node.args.count(old) == 1 and self._reads_plainly(user, old)
+            plainly = node.args.count(old) == 1 and self._reads_plainly(user, old)
+            return user is node and old is node.args[0] and plainly
         if user.op == "setitem" and old is user.args[0]:
             return False
         # Each element must be read in the turn in which it is written, or in an earlier loop of it.
@@ -141,6 +181,7 @@ class NumbaPlan(Plan):
         """Return the loop that runs a group, if it is worth one."""
         first = group[0]
         worth = len(group) > 1 or worth_threads(first) or self._alone(first)
+        worth |= self.awake
         return self.loops.get(first) if worth else None
 
     def _alone(self, node: Node) -> bool:
@@ -153,6 +194,50 @@ class NumbaPlan(Plan):
         bound.update(self.data)
         base = bound.get(node.base, node.base.value)
         return replay_views(node, np.empty(node.base.shape) if base is None else base)
+
+
+class AwakePlan(NumbaPlan):
+    """A plan of machine code alone, if it can be, whose threads wait for each other awake."""
+
+    awake = True
+
+    @property
+    def of_machine_code(self) -> bool:
+        """Whether no call needs the interpreter."""
+        from npnn.backends.native import Native
+
+        return all(isinstance(function, Native) for function, _ in self.calls)
+
+    def without_lock(self, brought: Mapping[Node, Cut]) -> Any:  # noqa: D102
+        if self.division is None or not self.of_machine_code:
+            return None
+        from npnn.backends.team import Step
+
+        phases: Any = [[[call for (call, _), _ in section] for section in p] for p in self.phases]
+        arrays = {leaf: self.array(leaf) for leaf in brought}
+        parts = {
+            leaf: [cut.part(arrays[leaf], thread) for thread in range(self.division.threads)]
+            for leaf, cut in brought.items()
+        }
+        return Step(phases, arrays, parts)
+
+
+def _native(call: Call) -> list[Call]:
+    """Return the calls of machine code that do the same as one of NumPy's, or that."""
+    from npnn.backends import native
+
+    function, arguments = call
+    pieces: list[native.Native] | None = None
+    name, of = getattr(function, "__name__", ""), getattr(function, "__self__", None)
+    if function is np.matmul:
+        pieces = native.product(*arguments)
+    elif function is np.copyto and len(arguments) == 2:
+        pieces = native.copied(*arguments)
+    elif name == "take" and isinstance(of, np.ndarray) and arguments[1] == 0:
+        pieces = native.taken(arguments[2], of, arguments[0])
+    elif name == "dot" and isinstance(of, np.ndarray):
+        pieces = native.product(of, *arguments)
+    return [call] if pieces is None else [(piece, ()) for piece in pieces]
 
 
 def _sums_first(nodes: list[Node]) -> list[Node]:

@@ -16,13 +16,13 @@ A replay therefore runs no layer code and allocates no array.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from npnn.backends.arena import FOREVER, Place, aligned, lay_out
-from npnn.backends.division import Division
+from npnn.backends.division import Cut, Division
 from npnn.backends.operations import (
     RUN,
     Call,
@@ -71,9 +71,10 @@ class Plan:
         self.carry, self.data, self.inputs, self.outputs = carry, data, inputs, outputs
         nodes = self._needed(self._old_values_saved(nodes))
         self.parts = _parts_of_joins(nodes)
+        self.threads = threads
         self.division: Division | None = None
         if threads > 1:
-            self.division = division = Division(nodes, inputs, self.parts, threads)
+            self.division = division = Division(nodes, inputs, self.parts, threads, self.awake)
             nodes = sorted(nodes, key=lambda node: division.shares[node].phase)
         self.groups = self.group(nodes)
         self.operations = [node for group in self.groups for node in group]
@@ -108,6 +109,7 @@ class Plan:
 
     # What a faster plan does its own way -------------------------------------------------------
 
+    awake = False  # whether threads wait for each other awake
     transient: Set[Node] = frozenset()
     """Values that never need memory."""
 
@@ -118,6 +120,17 @@ class Plan:
     def run(self, group: list[Node], memory: Memory) -> list[Call]:
         """Return the calls that do what a group of operations says."""
         return [call for node in group for call in RUN.get(node.op, run_ufunc)(memory, node)]
+
+    def joined(self, calls: Iterable[Call]) -> list[Call]:
+        """Return calls that do the same as those, or fewer."""
+        return list(calls)
+
+    def without_lock(self, brought: Mapping[Node, Cut]) -> Any:
+        """Return what runs all phases without the interpreter's lock; None if nothing does.
+
+        Its attribute ``brought`` has for each input that it cuts what takes the array.
+        """
+        return None
 
     def memory(self, nbytes: int) -> np.ndarray:
         """Return so many bytes for the values of the plan."""
@@ -273,7 +286,8 @@ class Plan:
                 place = self._taken_over(node)
                 self.places[node] = place or Place(node.nbytes, self.time[node], self.death(node))
                 cut = self.division.shares[node].cut if self.division is not None else None
-                if cut is not None and node not in self.turned:
+                whole_rows = self.division is not None and not self.division.by_columns(node)
+                if cut is not None and whole_rows and node not in self.turned:
                     bytes_of_one = node.nbytes // cut.at[-1]
                     self.places[node].bounds = tuple(i * bytes_of_one for i in cut.at)
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 Task = Callable[[], None]
@@ -110,8 +110,13 @@ def _forget() -> None:
     _set_back()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+def forgotten_by_forks(forget: Task) -> None:
+    """Have a forked process forget threads, which do not live on in it."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forget)
+
+
+forgotten_by_forks(_forget)
 
 
 def run_phases(phases: Phases) -> None:
@@ -119,16 +124,20 @@ def run_phases(phases: Phases) -> None:
 
     Where the helpers are busy with the step of another thread, all tasks run in this one.
     """
-    if _blas() is None or not _in_use.acquire(blocking=False):
-        for task in (task for tasks in phases for task in tasks if task is not None):
-            task()
+    with_the_others(partial(_run_side_by_side, phases), partial(_run_one_by_one, phases))
+
+
+def with_the_others(side_by_side: Task, one_by_one: Task) -> None:
+    """Do what several threads do, with products in one each; where they are busy, the other."""
+    if blas() is None or not _in_use.acquire(blocking=False):
+        one_by_one()
         return
     try:
         if not _usual:  # else Ctrl-C has come before the number was set back
             _usual.append(count())
-        for library in _blas().lib_controllers:
+        for library in blas().lib_controllers:
             library.set_num_threads(1)
-        _run_side_by_side(phases)
+        side_by_side()
     finally:
         try:
             _set_back()
@@ -140,11 +149,18 @@ def _set_back() -> None:
     """Let products use as many threads as usual."""
     if not _usual:
         return
-    for library in _blas().lib_controllers:
+    for library in blas().lib_controllers:
         library.set_num_threads(_usual[0])
         if hasattr(library, "clear_controlling_thread"):
             library.clear_controlling_thread()  # threads of others may set limits again
     _usual.clear()
+
+
+def _run_one_by_one(phases: Phases) -> None:
+    for tasks in phases:
+        for task in tasks:
+            if task is not None:
+                task()
 
 
 def _run_side_by_side(phases: Phases) -> None:
@@ -178,14 +194,14 @@ def count() -> int:
     So ``OPENBLAS_NUM_THREADS`` and threadpoolctl's limits hold for npnn too. One where the library
     beneath NumPy cannot be told to use a single thread.
     """
-    library = _blas()
+    library = blas()
     if library is None:
         return 1
     return _usual[0] if _usual else max(1, int(library.lib_controllers[0].num_threads or 1))
 
 
 @cache
-def _blas() -> Any:
+def blas() -> Any:
     """Return what controls the library beneath NumPy's matrix products; None if not known."""
     from threadpoolctl import ThreadpoolController
 

@@ -513,11 +513,11 @@ def _captured(step, dtype, make_plan):
     return make_plan(step, dtype)
 
 
-def interpreted(source):
-    """Return the function of a loop's source, run by Python: it needs no compiling."""
-    names = {"njit": lambda **options: lambda function: function, "prange": range}
-    exec(source.replace("from numba import njit, prange", ""), names)
-    return names["kernel"]
+def interpreted(source, arguments):
+    """Return the call of a loop's source, run by Python: it needs no compiling."""
+    names = {"np": np, "prange": range}
+    exec(source, names)
+    return names["kernel"], tuple(arguments.values())
 
 
 def check(function, *arrays, make_plan=Plan, dtype=np.float64):

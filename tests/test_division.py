@@ -4,27 +4,31 @@ import importlib.util
 
 import numpy as np
 import pytest
-from graphs import STORING, check_program, interpreted
+from graphs import STORING, assert_replay_is_eager, check, check_program, interpreted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import LOSSES, OPTIMIZERS
 from test_capture import KINDS, OPTIONS, assert_close, model_of, trained
 
-from npnn.backends import capture as capturing
+from npnn.arrays import array_namespace
 from npnn.backends import division, loops, operations
 from npnn.backends import plan as planning
-from npnn.backends.numba import NumbaPlan
+from npnn.backends.capture import CapturedStep
+from npnn.backends.numba import AwakePlan, NumbaPlan
 from npnn.backends.plan import Plan
 
-PLANS = [Plan, NumbaPlan]
-BACKENDS = ["numpy"] + ["numba"] * (importlib.util.find_spec("numba") is not None)
+NUMBA = importlib.util.find_spec("numba") is not None
+PLANS = [Plan] + [NumbaPlan, AwakePlan] * NUMBA
+BACKENDS = ["numpy"] + ["numba"] * NUMBA
 
 
 @pytest.fixture(params=[2, 3], ids=["two threads", "three threads"])
 def several(request, monkeypatch):
     """With small steps divided as large ones are, and their memory used again."""
-    monkeypatch.setattr(capturing, "_threads_for", lambda nodes: request.param)
+    monkeypatch.setattr(CapturedStep, "threads_for", lambda *_: request.param)
     monkeypatch.setattr(division, "LARGE", 4)
+    monkeypatch.setattr(division, "COLUMNS", 1)
+    monkeypatch.setattr(division, "WEIGHTS", 1)
     monkeypatch.setattr(planning, "SMALL", 0)
     monkeypatch.setattr(operations, "FEW", 0)
     monkeypatch.setattr(loops, "_compiled", interpreted)
@@ -64,3 +68,42 @@ def test_a_random_model_trains_as_it_does_uncaptured(
 
     with np.errstate(all="ignore"):
         assert_close(run(True), run(False), 1e-10)
+
+
+CASES = {
+    "rows by their own numbers": lambda xp, x, n: xp.take(n, n, axis=0),
+    "a part of a join made of another": lambda xp, x, n: xp.concat([2 * x, 3 * (2 * x)]) + 1,
+}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_is_read_in_several_ways_is_cut_in_none(several, plan, case):
+    x = np.random.default_rng(0).standard_normal(4)
+    check(case, x, np.array([2, 0, 3, 1]), make_plan=plan)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_is_stored_in_another_order_is_not_written_over_what_is_read(several, plan):
+    def step(carry, data, inputs):
+        xp = array_namespace(carry["a"])
+        a, b = carry["a"], carry["b"]
+        total = xp.sum(inputs["x"] * 2.0)
+        b[::-1] = a
+        return {"a": b, "b": inputs["x"] * 3.0}, {"mean": total / 12.0}
+
+    rng = np.random.default_rng(0)
+    carry = {name: rng.standard_normal((3, 4)) for name in "ab"}
+    batches = [{"x": rng.standard_normal((3, 4))} for _ in range(3)]
+    assert_replay_is_eager(step, carry, {}, batches, plan)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_is_read_as_a_row_and_as_a_column_is_not_read_in_one_loop(several, plan):
+    def step(carry, data, inputs):
+        row, column = data["row"], data["column"]
+        return carry, {"less": column <= row, "size": abs(row)}
+
+    rng = np.random.default_rng(0)
+    data = {"row": rng.standard_normal(4), "column": rng.standard_normal((4, 1))}
+    assert_replay_is_eager(step, {}, data, [{}], plan)

@@ -17,6 +17,7 @@ from npnn.arrays import array_namespace
 from npnn.backends import loops
 from npnn.backends import numba as compiling
 from npnn.backends import plan as planning
+from npnn.backends import sources as sources_kept
 from npnn.backends.capture import CapturedStep
 from npnn.backends.numba import NumbaPlan
 
@@ -39,9 +40,9 @@ def sources(monkeypatch):
     """Loops run by Python instead of compiled, which is quick; their sources are kept."""
     seen = []
 
-    def run(source):
+    def run(source, arguments):
         seen.append(source)
-        return interpreted(source)
+        return interpreted(source, arguments)
 
     monkeypatch.setattr(loops, "_compiled", run)
     monkeypatch.setattr(planning, "SMALL", 0)
@@ -466,30 +467,30 @@ def test_a_second_process_compiles_nothing(tmp_path):
 
 
 def test_a_cache_folder_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
-    loops._folder_of_this_process.cache_clear()
+    sources_kept.folder_of_this_process.cache_clear()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     taken = tmp_path / "file"
     taken.write_text("")
     monkeypatch.setenv("NPNN_CACHE_DIR", str(taken))
-    folder = loops._cache_folder()
+    folder = sources_kept.folder()
     assert folder.parent == tmp_path
     assert folder.is_dir()
-    assert loops._cache_folder() == folder
+    assert sources_kept.folder() == folder
     compare(lambda xp, x: (x + 1.25) * 2.5, numbers(3, 3))
     assert list(folder.glob("*.py"))
-    loops._folder_of_this_process.cache_clear()
+    sources_kept.folder_of_this_process.cache_clear()
 
 
 def test_a_cache_folder_that_is_read_only_is_replaced(tmp_path, monkeypatch):
-    loops._folder_of_this_process.cache_clear()
+    sources_kept.folder_of_this_process.cache_clear()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path / "own"))
     monkeypatch.setattr(os, "access", lambda *arguments: False)
-    assert loops._cache_folder().name.startswith("npnn-kernels-")
-    loops._folder_of_this_process.cache_clear()
+    assert sources_kept.folder().name.startswith("npnn-kernels-")
+    sources_kept.folder_of_this_process.cache_clear()
 
 
 def test_the_cache_folder_is_where_users_keep_such_things(tmp_path, monkeypatch):
     monkeypatch.delenv("NPNN_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert loops._cache_folder() == tmp_path / "npnn" / "kernels"
+    assert sources_kept.folder() == tmp_path / "npnn" / "kernels"

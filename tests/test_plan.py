@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npnn.arrays import array_namespace
-from npnn.backends import capture as capturing
 from npnn.backends import loops, operations
 from npnn.backends import plan as planning
 from npnn.backends.capture import CapturedStep
@@ -390,7 +389,7 @@ def layers(x, w, count):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_memory_does_not_grow_with_the_length_of_a_step(count, monkeypatch):
-    monkeypatch.setattr(capturing, "_threads_for", lambda nodes: count)
+    monkeypatch.setattr(CapturedStep, "threads_for", lambda *_: count)
 
     def sizes(count):
         def step(carry, data, inputs):

@@ -13,7 +13,7 @@ from npnn.backends import threads
 from npnn.backends.capture import CapturedStep
 
 pytestmark = pytest.mark.skipif(
-    threads._blas() is None, reason="the library beneath NumPy's products is not known"
+    threads.blas() is None, reason="the library beneath NumPy's products is not known"
 )
 
 
@@ -102,7 +102,7 @@ def test_settings_for_floating_point_errors_hold_in_every_thread():
 
 
 def test_products_may_use_as_many_threads_as_before():
-    library, seen = threads._blas().lib_controllers[0], []
+    library, seen = threads.blas().lib_controllers[0], []
     before = library.num_threads
     threads.run_phases([[lambda: seen.append((library.num_threads, threads.count())), None]])
     assert seen == [(1, before)]
@@ -110,7 +110,7 @@ def test_products_may_use_as_many_threads_as_before():
 
 
 def test_ctrl_c_before_products_have_their_threads_back_is_made_good(monkeypatch):
-    library = threads._blas().lib_controllers[0]
+    library = threads.blas().lib_controllers[0]
     before = library.num_threads
 
     def interrupted():

@@ -1,0 +1,365 @@
+"""Machine code that runs piece after piece without the interpreter, and without its lock.
+
+A :class:`Native` is a function at an address and the block of numbers that it reads: where its
+arrays lie, their shapes and strides. A :class:`Program` runs several of them in one call from
+Python. Loops are compiled by Numba from the sources that ``loops.py`` writes; products are those
+of the library beneath NumPy, called where it lies in memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from npnn.backends import threads
+from npnn.backends.operations import Call
+from npnn.backends.sources import module_of
+
+_VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+HEAD = f"""\
+# Of machine code's version {_VERSION}.
+import numpy as np
+from numba import cfunc
+from npnn.backends.native import array_at, call_cblas, copy, word_at
+
+@cfunc("void(intp)", cache=True, error_model="numpy")
+def kernel(block):
+"""
+ROW_MAJOR, AS_IT_LIES, TRANSPOSED = 101, 111, 112  # CBLAS's names for them
+# Arguments of CBLAS's products: an enumeration, an integer, an address, and the numbers 1 and 0.
+GEMM, GEMV = "eeeiii1aiai0ai", "eeii1aiai0ai"
+MOST_PRODUCTS = 64  # of a stack of matrices, up to which they are called one by one
+_WORD, _ENUM, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+
+
+class Native:
+    """A function in machine code with the numbers that it reads.
+
+    Parameters
+    ----------
+    body : str
+        The source of what it does with its `block`; compiled when it is run first.
+    block : list of int
+        The numbers.
+    kept : object
+        What they point to.
+    """
+
+    def __init__(self, body: str, block: Sequence[int], kept: Any) -> None:
+        self.body, self.block, self.kept = body, np.array(block, np.int64), kept
+
+    @cached_property
+    def address(self) -> int:
+        """Where the function lies."""
+        address: int = module_of(HEAD + self.body + "\n").kernel.address
+        return address
+
+    def __call__(self) -> None:
+        """Run it alone."""
+        self._alone()
+
+    @cached_property
+    def _alone(self) -> Program:
+        return Program([self])
+
+
+class Program:
+    """Pieces of machine code that are run one after the other."""
+
+    def __init__(self, pieces: Iterable[Native]) -> None:
+        self.pieces = tuple(pieces)
+        rows = [(piece.address, address_of(piece.block)) for piece in self.pieces]
+        self.table = np.array(rows, np.int64).reshape(-1, 2)
+        self.place = address_of(self.table), len(rows)
+
+    def __call__(self) -> None:
+        """Run them."""
+        run(*self.place)
+
+
+def joined(calls: Iterable[Call]) -> list[Call]:
+    """Return calls with those of machine code that follow one another as one program."""
+    found: list[Call] = []
+    pieces: list[Native] = []
+    for function, arguments in calls:
+        if isinstance(function, Native):
+            pieces.append(function)
+            continue
+        if pieces:
+            found.append((Program(pieces), ()))
+            pieces = []
+        found.append((function, arguments))
+    return [*found, (Program(pieces), ())] if pieces else found
+
+
+def address_of(array: np.ndarray) -> int:
+    """Return where an array's first element lies."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+# What machine code is made of --------------------------------------------------------------------
+
+
+def _word(builder: Any, block: Any, place: int) -> Any:
+    words = builder.inttoptr(block, _WORD.as_pointer())
+    return builder.load(builder.gep(words, [ir.Constant(_WORD, place)]))
+
+
+@intrinsic(prefer_literal=True)
+def word_at(typing: Any, block: Any, place: Any) -> Any:
+    """Return the number that stands at a place of a block."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _word(builder, args[0], place.literal_value)
+
+    return types.intp(block, place), code
+
+
+@intrinsic(prefer_literal=True)
+def array_at(typing: Any, block: Any, place: Any, dtype: Any, ndim: Any, layout: Any) -> Any:
+    """Return the array whose address, shape and strides stand in a block from a place on."""
+    rows = layout.literal_value == "rows"  # whose elements are neighbours
+    kind = types.Array(dtype.dtype, ndim.literal_value, "A" if rows else layout.literal_value)
+    axes = ndim.literal_value
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        places = range(place.literal_value, place.literal_value + 1 + 2 * axes)
+        data, *numbers = [_word(builder, args[0], i) for i in places]
+        element = context.get_data_type(kind.dtype)
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(element))
+        if rows:
+            numbers[-1] = itemsize
+        array = context.make_array(kind)(context, builder)
+        populate_array(
+            array,
+            data=builder.inttoptr(data, element.as_pointer()),
+            shape=numbers[:axes],
+            strides=numbers[axes:],
+            itemsize=itemsize,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return kind(block, place, dtype, ndim, layout), code
+
+
+@intrinsic
+def load(typing: Any, address: Any) -> Any:
+    """Return the word at an address, as another thread may have written it."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], _WORD.as_pointer())
+        return builder.load_atomic(place, "acquire", 8)
+
+    return types.intp(address), code
+
+
+@intrinsic
+def copy(typing: Any, target: Any, source: Any, nbytes: Any) -> Any:
+    """Copy bytes from one address to another."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        places = [builder.inttoptr(arg, _BYTE.as_pointer()) for arg in args[:2]]
+        cgutils.raw_memcpy(builder, *places, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(target, source, nbytes), code
+
+
+@intrinsic
+def call(typing: Any, address: Any, block: Any) -> Any:
+    """Call a function of a block."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_WORD])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
+        return context.get_dummy_value()
+
+    return types.void(address, block), code
+
+
+@intrinsic(prefer_literal=True)
+def call_cblas(typing: Any, block: Any, dtype: Any, bits: Any, kinds: Any) -> Any:
+    """Call the function whose address stands first in a block with what stands behind it."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integer, number = ir.IntType(bits.literal_value), context.get_data_type(dtype.dtype)
+        given: list[Any] = []
+        place = 0
+        for kind in kinds.literal_value:
+            if kind in "01":
+                given.append(ir.Constant(number, float(kind)))
+                continue
+            place += 1
+            word = _word(builder, args[0], place)
+            if kind == "a":
+                given.append(builder.inttoptr(word, number.as_pointer()))
+            else:
+                size = _ENUM if kind == "e" else integer
+                given.append(word if size == _WORD else builder.trunc(word, size))
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in given])
+        address = _word(builder, args[0], 0)
+        builder.call(builder.inttoptr(address, function.as_pointer()), given)
+        return context.get_dummy_value()
+
+    return types.void(block, dtype, bits, kinds), code
+
+
+def nogil(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function that runs without the interpreter's lock, kept on disk where possible."""
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            machine: Callable[..., Any] = njit(signature, nogil=True, cache=True)(function)
+        except RuntimeError:  # no folder that may be written to
+            machine = njit(signature, nogil=True)(function)
+        return machine
+
+    return compiled
+
+
+@nogil("void(intp, intp)")
+def run(table: int, count: int) -> None:
+    """Call the functions of a table, each with its block."""
+    for place in range(table, table + 16 * count, 16):
+        call(load(place), load(place + 8))
+
+
+# Pieces ------------------------------------------------------------------------------------------
+
+
+def loop(body: str, arguments: dict[str, np.ndarray | int]) -> Native:
+    """Return a piece whose source is `body`, in which arrays and numbers have names."""
+    block: list[int] = []
+    lines = []
+    for name, value in arguments.items():
+        if isinstance(value, np.ndarray):
+            rows = value.ndim and value.strides[-1] == value.itemsize
+            layout = "C" if value.flags.c_contiguous else "rows" if rows else "A"
+            dtype = "bool_" if value.dtype == np.bool else value.dtype.name
+            lines.append(
+                f"    {name} = array_at(block, {len(block)}, np.{dtype}, {value.ndim}, {layout!r})"
+            )
+            block += [address_of(value), *value.shape, *value.strides]
+        else:
+            lines.append(f"    {name} = word_at(block, {len(block)})")
+            block.append(value)
+    return Native("\n".join([*lines, body]), block, list(arguments.values()))
+
+
+def copied(target: np.ndarray, source: np.ndarray) -> list[Native] | None:
+    """Return the piece that copies an array to another; None if they do not lie alike."""
+    alike = (target.shape, target.strides, target.dtype)
+    if alike != (source.shape, source.strides, source.dtype) or not target.flags.forc:
+        return None
+    return [_copied(target, source)]
+
+
+def brought(target: np.ndarray) -> Native:
+    """Return the piece that fills an array from the address in the second place of its block."""
+    return _copied(target, target)
+
+
+def _copied(target: np.ndarray, source: np.ndarray) -> Native:
+    body = "    copy(word_at(block, 0), word_at(block, 1), word_at(block, 2))"
+    block = [address_of(target), address_of(source), target.nbytes]
+    return Native(body, block, (target, source))
+
+
+def taken(out: np.ndarray, x: np.ndarray, numbers: np.ndarray) -> list[Native] | None:
+    """Return the piece that copies the rows of `x` of such numbers."""
+    if not (out.flags.c_contiguous and x.flags.c_contiguous and out.size) or out.dtype != x.dtype:
+        return None
+    body = """\
+    for i in range(len(numbers)):
+        copy(out + i * nbytes, x + numbers[i] * nbytes, nbytes)"""
+    places: dict[str, np.ndarray | int] = {"out": address_of(out), "x": address_of(x)}
+    piece = loop(body, {**places, "nbytes": out.nbytes // len(numbers), "numbers": numbers})
+    piece.kept = out, x, numbers
+    return [piece]
+
+
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> list[Native] | None:
+    """Return the pieces that multiply matrices, or few of them; None where they lie unsuitably."""
+    if a.ndim == b.ndim == out.ndim == 3 and len(out) <= MOST_PRODUCTS:
+        pieces = [_product(*of_one) for of_one in zip(a, b, out, strict=True)]
+        return None if None in pieces else pieces  # type: ignore[return-value]
+    if a.ndim > 2 or b.ndim > 2:
+        return None
+    b = b.reshape(-1, 1) if b.ndim == 1 else b
+    a = a.reshape(1, -1) if a.ndim == 1 else a
+    piece = _product(a, b, out.reshape(len(a), b.shape[1]))
+    return None if piece is None else [piece]
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Native | None:
+    found = _cblas(a.dtype.name)
+    if found is None or not (a.dtype == b.dtype == out.dtype) or 0 in (*a.shape, *b.shape):
+        return None
+    gemm, gemv, bits = found
+    of_a, of_b, of_out = map(_lies, (a, b, out))
+    if of_out is not None and of_out[0] == TRANSPOSED:
+        return _product(b.T, a.T, out.T)
+    if of_a is None or of_b is None or of_out is None:
+        return None
+    (rows, columns), between = out.shape, a.shape[1]
+    if 1 in out.shape:
+        matrix, vector = (a, b) if columns == 1 else (b.T, a.T)
+        (trans, leading), flat = _lies(matrix) or of_a, vector[:, 0]
+        size = matrix.shape if trans == AS_IT_LIES else matrix.shape[::-1]
+        steps = [x.strides[0] // x.itemsize if len(x) > 1 else 1 for x in (flat, out.reshape(-1))]
+        block = [gemv, ROW_MAJOR, trans, *size, address_of(matrix), leading]
+        block += [address_of(vector), steps[0], address_of(out), steps[1]]
+        kinds = GEMV
+    else:
+        block = [gemm, ROW_MAJOR, of_a[0], of_b[0], rows, columns, between]
+        block += [address_of(a), of_a[1], address_of(b), of_b[1], address_of(out), of_out[1]]
+        kinds = GEMM
+    body = f"    call_cblas(block, np.{a.dtype.name}, {bits}, {kinds!r})"
+    return Native(body, block, (a, b, out))
+
+
+def _lies(matrix: np.ndarray) -> tuple[int, int] | None:
+    """Return how CBLAS calls the way that a matrix lies, and how far its rows are apart."""
+    (rows, columns), (down, right) = matrix.shape, matrix.strides
+    size = matrix.itemsize
+    if (right == size or columns == 1) and (
+        rows == 1 or (down % size == 0 and down >= columns * size)
+    ):
+        return AS_IT_LIES, down // size if rows > 1 else columns
+    if (down == size or rows == 1) and (
+        columns == 1 or (right % size == 0 and right >= rows * size)
+    ):
+        return TRANSPOSED, right // size if columns > 1 else rows
+    return None
+
+
+@cache
+def _cblas(dtype: str) -> tuple[int, int, int] | None:
+    """Return where the products of matrices, and with vectors, lie, and the bits of an integer."""
+    letter = {"float32": "s", "float64": "d"}.get(dtype)
+    controller = threads.blas()
+    if letter is None or controller is None:
+        return None
+    library = ctypes.CDLL(controller.lib_controllers[0].filepath)
+    for prefix in ("scipy_", ""):
+        for suffix, bits in (("64_", 64), ("", 32)):
+            names = [f"{prefix}cblas_{letter}{name}{suffix}" for name in ("gemm", "gemv")]
+            if all(hasattr(library, name) for name in names):
+                gemm, gemv = (ctypes.cast(library[name], ctypes.c_void_p).value for name in names)
+                assert gemm is not None
+                assert gemv is not None
+                return gemm, gemv, bits
+    return None
