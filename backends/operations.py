@@ -184,8 +184,8 @@ def run_matmul(memory: Memory, node: Node) -> list[Call]:
             a, b, out = b.mT, a.mT, out.T
         several = memory.scratch((parts, *out.shape), out.dtype)
         return [(np.matmul, (a, b, several)), (np.add.reduce, (several, 0, None, out))]
-    if not (a.flags.forc and b.flags.forc):
-        # Of parts of larger matrices, dot would make copies.
+    if not (a.flags.forc and b.flags.forc and out.flags.c_contiguous):
+        # Of parts of larger matrices, dot would make copies, and it writes into none.
         return [(np.matmul, (a, b, out))]
     if a.size > b.size and not a.flags.c_contiguous and node.args[0].base in memory.turned:
         parts = _parts(len(a))

@@ -7,6 +7,7 @@ memory, each in a cache line of its own.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import platform
 import sys
@@ -151,6 +152,12 @@ class Team:
         ctypes.c_int64.from_address(self._words + word).value = value
 
     @classmethod
+    def end(cls) -> None:
+        """Have the threads end before the interpreter does, and takes their machine code along."""
+        if cls._current is not None:
+            cls._current.stop()
+
+    @classmethod
     def forget(cls) -> None:
         """Forget the threads, which do not live on in a forked process."""
         cls._current = None
@@ -161,6 +168,7 @@ class Team:
 
 
 threads.forgotten_by_forks(Team.forget)
+atexit.register(Team.end)
 
 
 def _give_way() -> int:

@@ -274,6 +274,26 @@ def test_ctrl_c_between_the_start_of_a_step_and_its_work_leaves_no_thread_at_it(
     np.testing.assert_array_equal(rows[-1], 81.0)
 
 
+ENDING = """
+import os, sys, threading
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+from test_native import step_of_sums
+step, rows = step_of_sums(3, 3)
+step()
+helpers = [thread for thread in threading.enumerate() if thread.name.startswith("npnn-")]
+assert len(helpers) == 2
+import atexit
+from npnn.backends.team import Team
+atexit._run_exitfuncs()
+assert Team._current is None
+assert not any(thread.is_alive() for thread in helpers)
+"""
+
+
+def test_threads_end_with_the_process():
+    subprocess.run([sys.executable, "-c", ENDING, __file__], check=True, timeout=120)
+
+
 FORKING = """
 import os, sys
 sys.path.insert(0, os.path.dirname(sys.argv[1]))
