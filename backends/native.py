@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from npnn.backends import threads
+from npnn.backends.machine import run
 from npnn.backends.operations import Call
 from npnn.backends.sources import module_of
 
@@ -156,17 +157,6 @@ def array_at(typing: Any, block: Any, place: Any, dtype: Any, ndim: Any, layout:
 
 
 @intrinsic
-def load(typing: Any, address: Any) -> Any:
-    """Return the word at an address, as another thread may have written it."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.inttoptr(args[0], _WORD.as_pointer())
-        return builder.load_atomic(place, "acquire", 8)
-
-    return types.intp(address), code
-
-
-@intrinsic
 def copy(typing: Any, target: Any, source: Any, nbytes: Any) -> Any:
     """Copy bytes from one address to another."""
 
@@ -176,18 +166,6 @@ def copy(typing: Any, target: Any, source: Any, nbytes: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(target, source, nbytes), code
-
-
-@intrinsic
-def call(typing: Any, address: Any, block: Any) -> Any:
-    """Call a function of a block."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_WORD])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
-        return context.get_dummy_value()
-
-    return types.void(address, block), code
 
 
 @intrinsic(prefer_literal=True)
@@ -215,26 +193,6 @@ def call_cblas(typing: Any, block: Any, dtype: Any, bits: Any, kinds: Any) -> An
         return context.get_dummy_value()
 
     return types.void(block, dtype, bits, kinds), code
-
-
-def nogil(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a function that runs without the interpreter's lock, kept on disk where possible."""
-
-    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            machine: Callable[..., Any] = njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError:  # no folder that may be written to
-            machine = njit(signature, nogil=True)(function)
-        return machine
-
-    return compiled
-
-
-@nogil("void(intp, intp)")
-def run(table: int, count: int) -> None:
-    """Call the functions of a table, each with its block."""
-    for place in range(table, table + 16 * count, 16):
-        call(load(place), load(place + 8))
 
 
 # Pieces ------------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ class NumbaBackend(NumpyBackend):
             raise missing("Numba", self.name, command)
 
     def capture(self, step: Step) -> Step:  # noqa: D102
+        from numba import config
+
+        if config.DISABLE_JIT:  # for a debugger, say
+            return super().capture(step)
         return CompiledStep(step, self.dtype, NumbaPlan)
 
 

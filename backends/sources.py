@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,38 @@ _modules: dict[str, Any] = {}
 def module_of(source: str) -> Any:
     """Return the module of a source, from memory or from its file."""
     if source not in _modules:
-        name = "npnn_" + hashlib.sha256(source.encode()).hexdigest()[:24]
-        path = folder() / f"{name}.py"
-        if not path.exists():
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            with os.fdopen(handle, "w") as file:
-                file.write(source)
-            os.replace(temporary, path)
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # where Numba looks for what it compiled earlier
-        spec.loader.exec_module(module)
-        _modules[source] = module
+        usual = folder()
+        try:
+            _modules[source] = _loaded(source, usual)
+        except Exception:
+            # A file may be damaged, or of a user who lets nobody else read or write there.
+            own = folder_of_this_process()
+            if own == usual:
+                raise
+            _modules[source] = _loaded(source, own)
     return _modules[source]
+
+
+def _loaded(source: str, place: Path) -> Any:
+    name = "npnn_" + hashlib.sha256(source.encode()).hexdigest()[:24]
+    path = place / f"{name}.py"
+    if not path.exists():
+        temporary = place / f"{name}.{os.getpid()}.{threading.get_ident()}.tmp"
+        temporary.write_text(source)
+        os.replace(temporary, path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where Numba looks for what it compiled earlier
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "kernel"):
+            raise ImportError(f"{path} is damaged")
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def folder() -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
@@ -32,19 +33,20 @@ class Gate:
 class Helper:
     """A thread that sleeps until there are tasks, does those of its number, and sleeps again."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self) -> None:
         self._go, self._done, self._next = Gate(), Gate(), Gate()
-        self._number = number
+        self._number = 0
         self._phases: Phases = ()
         self._context = copy_context()
         self._error: BaseException | None = None
-        self._retired = False
-        self._thread = threading.Thread(target=self._work, name=f"npnn-{number}", daemon=True)
+        self._retired = self._ended = False
+        self._thread = threading.Thread(target=self._work, name="npnn", daemon=True)
+        _started.append(self)
         self._thread.start()
 
-    def start(self, phases: Phases) -> None:
+    def start(self, phases: Phases, number: int) -> None:
         """Begin, under the settings for errors of NumPy that hold where this is called."""
-        self._phases, self._context = phases, copy_context()
+        self._phases, self._number, self._context = phases, number, copy_context()
         self._go.open()
 
     def meet(self) -> None:
@@ -61,25 +63,37 @@ class Helper:
         if error is not None:
             raise error
 
+    def at_work(self) -> bool:
+        """Return whether the thread has begun and not ended.
+
+        ``Thread.is_alive`` says no of one that lives once Ctrl-C has come during ``join``, in
+        Python 3.11.
+        """
+        return self._thread.ident is not None and not self._ended
+
     def retire(self) -> None:
         """Let the thread end once it has done the task that it is at."""
         self._retired = True
-        while self._thread.is_alive():
+        while self.at_work():
             with suppress(RuntimeError):
                 self._go.open()
             with suppress(RuntimeError):
                 self._next.open()
-            with suppress(KeyboardInterrupt):
-                self._thread.join(1e-3)
+            time.sleep(1e-3)
+        with suppress(ValueError):
+            _started.remove(self)
 
     def _work(self) -> None:
-        while True:
-            self._go.wait()
-            self._context.run(self._run)
-            if self._retired:
-                return
-            self._phases = ()
-            self._done.open()
+        try:
+            while True:
+                self._go.wait()
+                self._context.run(self._run)
+                if self._retired:
+                    return
+                self._phases = ()
+                self._done.open()
+        finally:
+            self._ended = True
 
     def _run(self) -> None:
         for number, tasks in enumerate(self._phases):
@@ -97,15 +111,21 @@ class Helper:
                 self._error = error
 
 
-_helpers: list[Helper] = []
+# Ctrl-C comes anywhere, and any number of times. Helpers wait again only when all has gone well;
+# those that were started and do not are retired before the next work.
+_waiting: list[Helper] = []
+_started: list[Helper] = []
 _in_use = threading.Lock()
+_forks: list[bool] = []
 _usual: list[int] = []  # threads that products use otherwise, while they are limited to one
 
 
 def _forget() -> None:
     """Forget the threads, which do not live on in a forked process."""
     global _in_use
-    _helpers.clear()
+    _waiting.clear()
+    _started.clear()
+    _forks.clear()
     _in_use = threading.Lock()
     _set_back()
 
@@ -119,30 +139,63 @@ def forgotten_by_forks(forget: Task) -> None:
 forgotten_by_forks(_forget)
 
 
+def _wait_for_step() -> None:
+    """Have no step under way when a process forks: the child would inherit locks that are held."""
+    _forks.append(_in_use.acquire(timeout=1.0))
+
+
+def _go_on() -> None:
+    if _forks.pop():
+        _in_use.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_step, after_in_parent=_go_on)
+
+
 def run_phases(phases: Phases) -> None:
     """Run phases one after another, the tasks of each side by side.
 
     Where the helpers are busy with the step of another thread, all tasks run in this one.
     """
-    with_the_others(partial(_run_side_by_side, phases), partial(_run_one_by_one, phases))
+    side_by_side = partial(_run_side_by_side, phases)
+    with_the_others(side_by_side, partial(_run_one_by_one, phases), _retire_others)
 
 
-def with_the_others(side_by_side: Task, one_by_one: Task) -> None:
-    """Do what several threads do, with products in one each; where they are busy, the other."""
-    if blas() is None or not _in_use.acquire(blocking=False):
+def with_the_others(side_by_side: Task, one_by_one: Task, end: Task) -> None:
+    """Do what needs several threads, with products in one each; where they are busy, the other.
+
+    If the first is interrupted, `end` has the threads end that were at work: nobody knows how far
+    they are, but none may go on after this.
+    """
+    if blas() is None or _in_use.locked():
         one_by_one()
         return
-    try:
-        if not _usual:  # else Ctrl-C has come before the number was set back
-            _usual.append(count())
-        for library in blas().lib_controllers:
-            library.set_num_threads(1)
-        side_by_side()
-    finally:
+    with _in_use:  # of another thread that came just now, the step is waited for
         try:
-            _set_back()
+            if not _usual:  # else Ctrl-C has come before the number was set back
+                _usual.append(count())
+            for library in blas().lib_controllers:
+                library.set_num_threads(1)
+            side_by_side()
+        except BaseException:
+            try:
+                at_any_rate(end)
+            finally:
+                at_any_rate(end)  # Ctrl-C may have come just before the first
+            raise
         finally:
-            _in_use.release()
+            _set_back()
+
+
+def at_any_rate(function: Task) -> None:
+    """Call a function again until it has come to its end, though Ctrl-C comes meanwhile."""
+    while True:
+        try:
+            function()
+            return
+        except KeyboardInterrupt:
+            continue
 
 
 def _set_back() -> None:
@@ -164,28 +217,29 @@ def _run_one_by_one(phases: Phases) -> None:
 
 
 def _run_side_by_side(phases: Phases) -> None:
-    while len(_helpers) < len(phases[0]) - 1:
-        _helpers.append(Helper(len(_helpers) + 1))
-    helpers = _helpers[: len(phases[0]) - 1]
-    try:
-        for helper in helpers:
-            helper.start(phases)
-        for number, tasks in enumerate(phases):
-            if number:
-                for helper in helpers:
-                    helper.go_on()
-            if tasks[0] is not None:
-                tasks[0]()
+    _retire_others()
+    helpers = _waiting[: len(phases[0]) - 1]
+    del _waiting[: len(helpers)]
+    helpers += [Helper() for _ in range(len(helpers), len(phases[0]) - 1)]
+    for number, helper in enumerate(helpers):
+        helper.start(phases, number + 1)
+    for number, tasks in enumerate(phases):
+        if number:
             for helper in helpers:
-                helper.meet()
-    except BaseException:
-        # Nobody knows how far they are: Ctrl-C comes anywhere. But none may go on after this.
+                helper.go_on()
+        if tasks[0] is not None:
+            tasks[0]()
         for helper in helpers:
-            helper.retire()
-        _helpers.clear()
-        raise
+            helper.meet()
+    _waiting.extend(helpers)
     for helper in helpers:
         helper.raise_error()
+
+
+def _retire_others() -> None:
+    """Retire the helpers that do not wait for work."""
+    for helper in [helper for helper in _started if helper not in _waiting]:
+        helper.retire()
 
 
 def count() -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -216,7 +217,8 @@ def test_each_phase_begins_when_all_are_through_with_the_one_before(count):
 
 
 def test_threads_that_went_to_sleep_are_woken():
-    from npnn.backends.team import ASLEEP, STATES, Team
+    from npnn.backends.machine import ASLEEP, LINE, STATES
+    from npnn.backends.team import Team
 
     step, rows = step_of_sums(2, 3)
     for _ in range(3):
@@ -224,9 +226,9 @@ def test_threads_that_went_to_sleep_are_woken():
         step()
         np.testing.assert_array_equal(rows[-1], 8.0)
         until = time.monotonic() + 10.0
-        while Team.of(2).read(STATES + 128) != ASLEEP and time.monotonic() < until:
+        while Team.waiting.read(STATES + LINE) != ASLEEP and time.monotonic() < until:
             time.sleep(1e-3)
-        assert Team.of(2).read(STATES + 128) == ASLEEP
+        assert Team.waiting.read(STATES + LINE) == ASLEEP
 
 
 def test_a_step_runs_alone_where_another_one_has_the_threads():
@@ -262,16 +264,62 @@ def test_ctrl_c_between_the_start_of_a_step_and_its_work_leaves_no_thread_at_it(
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    members = team.Team.of(3)
+    members = team.Team.waiting
     with monkeypatch.context() as patch:
         patch.setattr(team, "work", interrupted)
         with pytest.raises(KeyboardInterrupt):
             step()
-    assert not any(thread.is_alive() for thread in members._threads)
+    assert not members.at_work()
     rows[1:] = 0
     step()
-    assert team.Team.of(3) is not members
+    assert team.Team.waiting is not members
     np.testing.assert_array_equal(rows[-1], 81.0)
+
+
+def test_ctrl_c_twice_in_a_row_is_made_good_by_the_next_step(monkeypatch):
+    from npnn.backends import team
+
+    step, rows = step_of_sums(2, 4)
+    step()
+    members = team.Team.waiting
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(team, "work", interrupted)
+        patch.setattr(threads, "at_any_rate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step()
+    assert members.at_work()  # it waits for the others
+    rows[1:] = 0
+    step()
+    np.testing.assert_array_equal(rows[-1], 16.0)
+    assert not members.at_work()
+    assert team.Team.started == [team.Team.waiting]
+
+
+def test_a_batch_is_not_kept_after_the_step(several, steps):
+    optimizer = npnn.Adam()
+    model_for(optimizer, backend="numba")
+    x, t = np.ones((6, 6)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    gone = weakref.ref(x)
+    optimizer.step(x, t)
+    del x
+    assert len(steps) == 1
+    assert gone() is None
+
+
+def test_without_numbas_compiler_a_step_is_that_of_numpy():
+    program = """if True:
+        import numpy as np, npnn
+        model = npnn.Sequential([npnn.Dense(2, 3), npnn.Tanh()], backend="numba", seed=0)
+        model.chain, optimizer = npnn.RMSLoss(), npnn.Adam()
+        optimizer.model = model
+        optimizer.step(np.ones((4, 2)), np.zeros((4, 3)))
+        """
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
 
 
 ENDING = """
@@ -280,13 +328,13 @@ sys.path.insert(0, os.path.dirname(sys.argv[1]))
 from test_native import step_of_sums
 step, rows = step_of_sums(3, 3)
 step()
-helpers = [thread for thread in threading.enumerate() if thread.name.startswith("npnn-")]
-assert len(helpers) == 2
 import atexit
 from npnn.backends.team import Team
+team = Team.waiting
+assert team.at_work()
 atexit._run_exitfuncs()
-assert Team._current is None
-assert not any(thread.is_alive() for thread in helpers)
+assert Team.waiting is None
+assert not team.at_work()
 """
 
 

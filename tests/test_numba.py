@@ -481,6 +481,34 @@ def test_a_cache_folder_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
     sources_kept.folder_of_this_process.cache_clear()
 
 
+def test_a_damaged_file_in_the_cache_is_replaced_by_one_of_this_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path))
+
+    def compute():
+        monkeypatch.setattr(sources_kept, "_modules", {})
+        compare(lambda xp, x: (x + 3.75) * 1.5, numbers(3, 3))
+
+    compute()
+    [file] = (tmp_path / "kernels").glob("*.py")
+    for damaged in (file, *(tmp_path / "kernels").rglob("*.nbi")):
+        whole = damaged.read_bytes()
+        damaged.write_bytes(whole[: len(whole) // 2])
+        compute()
+        damaged.write_bytes(whole)
+
+
+def test_files_in_the_cache_may_be_read_by_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(sources_kept, "_modules", {})
+    mask = os.umask(0o022)
+    try:
+        compare(lambda xp, x: (x + 4.75) * 1.5, numbers(3, 3))
+    finally:
+        os.umask(mask)
+    [file] = (tmp_path / "kernels").glob("*.py")
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_cache_folder_that_is_read_only_is_replaced(tmp_path, monkeypatch):
     sources_kept.folder_of_this_process.cache_clear()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

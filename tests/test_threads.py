@@ -83,6 +83,42 @@ def test_ctrl_c_leaves_no_thread_at_work():
     assert len(done) == 9
 
 
+def test_ctrl_c_twice_in_a_row_is_made_good_by_the_next_work(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "at_any_rate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.run_phases([[interrupted, lambda: None], [None, pytest.fail]])
+    left = [helper for helper in threads._started if helper not in threads._waiting]
+    assert left
+    phases, done = recorded()
+    threads.run_phases(phases)
+    assert len(done) == 9
+    assert not any(helper.at_work() for helper in left)
+    assert set(threads._started) == set(threads._waiting)
+
+
+def test_ctrl_c_does_not_keep_from_what_must_come_to_its_end():
+    tried = []
+
+    def interrupted_twice():
+        tried.append(1)
+        if len(tried) < 3:
+            raise KeyboardInterrupt
+
+    threads.at_any_rate(interrupted_twice)
+    assert len(tried) == 3
+
+
+def test_fewer_threads_may_work_after_more():
+    for count in (3, 2, 3, 2):
+        phases, done = recorded(count=count)
+        threads.run_phases(phases)
+        assert len(done) == 3 * count
+
+
 def test_who_comes_while_others_are_at_work_does_it_alone():
     phases, done = recorded(count=2)
     inside = [[lambda: threads.run_phases(phases), None]]
