@@ -33,9 +33,9 @@ WORTH = 2e-3
 SECONDS_PER_FLOP = 1e-11
 SECONDS_PER_BYTE = 3e-11
 LARGE = 1 << 14  # elements from which an operation of no sample's is cut
-SAMPLES = 192  # of a thread, up to which a product is cut by columns,
-COLUMNS = 256  # if a thread has as many of them,
-WEIGHTS = 1 << 19  # and this many elements are multiplied
+SAMPLES = 256  # of a thread, up to which a product is cut by columns,
+COLUMNS = 128  # if a thread has as many of them,
+WEIGHTS = 1 << 17  # and this many elements are multiplied
 OPTIMIZER = 150  # floating-point operations that take as long as an optimizer's for one parameter
 
 
