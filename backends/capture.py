@@ -251,10 +251,12 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
     first: list[str] = []
     samples = {} if plan.division is None else plan.division.samples
     without_lock = plan.without_lock(samples)
-    tasks = [
-        [[written(call) for call in plan.joined(call for call, _ in s)] for s in phase]
-        for phase in plan.phases
-    ]
+    tasks: list[list[list[str]]] = []
+    if without_lock is None:
+        tasks = [
+            [[written(call) for call in plan.joined(call for call, _ in s)] for s in phase]
+            for phase in plan.phases
+        ]
     for path, leaf in leaves.items():
         if leaf not in plan.users and leaf not in plan.kept:
             continue

@@ -7,8 +7,8 @@ the flat arrays that the optimizer works on. Where a thread needs what another o
 *phase* begins, once all threads are there: two phases make a step of Dense layers.
 
 Where threads wait awake for each other, a phase more costs next to nothing, and a product of few
-samples with a large matrix is cut by its *columns*: each thread then reads its part of the matrix
-only, which takes it longer to prepare than to multiply by few rows.
+samples with a large matrix is cut by its *columns*: each thread then prepares its own part of the
+matrix for the product, and not the whole, which for few rows counts.
 
 Nothing here knows layers. Cuts are followed from the batch through the operations, and from the
 flat gradient back to what it is made of; what cannot be cut, one thread computes.
@@ -110,12 +110,9 @@ class Division:
         self.flat = self._cuts_of_joins()
         by_length = {join.size: cut for join, cut in self.flat.items()}
         self._not_before: dict[Node, int] = {}
-        for _ in range(2):
-            self._seen.clear()
-            for node in nodes:
-                wanted = self._wanted(node, by_length)
-                self.shares[node] = self._share(node, wanted)
-            self._not_before = self._last_phases(nodes)
+        self._share_out(nodes, by_length)
+        self._not_before = self._last_phases(nodes)
+        self._share_out(nodes, by_length)
 
     def has_work(self, node: Node, thread: int) -> bool:
         """Return whether a thread computes a part of the operation."""
@@ -204,6 +201,11 @@ class Division:
             within = [min(max(i - start, 0), node.size) for i in self.flat[join].at]
             return Cut(axis, tuple(-(-i // row) for i in within))
         return by_length.get(node.size) if len(node.shape) == 1 else None
+
+    def _share_out(self, nodes: Iterable[Node], by_length: dict[int, Cut]) -> None:
+        self._seen.clear()
+        for node in nodes:
+            self.shares[node] = self._share(node, self._wanted(node, by_length))
 
     def _share(self, node: Node, wanted: Cut | None) -> Share:
         if node in self.flat:

@@ -1,4 +1,4 @@
-"""NumPy arrays and the same plan, with runs of elementwise operations compiled into one loop."""
+"""NumPy arrays and the same plan as machine code: elementwise runs in loops, and products."""
 
 from __future__ import annotations
 
