@@ -32,7 +32,16 @@ def run_info(options: argparse.Namespace) -> int:
     from importlib import metadata
 
     lines = [f"npnn {npnn.__version__}, Python {sys.version.split()[0]}, {sys.platform}"]
-    libraries = ("numpy", "array-api-compat", "safetensors", "matplotlib", "numba", "cupy", "torch", "jax")
+    libraries = (
+        "numpy",
+        "array-api-compat",
+        "safetensors",
+        "matplotlib",
+        "numba",
+        "cupy",
+        "torch",
+        "jax",
+    )
     for name in libraries:
         for distribution in (name, f"{name}-cuda12x", f"{name}-cuda13x"):
             try:
