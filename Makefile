@@ -6,14 +6,16 @@ ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EMULATED := .venv-cupy/emulated/run
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint format types bench wheel clean
+.PHONY: help train test test-cupy cupy lint format types bench wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  make test ARGS='-k digits'    hands arguments on to pytest"
+	@echo "  make cupy ARGS='-m npnn train digits --backend cupy'"
 	@echo "  make train PYTHON=python3.13  chooses the Python of a new .venv"
 
 train: .venv/plot.stamp ## train on the digits and draw what came of it
@@ -23,6 +25,12 @@ train: .venv/plot.stamp ## train on the digits and draw what came of it
 
 test: .venv/test.stamp ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-cupy: .venv-cupy/test.stamp ## run the tests of CuPy, on an emulated GPU
+	$(EMULATED) -m pytest -n $(WORKERS) -m gpu $(ARGS)
+
+cupy: .venv-cupy/test.stamp ## run a program on the emulated GPU, named by ARGS
+	$(EMULATED) $(ARGS)
 
 lint: .venv/lint.stamp ## look for mistakes and for unformatted code
 	$(BIN)/ruff check .
@@ -53,7 +61,7 @@ wheel: .venv/base.stamp ## build the wheel into dist/
 
 clean: ## remove what was built and cached, but not .venv
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 .venv/base.stamp:
 	$(PYTHON) -m venv .venv
@@ -61,4 +69,9 @@ clean: ## remove what was built and cached, but not .venv
 
 .venv/%.stamp: .venv/base.stamp pyproject.toml
 	$(PIP) --editable '.[$*]'
+	touch $@
+
+.venv-cupy/test.stamp: pyproject.toml $(shell find tests/emulated_cuda -type f)
+	PYTHON=$(PYTHON) tests/emulated_cuda/setup.sh .venv-cupy
+	.venv-cupy/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test-cupy]'
 	touch $@
