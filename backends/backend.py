@@ -54,12 +54,15 @@ class Backend:
         How a step runs, to finish the sentence "the backend runs the step as ...".
     in_place : bool
         Whether arrays can be written; then all parameters live in one flat array.
+    asynchronous : bool
+        Whether to look at a value is to wait for a device.
     precisions : tuple of str
         The precisions of products that there are for float32.
     """
 
     name: ClassVar[str]
     in_place: ClassVar[bool] = True
+    asynchronous: bool = False
     execution: ClassVar[str] = "it is, layer by layer, and plans nothing ahead"
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     xp: Any
@@ -192,6 +195,12 @@ class Backend:
         from npnn.backends.numpy import NumpyBackend
 
         return NumpyBackend(self.dtype_name)
+
+    def entrance(self, *arrays: Any) -> Backend:
+        """Return the backend as whose arrays a captured step takes `arrays` in: this one, or that
+        of :meth:`on_host` if they lie there and it brings them to the device itself.
+        """
+        return self
 
     def batches(
         self, arrays: dict[str, np.ndarray], indices: Sequence[np.ndarray]

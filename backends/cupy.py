@@ -27,6 +27,7 @@ class CupyBackend(Backend):
     name = "cupy"
     execution = "kernels generated for it, replayed as a CUDA graph"
     precisions = PRECISIONS
+    asynchronous = True
 
     def load(self) -> None:  # noqa: D102
         try:
@@ -117,11 +118,17 @@ class CupyBackend(Backend):
 
     def convert(self, x: Any) -> Array:  # noqa: D102
         with self._memory("what is copied to the device", getattr(x, "nbytes", 0)):
-            on_gpu = hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] == 2
-            if on_gpu and not isinstance(x, self.cupy.ndarray):
+            if _on_gpu(x) and not isinstance(x, self.cupy.ndarray):
                 x = self.cupy.from_dlpack(x.detach() if hasattr(x, "detach") else x)
             # An array of another device is copied to this one.
             return self.cupy.asarray(x if isinstance(x, self.cupy.ndarray) else host_array(x))
+
+    def entrance(self, *arrays: Any) -> Backend:  # noqa: D102
+        return self if any(map(_on_gpu, arrays)) else self._host
+
+    @cached_property
+    def _host(self) -> Backend:
+        return self.on_host()
 
     def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
         return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
@@ -193,6 +200,10 @@ class CupyBackend(Backend):
 
     def synchronize(self) -> None:  # noqa: D102
         self.device.synchronize()
+
+
+def _on_gpu(x: Any) -> bool:
+    return hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] == 2
 
 
 def _size(nbytes: int) -> str:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class CupyStep(CapturedStep):
     """A step that is recorded at its first call for each batch shape, and replayed on the device.
 
-    A replay puts three things on the current stream, and waits for none of them: a kernel that
-    brings the inputs in, the CUDA graph of the step, and a kernel that copies the outputs.
+    A replay puts two things on the current stream, and waits for neither: a small copy that says
+    where the inputs are and where the outputs shall be, and the CUDA graph of the step. Inputs may
+    be NumPy arrays too.
 
     Parameters
     ----------
@@ -35,8 +36,14 @@ class CupyStep(CapturedStep):
     denormals_are_slow = False
 
     def __init__(self, step: Step, backend: CupyBackend) -> None:
-        super().__init__(step, np.dtype(backend.dtype_name))
+        def on_device(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+            return step(carry, data, mapped(inputs, self._brought))
+
+        super().__init__(on_device, np.dtype(backend.dtype_name))
         self.backend = backend
+
+    def _brought(self, x: Any) -> Any:
+        return self.backend.cupy.asarray(x) if isinstance(x, np.ndarray) else x
 
     def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:  # noqa: D102
         with self.backend.device:
@@ -69,17 +76,15 @@ class CupyStep(CapturedStep):
         find = [_finder(path) for path, leaf in leaves.items() if leaf in used]
 
         def replay(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
-            plan.take_in([found(inputs) for found in find])
+            arrays = iter(plan.send([found(inputs) for found in find]))
             plan.replay()
-            arrays = iter(plan.give_out())
             return carry, mapped(outputs, lambda _: next(arrays))
 
         return replay
 
     def fill(self, plan: CupyPlan, values: list[Any]) -> None:  # noqa: D102
         given = dict(zip(plan.inputs, values, strict=True))
-        plan.given = [given[leaf] for leaf in plan.entering]
-        plan.take_in(plan.given)
+        plan.take_in([given[leaf] for leaf in plan.entering])
 
 
 def _finder(path: Path) -> Callable[[Any], Any]:

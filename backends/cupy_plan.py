@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import mmap
+import struct
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 ALIGNED = 256  # bytes: what device memory of one's own begins at
 VECTOR = 16  # bytes: what cuBLASLt may read of a bias at once
+LETTER = 1 << 15  # bytes: what a copy takes along while the host goes on
 
 
 class Region:
@@ -131,7 +133,6 @@ class CupyPlan(NumbaPlan):
         numbers: set[Node],
     ) -> None:
         self.numbers = numbers
-        self.given: list[Any] = []  # what was taken in to be timed
         self.backend, self.cupy = backend, backend.cupy
         self.shadows, self.sources = Shadows(), Sources()
         self.scratch_regions: list[Region] = []
@@ -147,9 +148,12 @@ class CupyPlan(NumbaPlan):
             inputs,
             outputs,
         )
-        self.launches: list[Any] = [function for function, _ in self.calls]
-        self.enter = self._write_entrance()
-        self.leave = self._write_exit()
+        self.entering = [n for n in self.inputs if n in self.users or n in self.kept]
+        self.letter = Letter(self.entering, self.numbers, len(self.outputs))
+        self.block = self.cupy.zeros(self.letter.nbytes, np.uint8)
+        self.enter, self.leave = self._write_entrance(), self._write_exit()
+        passages = [self.enter, *(function for function, _ in self.calls), self.leave]
+        self.launches: list[Any] = [launch for launch in passages if launch is not None]
         self._make_ready()
         self.pieces: list[Any] | None = None
         self.has_run = False
@@ -269,79 +273,74 @@ class CupyPlan(NumbaPlan):
     def _write_entrance(self) -> Launch | None:
         """Write the kernel that puts a batch, and the numbers of a step, where the plan reads them.
 
-        Its first arguments change with each step: a number itself, or the address of an array.
+        What changes with each step, it finds in the block: a number itself, or an address.
         """
-        self.entering = [n for n in self.inputs if n in self.users or n in self.kept]
-        given, targets, lines = [], [], []
-        for number, leaf in enumerate(self.entering):
-            ctype = TYPES[leaf.dtype.name]
-            if leaf in self.numbers:
-                given.append(f"{'double' if leaf.dtype.kind == 'f' else 'long long'} x{number}")
-                lines.append(f"if (thread == 0) y{number}[0] = x{number};")
-            else:
-                given.append(f"const {ctype}* x{number}")
-                lines.append(_each(leaf.size, f"y{number}[e] = x{number}[e];"))
-            targets.append(f"{ctype}* y{number}")
+        lines = []
         arrays = [self.array(leaf) for leaf in self.entering]
-        largest = max((leaf.size for leaf in self.entering), default=0)
-        return self._write_passage([*given, *targets], lines, arrays, largest)
+        for number, (leaf, target) in enumerate(zip(self.entering, arrays, strict=True)):
+            if leaf in self.numbers:
+                wide = "double" if leaf.dtype.kind == "f" else "long long"
+                lines.append(f"if (thread == 0) y{number}[0] = (({wide}*)block)[{number}];")
+                continue
+            ctype = TYPES[leaf.dtype.name]
+            lines.append(f"const {ctype}* x{number} = ((const {ctype}**)block)[{number}];")
+            lines.append(_each(target.size, f"y{number}[e] = x{number}[e];"))
+        return self._write_passage("y", lines, arrays)
 
     def _write_exit(self) -> Launch | None:
         """Write the kernel that copies the outputs into arrays of their own."""
-        given, sources, lines = [], [], []
+        lines = []
         arrays = [self.array(node) for node in self.outputs]
         for number, array in enumerate(arrays):
-            ctype = TYPES[array.dtype.name]
-            given.append(f"{ctype}* y{number}")
-            sources.append(f"const {ctype}* x{number}")
+            ctype, word = TYPES[array.dtype.name], len(self.entering) + number
             at = Coordinates(array.shape, range(array.ndim), [array], "e", "long long")
             place = " + ".join(at.terms(array)) or "0"
+            lines.append(f"{ctype}* y{number} = (({ctype}**)block)[{word}];")
             lines.append(
                 _each(array.size, " ".join([*at.lines, f"y{number}[e] = x{number}[{place}];"]))
             )
-        largest = max((array.size for array in arrays), default=0)
-        return self._write_passage([*given, *sources], lines, arrays, largest)
+        return self._write_passage("x", lines, arrays)
 
     def _write_passage(
-        self, parameters: list[str], lines: list[str], arrays: list[np.ndarray], largest: int
+        self, name: str, lines: list[str], arrays: list[np.ndarray]
     ) -> Launch | None:
         if not arrays:
             return None
+        parameters = [f"{TYPES[a.dtype.name]}* {name}{n}" for n, a in enumerate(arrays)]
+        largest = max(array.size for array in arrays)
         blocks = min(max(1, -(-largest // (4 * FLAT_THREADS))), MOST_BLOCKS)
         start = [f"const long long thread = blockIdx.x * {FLAT_THREADS}LL + threadIdx.x;"]
-        return self.sources.add(parameters, arrays, start + lines, (blocks,), (FLAT_THREADS,))
+        return self.sources.add(
+            ["const void* block", *parameters],
+            [self.shadows.of(self.block), *arrays],
+            start + lines,
+            (blocks,),
+            (FLAT_THREADS,),
+        )
+
+    def send(self, values: list[Any]) -> list[Any]:
+        """Say where a value for each of `entering` is found, and return arrays for the outputs.
+
+        One small copy to the device says it all. It has left the host's memory when it returns.
+        """
+        outputs = [self.cupy.empty(node.shape, node.dtype) for node in self.outputs]
+        nbytes = self.letter.write(self.cupy, values, outputs, self.block.data.ptr)
+        if nbytes:
+            self.block.data.copy_from_host_async(self.letter.address, nbytes)
+        return outputs
 
     def take_in(self, values: list[Any]) -> None:
         """Have a value for each of `entering` copied into the plan's memory."""
-        if self.enter is None:
-            return
-        given, kept, ndarray = [], [], self.cupy.ndarray
-        for leaf, value in zip(self.entering, values, strict=True):
-            if leaf in self.numbers:
-                # A kernel is handed a double for a float, and a long long for an int.
-                given.append(float(value) if leaf.dtype.kind == "f" else int(value))
-                continue
-            if not isinstance(value, ndarray) or not value.flags.c_contiguous:
-                value = self.cupy.ascontiguousarray(self.cupy.asarray(value, leaf.dtype))
-                kept.append(value)  # or the next one would get its memory
-            given.append(value.data.ptr)
-        enter = self.enter
-        enter.function(enter.grid, enter.block, (*given, *enter.arguments))
+        self.given = values  # what is timed takes them in again
+        self.send(values)
+        if self.enter is not None:
+            self.enter()
 
     def keep_inputs(self) -> Callable[[], None]:  # noqa: D102
-        return partial(self.take_in, self.given)
+        return (lambda: None) if self.enter is None else self.enter
 
     def wait(self) -> None:  # noqa: D102
         self.cupy.cuda.get_current_stream().synchronize()
-
-    def give_out(self) -> list[Any]:
-        """Return the outputs, in arrays of their own."""
-        if self.leave is None:
-            return []
-        arrays = [self.cupy.empty(node.shape, node.dtype) for node in self.outputs]
-        leave, targets = self.leave, [array.data.ptr for array in arrays]
-        leave.function(leave.grid, leave.block, (*targets, *leave.arguments))
-        return arrays
 
     # Memory ------------------------------------------------------------------------------------
 
@@ -442,6 +441,69 @@ class CupyPlan(NumbaPlan):
 
     def _loop(self, group: list[Node]) -> Any:
         return self.loops.get(group[0])
+
+
+class Letter:
+    """What the host tells the device at each step, in one block of memory.
+
+    It begins with a word of 8 bytes for each value that comes in, a number itself or where an array
+    lies, and one for where each output is to be written. Behind them are the arrays themselves that
+    the host brings, where they are small.
+
+    Parameters
+    ----------
+    entering : list of Node
+        What comes in.
+    numbers : set of Node
+        Those of it that are numbers.
+    outputs : int
+        How many arrays go out.
+    """
+
+    def __init__(self, entering: list[Node], numbers: set[Node], outputs: int) -> None:
+        kinds = ["d" if n in numbers and n.dtype.kind == "f" else "q" for n in entering]
+        self.words = struct.Struct("".join(kinds) + "q" * outputs)
+        self.floats = [kind == "d" for kind in kinds]
+        self.numbers = [node in numbers for node in entering]
+        self.starts: list[int | None] = []  # of each array's place behind the words
+        self.nbytes = -(-self.words.size // ALIGNED) * ALIGNED
+        for node in entering:
+            fits = node not in numbers and self.nbytes + node.nbytes <= LETTER
+            self.starts.append(self.nbytes if fits else None)
+            if fits:
+                self.nbytes += -(-node.nbytes // ALIGNED) * ALIGNED
+        self.memory = np.zeros(self.nbytes, np.uint8)
+        self.address = self.memory.ctypes.data
+        self.places = [
+            None
+            if start is None
+            else self.memory[start : start + n.nbytes].view(n.dtype).reshape(n.shape)
+            for n, start in zip(entering, self.starts, strict=True)
+        ]
+        self.dtypes = [node.dtype for node in entering]
+        self.kept: list[Any] = []
+
+    def write(self, cupy: Any, values: list[Any], outputs: list[Any], block: int) -> int:
+        """Write it, for a `block` at that address of the device; return how many bytes count."""
+        words: list[Any] = []
+        nbytes, ndarray = self.words.size, cupy.ndarray
+        self.kept.clear()  # what the last step read; memory is given again in the stream's order
+        for n, value in enumerate(values):
+            if self.numbers[n]:
+                words.append(float(value) if self.floats[n] else int(value))
+                continue
+            start = self.starts[n]
+            if start is not None and not isinstance(value, ndarray):
+                self.places[n][...] = value
+                nbytes = start + self.places[n].nbytes
+                words.append(block + start)
+                continue
+            if not isinstance(value, ndarray) or not value.flags.c_contiguous:
+                value = cupy.ascontiguousarray(cupy.asarray(value, self.dtypes[n]))
+                self.kept.append(value)
+            words.append(value.data.ptr)
+        self.words.pack_into(self.memory, 0, *words, *(array.data.ptr for array in outputs))
+        return nbytes
 
 
 class ProductLaunch:

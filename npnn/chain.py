@@ -306,19 +306,22 @@ class Chain:
     # Inputs ------------------------------------------------------------------------------------
 
     def accept(self, x: Any, t: Any = None) -> tuple[Array, Array]:
-        """Return inputs and targets as arrays of the backend, their shapes checked."""
-        given = t
-        x, t = self._as_arrays(x, t, self.backend)
+        """Return inputs and targets as arrays that a step takes in, their shapes checked."""
+        given, backend = t, self.backend
+        if self.model.capture:
+            backend = backend.entrance(x, t)
+        x, t = self._as_arrays(x, t, backend)
         key = (x.shape, None if t is None else (t.shape, t.dtype))
         if key in self._accepted:
             return x, t
-        fitting = self._check_shapes(x, t, given, self.backend)
-        if t is not None and key not in self._looked_at:
+        fitting = self._check_shapes(x, t, given, backend)
+        of_classes = t is not None and fitting.ndim == len(self.shape_out)
+        if t is not None and not of_classes and key not in self._looked_at:
             # Their values, unlike their shape, cost a look at each; one batch tells already.
             self.losses[-1].check_targets(fitting)
             self._looked_at.add(key)
-        if fitting is t:
-            # What needs no conversion needs no second look either.
+        if fitting is t and (backend.asynchronous or not of_classes):
+            # What needs no conversion needs no second look; one at labels may wait for a device.
             self._accepted.add(key)
         return x, fitting
 
@@ -377,7 +380,8 @@ class Chain:
             checks.check_finite(x, given[0], backend, f"{name}inputs")
             if t is not None:
                 checks.check_finite(t, given[1], backend, f"{name}targets")
-                self.losses[-1].check_targets(t)
+                if t.ndim > len(self.shape_out):
+                    self.losses[-1].check_targets(t)
         return x, t
 
     def _norm_data(self) -> Tree:
@@ -559,8 +563,9 @@ class Chain:
 
     def _draw_noise(self, num_samples: int, rng: np.random.Generator | None = None) -> list[Array]:
         rng = rng or self.model.rng
+        backend = self.backend.entrance() if self.model.capture else self.backend
         return [
-            self.backend.random(str(layer.noise), (num_samples, *layer.noise_shape), rng)
+            backend.random(str(layer.noise), (num_samples, *layer.noise_shape), rng)
             for layer in self.noisy
         ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn.arrays import Array
+from npnn.arrays import Array, array_namespace
 from npnn.backends.backend import Backend, host_array
 from npnn.layers.layer import Layer
 
@@ -106,7 +106,7 @@ def check_inputs(x: Array, model: Sequential) -> None:
 
 
 def prepare_targets(t: Array, raw: Any, loss: LossLayer, backend: Backend) -> Array:
-    """Return targets of the shape and dtype that the loss needs.
+    """Return targets of the shape and dtype that the loss needs; or the integers of classes.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def prepare_targets(t: Array, raw: Any, loss: LossLayer, backend: Backend) -> Ar
         is_column = t.ndim == len(shape) + 1 and t.shape[-1] == 1
         if is_column or t.ndim == len(shape):
             t = _classes(t, raw, loss, backend)
-            t = t[..., 0] if is_column else t
+            return t[..., 0] if is_column else t
     return loss.prepare_targets(t, shape, backend.dtype)
 
 
@@ -169,7 +169,7 @@ def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
     what : str
         What the array is, for the error.
     """
-    xp = backend.xp
+    xp = array_namespace(array)
     if bool(xp.all(xp.isfinite(array))):
         return
     host = backend.to_numpy(array)

@@ -364,6 +364,8 @@ class CrossEntropyLoss(LossLayer):
         if t.ndim == len(shape) and xp.isdtype(t.dtype, "integral"):
             classes = xp.arange(shape[-1], dtype=t.dtype, device=device(t))
             t = xp.astype(t[..., None] == classes, dtype)
+            # Where a label is no class, nothing is 1, and what follows is NaN instead of wrong.
+            t = t / xp.sum(t, axis=-1, keepdims=True)
         return super().prepare_targets(t, shape, dtype)
 
     def check_targets(self, t: Array) -> None:
