@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npnn.arrays import array_namespace
-
-Array = Any
+from npnn.arrays import Array, array_namespace, device
 
 
 class Normalization:
@@ -33,7 +31,6 @@ class Normalization:
         if not (np.isfinite(self.offset).all() and np.isfinite(scale).all()):
             raise ValueError("offset and scale must be finite numbers")
         self.scale = np.where(scale == 0.0, 1.0, scale)
-        self._placed: dict[Any, tuple[Array, Array]] = {}
 
     @classmethod
     def standard(cls, x: Any) -> Normalization:
@@ -79,15 +76,8 @@ class Normalization:
         return x * scale + offset
 
     def _place(self, x: Array) -> tuple[Array, Array]:
-        xp = array_namespace(x)
-        key = (type(x), x.dtype, getattr(x, "device", None))
-        if key not in self._placed:
-            options = {"dtype": x.dtype, "device": key[2]}
-            self._placed[key] = (
-                xp.asarray(self.offset, **options),
-                xp.asarray(self.scale, **options),
-            )
-        return self._placed[key]
+        xp, options = array_namespace(x), {"dtype": x.dtype, "device": device(x)}
+        return xp.asarray(self.offset, **options), xp.asarray(self.scale, **options)
 
     def to_config(self) -> dict[str, Any]:
         """Return the map as plain lists, for a file."""
