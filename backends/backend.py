@@ -158,6 +158,10 @@ class Backend:
         """Return `x` as a NumPy array on the host."""
         return np.asarray(x)
 
+    def read(self, arrays: Sequence[Array]) -> list[float]:
+        """Return the numbers that arrays of no axes hold, in one transfer where that is faster."""
+        return read_each(arrays)
+
     def zeros(self, shape: tuple[int, ...]) -> Array:
         """Return an array of zeros."""
         return self.xp.zeros(shape, dtype=self.dtype, device=self.device)
@@ -272,6 +276,11 @@ class Backend:
         device = "" if self.device is None else f", device={str(self.device)!r}"
         rounded = "" if self.precision == self.dtype_name else f", precision={self.precision!r}"
         return f"<backend {self.name}: {self.dtype_name}{rounded}{device}>"
+
+
+def read_each(arrays: Sequence[Array]) -> list[float]:
+    """Return the numbers that arrays of no axes hold, one after the other."""
+    return [float(array) for array in arrays]
 
 
 def host_array(x: Any) -> np.ndarray:

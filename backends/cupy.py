@@ -133,6 +133,11 @@ class CupyBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
         return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
 
+    def read(self, arrays: Sequence[Array]) -> list[float]:  # noqa: D102
+        with self.current():
+            # One copy for all of them, and one wait.
+            return self.cupy.asnumpy(self.xp.stack(arrays)).tolist()  # type: ignore[no-any-return]
+
     # Memory ------------------------------------------------------------------------------------
 
     def zeros(self, shape: tuple[int, ...]) -> Array:  # noqa: D102

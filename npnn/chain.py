@@ -12,6 +12,7 @@ from npnn.arrays import Array, Shape, array_namespace
 from npnn.layers.layer import Layer
 from npnn.loss_layer import LossLayer
 from npnn.loss_scaling import chosen, unscaled
+from npnn.metrics import Measured
 from npnn.normalization import normalize
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Chain:
             for place, layer in link.walk()
         ]
         self.losses = [link for link in self.links if isinstance(link, LossLayer)]
+        for loss in self.losses:
+            loss.read = self.backend.read
         self.parameter_slots = _slots(self.layers, "parameter_names")
         self.state_slots = _slots(self.layers, "state_names")
         self._holders = [layer for _, layer, _ in self.parameter_slots]
@@ -283,12 +286,15 @@ class Chain:
 
     def metrics(self) -> dict[str, float]:
         """Return the loss (of all losses together), and the accuracy of the last one."""
-        losses = [loss.get_loss() for loss in self.losses]
-        metrics = {"loss": sum(losses)}
-        if len(losses) > 1:
-            metrics |= {f"loss_{number}": value for number, value in enumerate(losses)}
-        accuracy = self.losses[-1].get_accuracy()
-        return metrics if accuracy is None else {**metrics, "accuracy": accuracy}
+        measured = self.measured()
+        return measured.metrics(self.backend.read(measured.sums))
+
+    def measured(self) -> Measured:
+        """Return what the metrics are made of, without waiting for it."""
+        totals = self._metrics()
+        correct = [totals[-1][1]] if self.losses[-1].has_accuracy else []
+        sums = [loss for loss, _ in totals] + correct
+        return Measured(sums, [loss.end() for loss in self.losses])
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each raw input; NaN has none, and is refused."""

@@ -7,10 +7,11 @@ as a penalty on a code, may itself be followed by a model: ``loss.chain = decode
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape, device
+from npnn.backends.backend import read_each
 from npnn.layers.activations import Linear, Sigmoid, Softmax
 from npnn.layers.layer import Layer
 
@@ -51,6 +52,7 @@ class LossLayer(Layer):
     scale: Array = None  # what the gradient is multiplied by where it would else be too small
     needs_targets: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = False
+    read: Callable[[list[Array]], list[float]] = staticmethod(read_each)
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
@@ -170,6 +172,11 @@ class LossLayer(Layer):
             self.reset()
         self._was_training = training
 
+    def end(self) -> int:
+        """Return of how many samples the sums are; the next batch starts new ones."""
+        self._was_read = True
+        return self.num_samples
+
     def reset(self) -> None:
         """Forget the accumulated loss and accuracy."""
         self.total_loss = 0.0
@@ -183,15 +190,20 @@ class LossLayer(Layer):
         After one batch it is exactly the scalar that :meth:`backward` differentiates. Training
         and prediction are never mixed: a change of mode starts anew.
         """
-        self._was_read = True
-        return float(self.total_loss) / self.num_samples if self.num_samples else math.nan
+        return self._mean(self.total_loss, self.end())
 
     def get_accuracy(self) -> float | None:
         """Return the share of samples answered correctly, or None where the loss has none."""
-        self._was_read = True
-        if type(self).correct is LossLayer.correct:
-            return None
-        return float(self.total_correct) / self.num_samples if self.num_samples else math.nan
+        count = self.end()
+        return self._mean(self.total_correct, count) if self.has_accuracy else None
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether the loss has a notion of a correct answer."""
+        return type(self).correct is not LossLayer.correct
+
+    def _mean(self, total: Array, count: int) -> float:
+        return self.read([total])[0] / count if count else math.nan
 
 
 class RMSLoss(LossLayer):

@@ -23,6 +23,7 @@ from npnn.checks import as_array, check_inputs, check_instance, check_int, check
 from npnn.errors import DivergedError
 from npnn.history import History
 from npnn.loss_layer import LossLayer, RMSLoss
+from npnn.metrics import Measured
 from npnn.optimizer import Adam, Optimizer
 
 if TYPE_CHECKING:
@@ -203,14 +204,15 @@ class Training:
                 if interrupted():
                     self.epoch -= 1
                     return
-            metrics = self.chain.metrics()
-            is_good = math.isfinite(metrics["loss"]) and self._parameters_are_finite()
+            measured = [self.chain.measured()]
+            if validation is not None:
+                measured.append(self._measure(validation))
+            is_good, metrics, *found = self._read(*measured)
             if not is_good:
                 self._go_back_to_last_good_step(before, data, batches)
                 return
-            if validation is not None:
-                found = self.evaluate(validation)
-                metrics |= {f"val_{name}": value for name, value in found.items()}
+            for validated in found:
+                metrics |= {f"val_{name}": value for name, value in validated.items()}
         self.history.append(metrics)
         self.history.samples += len(data)
         for callback in self.callbacks:
@@ -234,21 +236,26 @@ class Training:
             return np.random.default_rng([self.seed, self.epoch]).permutation(num_samples)
         return np.arange(num_samples)
 
-    def evaluate(self, data: Data) -> dict[str, float]:
-        """Return the metrics over prepared data, without training on it."""
+    def _measure(self, data: Data) -> Measured:
+        """Return the metrics over prepared data, without training on it or waiting for them."""
         for loss in self.chain.losses:
             loss.reset()
         for part in data.parts(VALIDATION_BATCH):
             self.chain.run_prediction({}, part, part["x"].shape[0])
-        return self.chain.metrics()
+        return self.chain.measured()
+
+    def _read(self, *measured: Measured) -> tuple[Any, ...]:
+        """Return whether the loss and the parameters are finite, and metrics: one wait for all."""
+        backend, packed = self.chain.backend, self.chain.packed
+        with backend.current():
+            # A sum is not finite if a term is not; one number comes to the host instead of all.
+            sums = [backend.xp.sum(a) for a in packed]
+        numbers = iter(backend.read([*sums, *(a for m in measured for a in m.sums)]))
+        parameters = [next(numbers) for _ in sums]
+        metrics = [m.metrics([next(numbers) for _ in m.sums]) for m in measured]
+        return all(map(math.isfinite, [metrics[0]["loss"], *parameters])), *metrics
 
     # A loss that is no number any more ---------------------------------------------------------
-
-    def _parameters_are_finite(self) -> bool:
-        # A sum is not finite if a term is not; one number comes to the host instead of all.
-        with self.chain.backend.current():
-            xp = self.chain.backend.xp
-            return all(math.isfinite(float(xp.sum(a))) for a in self.chain.packed)
 
     def _go_back_to_last_good_step(
         self, before: dict[str, Any], data: Data, batches: list[Array]
@@ -262,11 +269,11 @@ class Training:
             for loss in self.chain.losses:
                 loss.reset()
             self._train_batch(data, inputs, noise)
-            value = self.chain.metrics()["loss"]
-            if not (math.isfinite(value) and self._parameters_are_finite()):
+            is_good, metrics = self._read(self.chain.measured())
+            if not is_good:
                 self._return_to(good)
                 break
-        error = DivergedError(value, self.epoch, self.step)
+        error = DivergedError(metrics["loss"], self.epoch, self.step)
         self.epoch -= 1
         if not any(isinstance(callback, TerminateOnNaN) for callback in self.callbacks):
             raise error
@@ -391,8 +398,7 @@ class Data:
 
     def split(self, order: np.ndarray, size: int) -> list[Array]:
         """Return the numbers of the samples of each batch."""
-        asarray = self.backend.asarray
-        return [asarray(index, keep_integers=True) for index in _cut(order, size)]
+        return _cut(self.backend.asarray(order, keep_integers=True), size)  # one copy for all
 
     def batches(self, indices: list[Array]) -> Iterator[dict[str, Array]]:
         """Yield what each step is given."""
@@ -440,8 +446,8 @@ class StreamedData(Data):
         return StreamedData(self.backend, x, t, self.remark)
 
 
-def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
-    return [order[start : start + size] for start in range(0, len(order), size)]
+def _cut(order: Array, size: int) -> list[Array]:
+    return [order[rows] for rows in parts(order.shape[0], size)]
 
 
 def default_loss(model: Sequential) -> LossLayer:

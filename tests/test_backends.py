@@ -108,6 +108,14 @@ def test_ragged_lists_are_a_value_error(backend):
         backend.asarray([[1.0, 2.0], [3.0]])
 
 
+def test_arrays_of_no_axes_are_read_together(backend, backend32):
+    numbers = [1.5, -2.0, 0.25]
+    for there in (backend, backend32):
+        found = there.read([there.asarray(number) for number in numbers])
+        assert found == numbers
+        assert {type(number) for number in found} == {float}
+
+
 def test_zeros_are_zeros(backend, backend32):
     for there in (backend, backend32):
         for shape in ((), (2, 3)):
