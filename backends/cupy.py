@@ -12,6 +12,7 @@ import numpy as np
 
 from npnn.backends.backend import Array, Backend, Step, Tree, host_array
 from npnn.backends.cupy_capture import CupyStep
+from npnn.backends.cupy_context import Context
 from npnn.backends.cupy_streaming import streamed
 from npnn.backends.products import PRECISIONS, BlasProducts, LtProducts, find_products
 from npnn.errors import MissingError
@@ -92,25 +93,29 @@ class CupyBackend(Backend):
 
         return [f"cuda:{i}" for i in range(cls._count(cupy))]
 
-    def current(self) -> contextlib.AbstractContextManager[Any]:  # noqa: D102
-        return self.device  # type: ignore[no-any-return]
+    def current(self) -> Context:  # noqa: D102
+        return self._context
+
+    @cached_property
+    def _context(self) -> Context:
+        return Context(self.cupy, self.device)
 
     # What launches kernels must do so where the arrays are -------------------------------------
 
     def asarray(self, x: Any, *, keep_integers: bool = False, copy: bool = False) -> Array:  # noqa: D102
-        with self.device:
+        with self.current():
             return super().asarray(x, keep_integers=keep_integers, copy=copy)
 
     def copy(self, x: Array) -> Array:  # noqa: D102
-        with self.device:
+        with self.current():
             return super().copy(x)
 
     def pack(self, arrays: Sequence[Array]) -> list[Array]:  # noqa: D102
-        with self.device:
+        with self.current():
             return super().pack(arrays)
 
     def store(self, old: list[Array], new: list[Array]) -> list[Array]:  # noqa: D102
-        with self.device:
+        with self.current():
             return super().store(old, new)
 
     def owns(self, x: Any) -> bool:  # noqa: D102
@@ -120,8 +125,24 @@ class CupyBackend(Backend):
         with self._memory("what is copied to the device", getattr(x, "nbytes", 0)):
             if _on_gpu(x) and not isinstance(x, self.cupy.ndarray):
                 x = self.cupy.from_dlpack(x.detach() if hasattr(x, "detach") else x)
-            # An array of another device is copied to this one.
-            return self.cupy.asarray(x if isinstance(x, self.cupy.ndarray) else host_array(x))
+            if isinstance(x, self.cupy.ndarray):
+                return self._from_another_device(x)
+            return self.cupy.asarray(host_array(x))
+
+    def _from_another_device(self, x: Array) -> Array:
+        """Copy an array when its device's current stream has written it, and before it goes on."""
+        if x.device == self.device:
+            return x
+        event, current_stream = self.cupy.cuda.Event, self.cupy.cuda.get_current_stream
+        with x.device:
+            x = self.cupy.ascontiguousarray(x)
+            written = current_stream().record(event(disable_timing=True))
+        current_stream().wait_event(written)
+        copied = self.cupy.asarray(x)
+        read = current_stream().record(event(disable_timing=True))
+        with x.device:
+            current_stream().wait_event(read)
+        return copied
 
     def entrance(self, *arrays: Any) -> Backend:  # noqa: D102
         return self if any(map(_on_gpu, arrays)) else self._host
@@ -131,7 +152,8 @@ class CupyBackend(Backend):
         return self.on_host()
 
     def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
-        return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
+        with self.current():
+            return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
 
     def read(self, arrays: Sequence[Array]) -> list[float]:  # noqa: D102
         with self.current():
@@ -152,7 +174,8 @@ class CupyBackend(Backend):
 
     def free_memory(self) -> int:  # noqa: D102
         # What CuPy's pool keeps for later is as good as free.
-        return int(self.device.mem_info[0] + self.cupy.get_default_memory_pool().free_bytes())
+        with self.device:
+            return int(self.device.mem_info[0] + self.cupy.get_default_memory_pool().free_bytes())
 
     @contextlib.contextmanager
     def _memory(
@@ -160,7 +183,7 @@ class CupyBackend(Backend):
     ) -> Iterator[None]:
         """Do something on the device; an error says how much memory there should have been."""
         try:
-            with self.device:
+            with self.current():
                 yield
         except self.cupy.cuda.memory.OutOfMemoryError:
             free = self.free_memory()
@@ -178,19 +201,19 @@ class CupyBackend(Backend):
         try:
             while True:
                 # Not while a batch is used: what follows may be meant for another device.
-                with self.device:
+                with self.current():
                     batch = next(batches, None)
                 if batch is None:
                     return
                 yield batch
         finally:
-            with self.device:
+            with self.current():
                 batches.close()
 
     @cached_property
     def products(self) -> LtProducts | BlasProducts:
         """The library of matrix products."""
-        with self.device:
+        with self.current():
             return find_products(self.cupy, self.precision)
 
     def capture(self, step: Step) -> Step:  # noqa: D102
@@ -198,7 +221,7 @@ class CupyBackend(Backend):
 
     def uncaptured(self, step: Step) -> Step:  # noqa: D102
         def on_device(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
-            with self.device:
+            with self.current():
                 return step(carry, data, inputs)
 
         return on_device

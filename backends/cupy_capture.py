@@ -46,11 +46,11 @@ class CupyStep(CapturedStep):
         return self.backend.cupy.asarray(x) if isinstance(x, np.ndarray) else x
 
     def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:  # noqa: D102
-        with self.backend.device:
+        with self.backend.current():
             return super().__call__(carry, data, inputs)
 
     def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:  # noqa: D102
-        with self.backend.device:
+        with self.backend.current():
             return super().plan(carry, data, inputs)
 
     def sample(self, array: Any) -> np.ndarray:  # noqa: D102

@@ -320,12 +320,13 @@ class Chain:
         key = (x.shape, None if t is None else (t.shape, t.dtype))
         if key in self._accepted:
             return x, t
-        fitting = self._check_shapes(x, t, given, backend)
-        of_classes = t is not None and fitting.ndim == len(self.shape_out)
-        if t is not None and not of_classes and key not in self._looked_at:
-            # Their values, unlike their shape, cost a look at each; one batch tells already.
-            self.losses[-1].check_targets(fitting)
-            self._looked_at.add(key)
+        with backend.current():
+            fitting = self._check_shapes(x, t, given, backend)
+            of_classes = t is not None and fitting.ndim == len(self.shape_out)
+            if t is not None and not of_classes and key not in self._looked_at:
+                # Their values, unlike their shape, cost a look at each; one batch tells already.
+                self.losses[-1].check_targets(fitting)
+                self._looked_at.add(key)
         if fitting is t and (backend.asynchronous or not of_classes):
             # What needs no conversion needs no second look; one at labels may wait for a device.
             self._accepted.add(key)

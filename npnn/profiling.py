@@ -59,4 +59,5 @@ def profile(
             "no plan to profile. The backends 'numpy' and 'numba' make one."
         )
     places = {id(layer): place for place, layer in chain.layers}
-    return inspection.rows(plan, places, inspection.measure(plan, steps))
+    with model.backend.current():
+        return inspection.rows(plan, places, inspection.measure(plan, steps))

@@ -195,8 +195,9 @@ class Sequential(Layer):
 
     def forward(self, x: Array) -> Array:
         """Return what the last layer gives for a batch `x`, an array of the model's backend."""
-        for layer in self._layers:
-            self.logits, x = x, layer.forward(x)
+        with self.backend.current():
+            for layer in self._layers:
+                self.logits, x = x, layer.forward(x)
         return x
 
     def backward(self, grad_y: Array, *, at_logits: bool = False) -> Array:
@@ -214,8 +215,9 @@ class Sequential(Layer):
             last, layers = layers[-1], layers[:-1]
             if isinstance(last, Sequential):
                 grad_y = last.backward(grad_y, at_logits=True)
-        for layer in reversed(layers):
-            grad_y = layer.backward(grad_y)
+        with self.backend.current():
+            for layer in reversed(layers):
+                grad_y = layer.backward(grad_y)
         return grad_y
 
     # Training and prediction -------------------------------------------------------------------
@@ -331,22 +333,23 @@ class Sequential(Layer):
         """
         from npnn.training import fit
 
-        return fit(
-            self,
-            x,
-            t,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            loss=loss,
-            optimizer=optimizer,
-            shuffle=shuffle,
-            seed=seed,
-            callbacks=callbacks,
-            progress=progress,
-            resume=resume,
-        )
+        with self.backend.current():  # for the callbacks too
+            return fit(
+                self,
+                x,
+                t,
+                epochs=epochs,
+                batch_size=batch_size,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                loss=loss,
+                optimizer=optimizer,
+                shuffle=shuffle,
+                seed=seed,
+                callbacks=callbacks,
+                progress=progress,
+                resume=resume,
+            )
 
     def predict(self, x: Any, *, batch_size: int | None = None) -> Array:
         """Return the outputs for raw inputs.
@@ -370,7 +373,8 @@ class Sequential(Layer):
         x = as_array(self.backend, x, "x")
         check_inputs(x, self)
         outputs = [chain.predict(x[rows, ...]) for rows in parts(x.shape[0], batch_size)]
-        return self.backend.xp.concat(outputs)
+        with self.backend.current():
+            return self.backend.xp.concat(outputs)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2."""
