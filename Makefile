@@ -71,7 +71,7 @@ clean: ## remove what was built and cached, but not .venv
 	$(PIP) --editable '.[$*]'
 	touch $@
 
-.venv-cupy/test.stamp: pyproject.toml $(shell find tests/emulated_cuda -type f)
+.venv-cupy/test.stamp: pyproject.toml $(shell find tests/emulated_cuda -type f -not -name '*.pyc')
 	PYTHON=$(PYTHON) tests/emulated_cuda/setup.sh .venv-cupy
 	.venv-cupy/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test-cupy]'
 	touch $@

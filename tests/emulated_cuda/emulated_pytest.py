@@ -1,29 +1,33 @@
-"""The counters at the end of a test run; with EMU_STRICT=1 a test fails where a fault is counted."""
+"""The counters at the end of a test run; with EMU_STRICT=1 a test fails where a fault is found."""
 
-import collections
 import os
+from collections import Counter
 
 import emulated
 import pytest
 
 STRICT = os.environ.get("EMU_STRICT", "0") == "1"
-total = collections.Counter()
+total = Counter()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    before = emulated.faults()
-    result = yield
+    before = Counter(emulated.faults())
+    try:
+        result = yield
+    finally:
+        # A device that a kernel has brought down would fail all other tests, too.
+        error = emulated.recover()
+    assert not error, f"the device was left with the error {error}"
     if STRICT:
-        after = emulated.faults()
-        new = {name: n for name, n in after.items() if n > before.get(name, 0)}
-        assert not new, f"counted by the emulated device: {new}"
+        new = Counter(emulated.faults()) - before
+        assert not new, f"counted by the emulated device: {dict(new)}"
     return result
 
 
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["emulated"] = emulated.counters()
+        session.config.workeroutput["emulated"] = dict(emulated.counters())
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,38 +2,29 @@
 
 import ctypes
 import pickle
-import struct
 import sys
 
 
-def compile_(nvrtc, source, options):
+def errors(nvrtc, source, options):
+    """Return whether NVRTC refuses a source, and what it says."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    assert (
-        nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"k.cu", 0, None, None)
-        == 0
-    )
+    by_reference = ctypes.byref(program)
+    assert nvrtc.nvrtcCreateProgram(by_reference, source.encode(), b"k.cu", 0, None, None) == 0
     given = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
-    status = nvrtc.nvrtcCompileProgram(program, len(options), given)
+    refused = nvrtc.nvrtcCompileProgram(program, len(options), given) != 0
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log, cubin = ctypes.create_string_buffer(size.value), b""
+    log = ctypes.create_string_buffer(size.value)
     nvrtc.nvrtcGetProgramLog(program, log)
-    if status == 0:
-        nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
-        image = ctypes.create_string_buffer(size.value)
-        nvrtc.nvrtcGetCUBIN(program, image)
-        cubin = image.raw
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    return status, log.value.decode(), cubin
+    nvrtc.nvrtcDestroyProgram(by_reference)
+    return refused, log.value.decode()
 
 
 def main():
     nvrtc = ctypes.CDLL(sys.argv[1])
-    read, write = sys.stdin.buffer, sys.stdout.buffer
-    while len(head := read.read(8)) == 8:
-        answer = compile_(nvrtc, *pickle.loads(read.read(struct.unpack("<q", head)[0])))
-        out = pickle.dumps(answer)
-        write.write(struct.pack("<q", len(out)) + out)
-        write.flush()
+    while sys.stdin.buffer.peek(1):
+        answer = errors(nvrtc, *pickle.load(sys.stdin.buffer))
+        pickle.dump(answer, sys.stdout.buffer)
+        sys.stdout.flush()
 
 
 main()
