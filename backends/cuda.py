@@ -250,12 +250,13 @@ class Writer:
         """Return the name of an array that is indexed otherwise."""
         return f"a{self._number(array, False)}"
 
-    def load(self, lines: list[str], name: str, array: np.ndarray) -> str:
+    def load(self, lines: list[str], name: str, array: np.ndarray, where: str = "") -> str:
         """Have an element loaded into a variable, in `lines`, unless it is already."""
         if array.size == 1 < math.prod(self.shape):
             return self.load_number(array)
         if name not in self.loaded:
-            lines.append(f"const {TYPES[array.dtype.name]} {name} = {self.element(array)};")
+            value = f"{where} ? {self.element(array)} : 0" if where else self.element(array)
+            lines.append(f"const {TYPES[array.dtype.name]} {name} = {value};")
             self.loaded.add(name)
         return name
 
@@ -619,7 +620,8 @@ class LoopWriter(Writer):
             column = array.reshape((*loop.lead, 1))
             if self.is_flat:
                 return self.load(self.inner[0], name, column)
-            return self.load(self.row_start, name, column)
+            # Threads beyond the last row must not read what its team may write over.
+            return self.load(self.row_start, name, column, "inside")
         return self.load(self.inner[level], f"{name}_{level}", array)
 
     def _argument(self, arg: Node) -> int:
@@ -655,8 +657,8 @@ class LoopWriter(Writer):
             f"const unsigned chunk = blockIdx.x / {self.tiles}, tile = blockIdx.x % {self.tiles};",
             f"for ({index} first = chunk * ({index}){self.teams}; first < {self.rows}; "
             f"first += ({index}){chunks * self.teams}) {{",
-            f"const bool inside = first + threadIdx.y < {self.rows};",
-            f"const {index} i = inside ? first + threadIdx.y : {self.rows - 1};",
+            f"const {index} i = first + threadIdx.y;",
+            f"const bool inside = i < {self.rows};",
             *at.lines,
             *self._placed(self.row_start, at),
         ]
@@ -798,7 +800,7 @@ def write_reduction(plan: CupyPlan, node: Node) -> list[Launch]:
     value = f"a{writer._number(np.broadcast_to(x, x.shape), True)}[{place}]"
     limit = "-INFINITE" if node.op in ("max", "argmax") else "INFINITE"
     if x.dtype.kind != "f":
-        limit = f"a0[{' + '.join(at.terms(x)) or '0'}]"  # the first of the row
+        limit = f"inside ? a0[{' + '.join(at.terms(x)) or '0'}] : 0"  # the first of the row
     start = {"sum": [f"{ctype} t = 0;"], "argmax": [f"{given} best = {limit};"]}.get(
         node.op, [f"{ctype} t = {limit};"]
     )
@@ -813,11 +815,11 @@ def write_reduction(plan: CupyPlan, node: Node) -> list[Launch]:
     lines = [
         f"for ({index} first = blockIdx.x * ({index}){teams}; first < {rows}; "
         f"first += ({index})gridDim.x * {teams}) {{",
-        f"const bool inside = first + threadIdx.y < {rows};",
-        f"const {index} i = inside ? first + threadIdx.y : {rows - 1};",
+        f"const {index} i = first + threadIdx.y;",
+        f"const bool inside = i < {rows};",
         *at.lines,
         *start,
-        f"for ({index} j = threadIdx.x; j < {columns}; j += {lanes}) {{",
+        f"for ({index} j = threadIdx.x; inside && j < {columns}; j += {lanes}) {{",
         *below.lines,
         add,
         "}",
