@@ -33,8 +33,9 @@ TYPES = {
 FLAT_THREADS = 256  # of a block in which each element stands alone
 ROW_THREADS = 512  # of a block that works on rows: a power of two, and at least a warp
 WARP = 32
-PACK = 4  # elements that a thread loads at once
+PACKS = (4, 2)  # elements that a thread may load at once, if they lie side by side
 MOST_SUMS = 16  # columns of a row that one thread adds up over the batch, in registers
+MOST_KEPT = 8  # columns of a row of which a thread keeps each value in a register
 ROWS_EACH = 4  # rows that a team should have before there is another block
 MOST_BLOCKS = 512  # that leave partial sums
 LONG = 1 << 31  # elements from which an int cannot count
@@ -64,11 +65,13 @@ QUESTIONS = {
     "isinf", "logical_not", "logical_and", "logical_or", "logical_xor",
 }  # fmt: skip
 INTEGERS = {"power", "divide"}  # that these would need of their own is not written
+TOKEN = re.compile("@([0-9]+)@")  # an element of an array
 
 PRELUDE = """\
 #define INFINITE __longlong_as_double(0x7ff0000000000000ll)
 #define NO_NUMBER __longlong_as_double(0x7ff8000000000000ll)
-template <typename T> struct alignas(sizeof(T) * 4 < 16 ? sizeof(T) * 4 : 16) Pack { T v[4]; };
+template <typename T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack { T v[N]; };
 
 template <typename T> __device__ __forceinline__ T larger(T a, T b) {
     return a > b || a != a ? a : b;
@@ -92,35 +95,59 @@ template <int LANES, typename T> __device__ __forceinline__ T team_min(T v) {
     return v;
 }
 // The place of the largest value: of equal ones the first; NaN is the largest of all.
-template <typename T> __device__ __forceinline__ bool beats(T a, long long i, T b, long long j) {
+template <typename T, typename I> __device__ __forceinline__ bool beats(T a, I i, T b, I j) {
     if (a != a || b != b) return a != a && (b == b || i < j);
     return a > b || (a == b && i < j);
 }
-template <int LANES, typename T>
-__device__ __forceinline__ long long team_argmax(T v, long long place) {
+template <int LANES, typename T, typename I>
+__device__ __forceinline__ I team_argmax(T v, I place) {
     for (int step = LANES / 2; step > 0; step /= 2) {
         T other = __shfl_xor_sync(0xffffffffu, v, step, LANES);
-        long long its = __shfl_xor_sync(0xffffffffu, place, step, LANES);
+        I its = __shfl_xor_sync(0xffffffffu, place, step, LANES);
         if (beats(other, its, v, place)) { v = other; place = its; }
     }
     return place;
 }
-// The sum over the teams of a block, lane by lane; team 0 has it.
+// The sum over the teams of a block, lane by lane: over those of a warp, then over the warps.
+// Team 0 has it.
 template <int LANES, int TEAMS, typename T> __device__ __forceinline__ T block_sum(T v) {
-    __shared__ T cells[TEAMS][LANES];
+    constexpr int EACH = 32 / LANES, WARPS = TEAMS / EACH;
+    __shared__ T cells[WARPS][LANES];
+    for (int step = LANES; step < 32; step *= 2)
+        v += __shfl_xor_sync(0xffffffffu, v, step, 32);
     __syncthreads();
-    cells[threadIdx.y][threadIdx.x] = v;
+    if (threadIdx.y % EACH == 0) cells[threadIdx.y / EACH][threadIdx.x] = v;
     __syncthreads();
-    for (int half = TEAMS / 2; half > 0; half /= 2) {
-        if (threadIdx.y < half)
-            cells[threadIdx.y][threadIdx.x] += cells[threadIdx.y + half][threadIdx.x];
-        __syncthreads();
-    }
-    return cells[0][threadIdx.x];
+    if (threadIdx.y == 0)
+        for (int warp = 1; warp < WARPS; ++warp) v += cells[warp][threadIdx.x];
+    return v;
 }
-// The sum over all threads of a block; all have it.
+// The sum over all threads of a block; team 0 has it.
 template <int LANES, int TEAMS, typename T> __device__ __forceinline__ T block_total(T v) {
     return team_sum<LANES>(block_sum<LANES, TEAMS>(v));
+}
+// The sums, column by column, of what the blocks left. Where there are few columns, WIDTH threads
+// have a share of the blocks, and others another.
+template <int THREADS, int WIDTH, int BLOCKS, int COLUMNS, typename T>
+__device__ __forceinline__ void sum_of_blocks(const T* partial, T* target) {
+    constexpr int SHARES = THREADS / WIDTH;
+    __shared__ T cells[THREADS];
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x, mine = thread % WIDTH;
+    for (int first = 0; first < COLUMNS; first += WIDTH) {
+        const int j = first + mine;
+        T sum = 0;
+        if (j < COLUMNS)
+            for (int b = SHARES > 1 ? thread / WIDTH : 0; b < BLOCKS; b += SHARES)
+                sum += partial[(long long)b * COLUMNS + j];
+        if (SHARES > 1) {
+            __syncthreads();
+            cells[thread] = sum;
+            __syncthreads();
+            if (thread < WIDTH)
+                for (int share = 1; share < SHARES; ++share) sum += cells[share * WIDTH + mine];
+        }
+        if (thread < WIDTH && j < COLUMNS) target[j] = sum;
+    }
 }
 // Whether this block is the last of the grid to come here; then it sees what the others wrote.
 __device__ __forceinline__ bool comes_last(unsigned* counter, unsigned blocks) {
@@ -217,14 +244,17 @@ class Sources:
 
 
 class Writer:
-    """Writes one kernel over the elements of one shape, and gathers the arrays it works on."""
+    """Writes one kernel over the elements of one shape, and gathers the arrays it works on.
+
+    In the lines of its body ``@3@`` stands for an element of the array ``a3``, ``@column@`` for the
+    column it is in, and ``@own@`` for the how many-th of its columns that is to the thread.
+    """
 
     def __init__(self, plan: CupyPlan, shape: tuple[int, ...]) -> None:
         self.plan, self.shape = plan, shape
         self.arrays: list[np.ndarray] = []  # seen in the shape, or as they are
         self.seen: list[bool] = []  # which of the two
         self.numbers: dict[Any, int] = {}
-        self.written: set[int] = set()
         self.before: list[str] = []
         self.loaded: set[str] = set()
         self.may_pack = True
@@ -239,12 +269,9 @@ class Writer:
             self.seen.append(seen)
         return self.numbers[key, seen]
 
-    def element(self, array: np.ndarray, *, written: bool = False) -> str:
+    def element(self, array: np.ndarray) -> str:
         """Return what stands for an element until the places are known."""
-        number = self._number(np.broadcast_to(array, self.shape), True)
-        if written:
-            self.written.add(number)
-        return f"@{number}@"
+        return f"@{self._number(np.broadcast_to(array, self.shape), True)}@"
 
     def whole(self, array: np.ndarray) -> str:
         """Return the name of an array that is indexed otherwise."""
@@ -268,9 +295,12 @@ class Writer:
             self.loaded.add(whole)
         return f"n{whole}"
 
-    def parameters(self) -> list[str]:
-        """Return the declarations of the kernel's arguments."""
-        return [f"{TYPES[a.dtype.name]}* a{n}" for n, a in enumerate(self.arrays)]
+    def launch(self, lines: list[str], blocks: int, lanes: int, teams: int) -> Launch:
+        """Return the launch of what was written, in blocks of so many teams."""
+        parameters = [f"{TYPES[a.dtype.name]}* a{n}" for n, a in enumerate(self.arrays)]
+        sizes = f"[[maybe_unused]] constexpr int LANES = {lanes}, TEAMS = {teams};"
+        lines = [sizes, *self.before, *lines]
+        return self.plan.sources.add(parameters, self.arrays, lines, (blocks,), (lanes, teams))
 
     def index_type(self) -> str:
         """Return the type that can count to the farthest element."""
@@ -284,83 +314,94 @@ class Writer:
 
     def write_flat(self, body: list[str], totals: Totals | None = None) -> Launch:
         """Return the launch of a kernel that shares out the elements among the threads."""
-        size = math.prod(self.shape)
-        packed = self._is_packed(size)
-        turns = size // PACK if packed else size
-        blocks = max(1, -(-turns // FLAT_THREADS))
-        index = self.index_type()
-        lines = [*self.before]
+        size, index, axes = math.prod(self.shape), self.index_type(), range(len(self.shape))
+        at = self._coordinates(axes, "e", index)
+        pack = self._pack(at.sizes[-1], at.last[:-1], at.last[-1]) if at.last else 1
+        packs, rest = divmod(size, pack)
+        blocks = max(1, -(-(packs + rest) // FLAT_THREADS))
         if totals is not None:
             blocks = min(blocks, MOST_BLOCKS)
-            lines += totals.start
-        lines.append(f"const {index} thread = blockIdx.x * ({index}){FLAT_THREADS} + ")
-        lines[-1] += f"threadIdx.y * {WARP} + threadIdx.x;"
-        stride = f"({index})gridDim.x * {FLAT_THREADS}"
-        if packed:
-            lines += self._packs(body, index, turns, stride)
-        rest = turns * PACK if packed else 0
-        if rest < size:
-            indices = self._coordinates(range(len(self.shape)), "e", index)
-            lines.append(f"for ({index} e = {rest} + thread; e < {size}; e += {stride}) {{")
-            lines += self._placed([*indices.lines, *body], indices)
-            lines.append("}")
+        turn = f"blockIdx.x * ({index}){FLAT_THREADS} + threadIdx.y * LANES + threadIdx.x"
+        lines = one = [*at.lines, *self._placed(body, at)]
+        if pack > 1:
+            of_packs = self._coordinates(axes, "q", index, pack)
+            many = [*of_packs.lines, *self._packed(body, of_packs, pack, at.last[-1])]
+            # What no pack is left for is done one by one.
+            left = ["} else {", f"const {index} e = q + {packs * (pack - 1)};", *one, "}"]
+            lines = [f"if (q < {packs}) {{", *many, *left] if rest else many
+        counter = "q" if pack > 1 else "e"
+        turns = _turns(index, counter, turn, packs + rest, blocks * FLAT_THREADS)
+        lines = [*turns, *lines, "}"]
         if totals is not None:
-            lines += totals.finish(WARP, FLAT_THREADS // WARP, blocks, 1)
-        block = (WARP, FLAT_THREADS // WARP)
-        return self.plan.sources.add(self.parameters(), self.arrays, lines, (blocks,), block)
+            lines = [*totals.start, *lines, *totals.finish(WARP, FLAT_THREADS // WARP, blocks)]
+        return self.launch(lines, blocks, WARP, FLAT_THREADS // WARP)
 
-    def _is_packed(self, size: int) -> bool:
-        """Return whether all arrays lie side by side, and so that four elements load at once."""
-        together = [a for a, seen in zip(self.arrays, self.seen, strict=True) if seen]
-        return (
-            self.may_pack
-            and size >= PACK
-            and all(
-                a.flags.c_contiguous and self.plan.alignment(a) % min(16, PACK * a.itemsize) == 0
-                for a in together
-            )
-        )
+    def _pack(self, size: int, lead: list[int], last: int) -> int:
+        """Return how many neighbours along an axis, of so many, all arrays load at once."""
 
-    def _packs(self, body: list[str], index: str, turns: int, stride: str) -> list[str]:
-        numbers = [n for n, seen in enumerate(self.seen) if seen]
-        lines = [f"for ({index} q = thread; q < {turns}; q += {stride}) {{"]
-        for n in numbers:
-            pack = f"Pack<{TYPES[self.arrays[n].dtype.name]}>"
-            load = f" = ((const {pack}*)a{n})[q]" if self._is_read(n, body) else ""
-            lines.append(f"{pack} p{n}{load};")
-        lines += ["#pragma unroll", f"for (int k = 0; k < {PACK}; ++k) {{"]
-        lines += [re.sub(r"@(\d+)@", r"p\1.v[k]", line) for line in body]
-        lines.append("}")
-        for n in sorted(self.written):
-            lines.append(f"((Pack<{TYPES[self.arrays[n].dtype.name]}>*)a{n})[q] = p{n};")
-        return [*lines, "}"]
+        def fits(array: np.ndarray, pack: int) -> bool:
+            width, step = min(16, pack * array.itemsize), array.strides[last]
+            begins = [self.plan.alignment(array), *(array.strides[axis] for axis in lead)]
+            return step == 0 or (step == array.itemsize and not any(b % width for b in begins))
 
-    def _is_read(self, number: int, body: list[str]) -> bool:
-        token = f"@{number}@"
-        return any(token in line.removeprefix(f"{token} = ") for line in body)
+        arrays = [a for a, seen in zip(self.arrays, self.seen, strict=True) if seen]
+        for pack in PACKS if self.may_pack else ():
+            whole = size % pack == 0 or (not lead and size > pack)
+            if whole and all(fits(array, pack) for array in arrays):
+                return pack
+        return 1
 
     # Where an element lies ---------------------------------------------------------------------
 
-    def _coordinates(self, axes: range, counter: str, index: str) -> Coordinates:
+    def _coordinates(self, axes: range, counter: str, index: str, pack: int = 1) -> Coordinates:
         seen = [a for a, is_seen in zip(self.arrays, self.seen, strict=True) if is_seen]
-        return Coordinates(self.shape, axes, seen, counter, index)
+        return Coordinates(self.shape, axes, seen, counter, index, pack)
+
+    def _place(self, number: int, at: Coordinates, column: str = "") -> str:
+        array = self.arrays[number]
+        terms = at.terms(array)
+        if column and array.strides[-1]:
+            terms.append(_times(column, array.strides[-1] // array.itemsize))
+        return f"a{number}[{' + '.join(terms) or '0'}]"
 
     def _placed(self, lines: list[str], at: Coordinates, column: str = "") -> list[str]:
         """Return lines with the place of each element filled in."""
+        return [TOKEN.sub(lambda m: self._place(int(m[1]), at, column), line) for line in lines]
 
-        def place(match: re.Match[str]) -> str:
-            number = int(match[1])
-            array = self.arrays[number]
-            terms = at.terms(array)
-            if column and array.strides[-1]:
-                terms.append(_times(column, array.strides[-1] // array.itemsize))
-            return f"a{number}[{' + '.join(terms) or '0'}]"
+    def _packed(
+        self, body: list[str], at: Coordinates, pack: int, last: int, column: str = ""
+    ) -> list[str]:
+        """Return lines for each of some neighbours, which are loaded and stored at once."""
+        loads, stores, inside = [], [], {}
+        for token in sorted({match[0] for line in body for match in TOKEN.finditer(line)}):
+            number = int(token.strip("@"))
+            array, inside[token] = self.arrays[number], self._place(number, at, column)
+            if not array.strides[last]:
+                continue  # one for all of them
+            kind, place = f"Pack<{TYPES[array.dtype.name]}, {pack}>", inside[token]
+            inside[token], here = f"p{number}.v[c]", f"*({kind}*)&{place}"
+            read = any(token in line.removeprefix(f"{token} = ") for line in body)
+            loads.append(f"{kind} p{number} = {here};" if read else f"{kind} p{number};")
+            if any(line.startswith(f"{token} = ") for line in body):
+                stores.append(f"{here} = p{number};")
+        body = [TOKEN.sub(lambda match: inside[match[0]], line) for line in body]
+        loop = ["#pragma unroll", f"for (int c = 0; c < {pack}; ++c) {{", *body, "}"]
+        return [*loads, *loop, *stores]
 
-        return [re.sub(r"@(\d+)@", place, line) for line in lines]
+
+def _turns(index: str, counter: str, start: str, stop: int, step: int) -> list[str]:
+    """Return the head of a loop, or of what is done once where no thread has a second turn."""
+    if step < stop:
+        more = f"{counter} += ({index}){step}"
+        return [f"for ({index} {counter} = {start}; {counter} < {stop}; {more}) {{"]
+    return [f"const {index} {counter} = {start};", f"if ({counter} < {stop}) {{"]
 
 
 class Coordinates:
-    """A counter over some axes, taken apart into as few coordinates as all arrays allow."""
+    """A counter over some axes, taken apart into as few coordinates as all arrays allow.
+
+    It may count packs of elements that are neighbours along the last axis.
+    """
 
     def __init__(
         self,
@@ -369,6 +410,7 @@ class Coordinates:
         arrays: list[np.ndarray],
         counter: str,
         index: str,
+        pack: int = 1,
     ) -> None:
         groups: list[list[int]] = []
         for axis in (axis for axis in axes if shape[axis] > 1):
@@ -380,14 +422,18 @@ class Coordinates:
             else:
                 groups.append([axis])
         self.last = [group[-1] for group in groups]
-        sizes = [math.prod(shape[axis] for axis in group) for group in groups]
+        self.sizes = [math.prod(shape[axis] for axis in group) for group in groups]
         self.lines: list[str] = []
         self.names = [f"{counter}{n}" for n in range(len(groups))]
-        left = counter
+        below = 1
         for n in reversed(range(len(groups))):
-            value = f"{left} % {sizes[n]}" if n else left
+            count = self.sizes[n] // (pack if n == len(groups) - 1 else 1)
+            # Dividing numbers without a sign takes fewer instructions.
+            value = f"(unsigned {index}){counter}" if len(groups) > 1 else counter
+            value += f" / {below}" * (below > 1) + f" % {count}" * (n > 0)
+            value = f"({value}) * {pack}" if pack > 1 and n == len(groups) - 1 else value
             self.lines.append(f"const {index} {self.names[n]} = {value};")
-            left = f"{left} / {sizes[n]}"
+            below *= count
 
     def terms(self, array: np.ndarray) -> list[str]:
         """Return the summands of the place of an element."""
@@ -409,9 +455,12 @@ class Totals:
         self.totals: list[tuple[str, str]] = []  # register, type
         self.after: list[str] = []  # done once, by one thread
 
-    def add_sum(self, name: str, ctype: str, target: str, columns: int, each: int) -> None:
-        """Have values added up, column by column, into registers `name`, `each` of a thread."""
-        self.start.append(f"{ctype} {name}[{each}] = {{}};")
+    def __bool__(self) -> bool:
+        return bool(self.sums or self.totals)
+
+    def add_sum(self, name: str, ctype: str, target: str, columns: int) -> None:
+        """Have values added up, column by column, into registers `name`, one for each column."""
+        self.start.append(f"{ctype} {name}[OWN] = {{}};")
         self.sums.append((name, ctype, target, columns))
 
     def add_total(self, name: str, ctype: str) -> None:
@@ -419,59 +468,50 @@ class Totals:
         self.start.append(f"{ctype} {name} = 0;")
         self.totals.append((name, ctype))
 
-    def finish(self, lanes: int, teams: int, rows: int, tiles: int, each: int = 1) -> list[str]:
-        """Return the lines that add up what the threads have, in `rows` times `tiles` blocks."""
-        shape = f"<{lanes}, {teams}>"
+    def finish(
+        self, lanes: int, teams: int, chunks: int, tiles: int = 1, column: str = ""
+    ) -> list[str]:
+        """Return the lines that add up what the threads have, in `chunks` times `tiles` blocks.
+
+        The column of the register number `m` of a thread is `column`.
+        """
         first = "threadIdx.y == 0 && threadIdx.x == 0"
-        blocks = rows * tiles
-        partial = rows > 1 or (tiles > 1 and bool(self.totals))
+        threads, blocks = lanes * teams, chunks * tiles
+        partial = chunks > 1 or (tiles > 1 and bool(self.totals))
         lines: list[str] = []
-        targets: list[str] = []
+        last: list[str] = []  # what the block that ends last does
         for name, ctype, target, columns in self.sums:
             place = target
-            if rows > 1:
-                place = self.writer.whole(self.writer.plan.scratch_array(ctype, rows * columns))
-                place += f" + (long long)chunk * {columns}"
-            targets.append(place.partition(" ")[0])
-            start = f"tile * {lanes} + threadIdx.x"
+            if chunks > 1:
+                scratch = self.writer.whole(self.writer.plan.scratch_array(ctype, chunks * columns))
+                place = f"({scratch} + (long long)chunk * {columns})"
+                # Few columns leave threads to share out the blocks.
+                width = threads if chunks <= 8 else min(threads, 1 << (columns - 1).bit_length())
+                sizes = f"{threads}, {width}, {chunks}, {columns}"
+                last.append(f"sum_of_blocks<{sizes}>({scratch}, {target});")
             lines += [
                 "#pragma unroll",
-                f"for (int k = 0; k < {each}; ++k) {{",
-                f"const {ctype} sum = block_sum{shape}({name}[k]);",
-                f"const int j = {start} + k * {lanes};",
-                f"if (threadIdx.y == 0 && j < {columns}) ({place})[j] = sum;",
+                "for (int m = 0; m < OWN; ++m) {",
+                f"const {ctype} sum = block_sum<LANES, TEAMS>({name}[m]);",
+                f"const int j = {column};",
+                f"if (threadIdx.y == 0 && j < {columns}) {place}[j] = sum;",
                 "}",
             ]
         for name, ctype in self.totals:
-            lines.append(f"{name} = block_total{shape}({name});")
+            lines.append(f"{name} = block_total<LANES, TEAMS>({name});")
             if partial:
-                array = self.writer.plan.scratch_array(ctype, blocks)
-                targets.append(self.writer.whole(array))
-                place = f"{targets[-1]}[blockIdx.x]"
-                lines.append(f"if ({first}) {place} = {name};")
-        if partial:
-            counter = self.writer.whole(self.writer.plan.counter)
-            lines.append(f"if (!comes_last((unsigned*){counter}, {blocks})) return;")
-            threads = lanes * teams
-            mine = f"threadIdx.y * {lanes} + threadIdx.x"
-            for (_, ctype, target, columns), place in zip(self.sums, targets, strict=False):
-                if rows == 1:
-                    continue
-                lines += [
-                    f"for (int j = {mine}; j < {columns}; j += {threads}) {{",
-                    f"{ctype} sum = 0;",
-                    f"for (int b = 0; b < {rows}; ++b)",
-                    f"    sum += ((volatile {ctype}*){place})[(long long)b * {columns} + j];",
-                    f"{target}[j] = sum;",
-                    "}",
-                ]
-            for (name, ctype), place in zip(self.totals, targets[len(self.sums) :], strict=True):
-                lines += [
+                scratch = self.writer.whole(self.writer.plan.scratch_array(ctype, blocks))
+                lines.append(f"if ({first}) {scratch}[blockIdx.x] = {name};")
+                mine = "threadIdx.y * LANES + threadIdx.x"
+                last += [
                     f"{name} = 0;",
                     f"for (int b = {mine}; b < {blocks}; b += {threads})",
-                    f"    {name} += ((volatile {ctype}*){place})[b];",
-                    f"{name} = block_total{shape}({name});",
+                    f"    {name} += {scratch}[b];",
+                    f"{name} = block_total<LANES, TEAMS>({name});",
                 ]
+        if partial:
+            counter = self.writer.whole(self.writer.plan.counter)
+            lines += [f"if (!comes_last((unsigned*){counter}, {blocks})) return;", *last]
         if self.after:
             lines += [f"if ({first}) {{", *self.after, "}"]
         return lines
@@ -488,14 +528,11 @@ class LoopWriter(Writer):
         self.is_flat = kinds <= {"full", "store"} or (
             kinds <= {"full", "store", "total", "scalar"} and not any(loop.level.values())
         )
-        self.rows = math.prod(loop.lead)
         self.has_columns = "column" in kinds
-        self.lanes = min(WARP, 1 << (loop.columns - 1).bit_length())
-        self.teams = ROW_THREADS // self.lanes
-        # Where no row is summed up, blocks share out the columns too.
-        self.each = -(-loop.columns // self.lanes) if self.has_columns else 1
-        self.tiles = 1 if self.has_columns else -(-loop.columns // self.lanes)
         top = max(loop.level.values()) + 1
+        self.keeps = top > 1 and loop.columns <= MOST_KEPT * WARP
+        self.made: dict[str, tuple[int, str]] = {}  # at which level a value is in which variable
+        self.kept: set[str] = set()
         self.row_start: list[str] = []
         self.inner: list[list[str]] = [[] for _ in range(top)]
         self.row_end: list[list[str]] = [[] for _ in range(top)]
@@ -512,8 +549,7 @@ class LoopWriter(Writer):
             else:
                 self._elementwise(node)
         if self.is_flat:
-            sums = self.totals if self.totals.totals else None
-            return [*self.copies, self.write_flat(self.inner[0], sums)]
+            return [*self.copies, self.write_flat(self.inner[0], self.totals or None)]
         return [*self.copies, self._write_rows()]
 
     # Operations --------------------------------------------------------------------------------
@@ -530,6 +566,8 @@ class LoopWriter(Writer):
         lines.append(
             f"const {TYPES[node.dtype.name]} {self.names[node]} = {expression(node, values)};"
         )
+        if kind == "full":
+            self.made[self.names[node]] = level, self.names[node]
         self._store(node, lines)
 
     def _write(self, node: Node) -> None:
@@ -550,7 +588,7 @@ class LoopWriter(Writer):
                 part = Node(how, (node, node.args[1]), (), node.args[1].shape, node.dtype)
                 values = [expression(part, [self.element(parts[0]), *values])]
         for part_array, value in zip(parts, values, strict=True):
-            self.inner[level].append(f"{self.element(part_array, written=True)} = {value};")
+            self.inner[level].append(f"{self.element(part_array)} = {value};")
 
     def _starts_at(self, node: Node, first: Node) -> bool:
         while node is not first and node.args[0] in self.loop.kind:
@@ -564,8 +602,8 @@ class LoopWriter(Writer):
         value = self._value(x, x, "column" if of_column else "full", level)
         if kind == "sum":
             target = self.whole(self.plan.array(node).reshape(-1))
-            self.totals.add_sum(name, ctype, target, self.loop.columns, self.each)
-            self.inner[level].append(f"{name}[k] += {value};")
+            self.totals.add_sum(name, ctype, target, self.loop.columns)
+            self.inner[level].append(f"{name}[@own@] += {value};")
         elif kind == "total":
             self.totals.add_total(name, ctype)
             if of_column:
@@ -584,18 +622,19 @@ class LoopWriter(Writer):
             }[node.op]
             self.row_start.append(f"{ctype} {name} = {start};")
             self.inner[level].append(add)
-            self.row_end[level].append(f"{name} = team_{node.op}<{self.lanes}>({name});")
+            self.row_end[level].append(f"{name} = team_{node.op}<LANES>({name});")
             self._store(node, self.row_end[level])
 
     def _argmax(self, node: Node, value: str) -> None:
         name, level = self.names[node], self.loop.level[node]
         x = TYPES[node.args[0].dtype.name]
-        self.row_start += [f"{x} best_{name} = -INFINITE;", f"long long {name} = {LONG};"]
+        self.row_start += [f"{x} best_{name} = -INFINITE;", f"int at_{name} = {LONG - 1};"]
         self.inner[level].append(
-            f"if (beats<{x}>({value}, j, best_{name}, {name})) "
-            f"{{ best_{name} = {value}; {name} = j; }}"
+            f"if (beats<{x}>({value}, @column@, best_{name}, at_{name})) "
+            f"{{ best_{name} = {value}; at_{name} = @column@; }}"
         )
-        self.row_end[level].append(f"{name} = team_argmax<{self.lanes}>(best_{name}, {name});")
+        team = f"team_argmax<LANES>(best_{name}, at_{name})"
+        self.row_end[level].append(f"const long long {name} = {team};")
         self._store(node, self.row_end[level])
 
     # Values ------------------------------------------------------------------------------------
@@ -606,8 +645,7 @@ class LoopWriter(Writer):
         if arg in loop.kind:
             name = self.names[arg]
             if loop.kind[arg] == "full" and loop.level[arg] != level:
-                array = self.plan.array(arg)
-                return self.load(self.inner[level], f"{name}_{level}", array)
+                return self._at(name, arg, level)
             return name
         if arg.value is not None and arg.size == 1:
             return literal(arg.value)
@@ -622,64 +660,102 @@ class LoopWriter(Writer):
                 return self.load(self.inner[0], name, column)
             # Threads beyond the last row must not read what its team may write over.
             return self.load(self.row_start, name, column, "inside")
-        return self.load(self.inner[level], f"{name}_{level}", array)
+        return self._at(name, arg, level)
+
+    def _at(self, name: str, arg: Node, level: int) -> str:
+        """Return a value of each element at a level, loaded unless an earlier one has kept it."""
+        made, variable = self.made.get(name, (level, f"{name}_{level}"))
+        if not self.keeps or made >= level:
+            loaded = self.load(self.inner[level], f"{name}_{level}", self.plan.array(arg))
+            if loaded == f"{name}_{level}":
+                self.made.setdefault(name, (level, loaded))
+            return loaded
+        if name not in self.kept:
+            self.kept.add(name)
+            self.row_start.append(f"{TYPES[arg.dtype.name]} kept_{name}[OWN];")
+            self.inner[made].append(f"kept_{name}[@own@] = {variable};")
+        return f"kept_{name}[@own@]"
 
     def _argument(self, arg: Node) -> int:
         return self.numbers.setdefault(("argument", arg), len(self.numbers))
 
     def _store(self, node: Node, lines: list[str]) -> None:
-        if node in self.plan.transient:
+        kind, name = self.loop.kind[node], self.names[node]
+        if node in self.plan.transient or (kind == "full" and self._stays_here(node)):
             return
-        kind, name, array = self.loop.kind[node], self.names[node], self.plan.array(node)
+        array = self.plan.array(node)
         if kind == "full":
-            lines.append(f"{self.element(array, written=True)} = {name};")
+            lines.append(f"{self.element(array)} = {name};")
         elif kind == "column":
             # Each thread of the team has read what may be written over.
-            place = self.element(array.reshape((*self.loop.lead, 1)), written=True)
+            place = self.element(array.reshape((*self.loop.lead, 1)))
             lines += ["__syncwarp();", f"if (inside && lane == 0) {place} = {name};"]
         else:
             lines.append(f"{self.whole(array.reshape(1))}[0] = {name};")
+
+    def _stays_here(self, node: Node) -> bool:
+        """Return whether nobody but this loop, which keeps it in a register, needs a value."""
+        users = self.plan.users.get(node, ())
+        return self.keeps and node not in self.plan.kept and self.loop.kind.keys() >= {*users}
 
     # Rows --------------------------------------------------------------------------------------
 
     def _write_rows(self) -> Launch:
         loop, totals = self.loop, self.totals
-        chunks = -(-self.rows // self.teams)
-        if totals.sums or totals.totals:
-            chunks = min(-(-chunks // ROWS_EACH), max(1, MOST_BLOCKS // self.tiles))
+        rows, lead = math.prod(loop.lead), list(range(len(loop.lead)))
+        pack = self._pack(loop.columns, lead, len(lead)) if loop.columns > 1 else 1
+        packs = loop.columns // pack
+        lanes = min(WARP, 1 << (packs - 1).bit_length())
+        teams = (ROW_THREADS if totals else FLAT_THREADS) // lanes
+        # Where no row is summed up, blocks share out the columns too.
+        each, tiles = -(-packs // lanes), 1
+        if not self.has_columns:
+            each, tiles = tiles, each
+        chunks = -(-rows // teams)
+        if totals:
+            chunks = min(-(-chunks // ROWS_EACH), max(1, MOST_BLOCKS // tiles))
         index = self.index_type()
-        at = self._coordinates(range(len(loop.lead)), "i", index)
+        at = self._coordinates(range(len(lead)), "i", index)
+        stores = any(line.startswith("@") for inner in self.inner for line in inner)
         lines = [
-            *self.before,
-            "const int lane = threadIdx.x;",
+            f"[[maybe_unused]] constexpr int OWN = {each * pack};",
             *totals.start,
+            "const int lane = threadIdx.x;",
             # The second axis of a grid would be too short for some.
-            f"const unsigned chunk = blockIdx.x / {self.tiles}, tile = blockIdx.x % {self.tiles};",
-            f"for ({index} first = chunk * ({index}){self.teams}; first < {self.rows}; "
-            f"first += ({index}){chunks * self.teams}) {{",
+            f"const int chunk = blockIdx.x / {tiles}, tile = blockIdx.x % {tiles};",
+            # Loads cannot go before a store of the turn before: unrolled, they only take registers.
+            *["#pragma unroll 1"] * (stores and chunks * teams < rows),
+            *_turns(index, "first", f"chunk * ({index})TEAMS", rows, chunks * teams),
             f"const {index} i = first + threadIdx.y;",
-            f"const bool inside = i < {self.rows};",
+            f"const bool inside = i < {rows};",
             *at.lines,
             *self._placed(self.row_start, at),
         ]
+        column = f"((tile + k) * LANES + lane) * {pack}"
         for inner, row_end in zip(self.inner, self.row_end, strict=True):
             if inner:
-                # Registers for sums have no places: their loop must be unrolled.
-                lines += ["#pragma unroll"] * bool(totals.sums)
+                body = (
+                    self._packed(inner, at, pack, len(lead), "column")
+                    if pack > 1
+                    else self._placed(inner, at, "column")
+                )
+                own, its = (f"k * {pack} + c", "column + c") if pack > 1 else ("k", "column")
+                # Registers have no places: a loop over them must be unrolled.
+                lines += ["#pragma unroll"] * (bool(totals.sums) or self.keeps)
                 lines += [
-                    f"for (int k = 0; k < {self.each}; ++k) {{",
-                    f"const int j = tile * {self.lanes} + lane + k * {self.lanes};",
-                    f"if (inside && j < {loop.columns}) {{",
-                    *self._placed(inner, at, "j"),
+                    f"for (int k = 0; k < {each}; ++k) {{",
+                    f"const int column = {column};",
+                    f"if (inside && column < {loop.columns}) {{",
+                    *(line.replace("@own@", own).replace("@column@", its) for line in body),
                     "}",
                     "}",
                 ]
             lines += self._placed(row_end, at)
         lines.append("}")
-        if totals.sums or totals.totals:
-            lines += totals.finish(self.lanes, self.teams, chunks, self.tiles, self.each)
-        grid, block = (chunks * self.tiles,), (self.lanes, self.teams)
-        return self.plan.sources.add(self.parameters(), self.arrays, lines, grid, block)
+        if totals:
+            its = f"((tile + m / {pack}) * LANES + lane) * {pack} + m % {pack}"
+            lines += totals.finish(lanes, teams, chunks, tiles, its)
+        return self.launch(lines, chunks * tiles, lanes, teams)
 
 
 # Operations that are in no loop ------------------------------------------------------------------
@@ -708,7 +784,7 @@ def _elementwise(
         for n, (array, c) in enumerate(zip(arrays, constant or [None] * len(arrays), strict=True))
     ]
     value = expression(node, values)
-    lines.append(f"{writer.element(out, written=True)} = {value};")
+    lines.append(f"{writer.element(out)} = {value};")
     return [writer.write_flat(lines)]
 
 
@@ -774,7 +850,7 @@ def write_take(plan: CupyPlan, node: Node) -> list[Launch]:
         f"const long long start = ({row} < 0 ? 0 : {row} < {x.shape[axis]} ? {row} : "
         f"{x.shape[axis] - 1}) * {step}LL;"
     )
-    lines.append(f"{writer.element(out, written=True)} = (&{writer.element(first)})[start];")
+    lines.append(f"{writer.element(out)} = (&{writer.element(first)})[start];")
     return [writer.write_flat(lines)]
 
 
@@ -788,23 +864,22 @@ def write_reduction(plan: CupyPlan, node: Node) -> list[Launch]:
     x = x.transpose(*kept, *axes)
     rows, columns = math.prod(x.shape[: len(kept)]), math.prod(x.shape[len(kept) :])
     lanes = min(WARP, 1 << max(0, columns - 1).bit_length())
-    teams = ROW_THREADS // lanes
+    teams = FLAT_THREADS // lanes
     writer = Writer(plan, x.shape)
     ctype, given = TYPES[node.dtype.name], TYPES[x.dtype.name]
-    value = writer.element(x)
-    target = writer.whole(out.reshape(-1))
+    number, target = int(writer.element(x).strip("@")), writer.whole(out.reshape(-1))
     index = writer.index_type()
     at = writer._coordinates(range(len(kept)), "i", index)
     below = writer._coordinates(range(len(kept), x.ndim), "j", index)
     place = " + ".join([*at.terms(x), *below.terms(x)]) or "0"
-    value = f"a{writer._number(np.broadcast_to(x, x.shape), True)}[{place}]"
+    value = f"a{number}[{place}]"
     limit = "-INFINITE" if node.op in ("max", "argmax") else "INFINITE"
     if x.dtype.kind != "f":
-        limit = f"inside ? a0[{' + '.join(at.terms(x)) or '0'}] : 0"  # the first of the row
+        limit = f"inside ? {writer._place(number, at)} : 0"  # the first of the row
     start = {"sum": [f"{ctype} t = 0;"], "argmax": [f"{given} best = {limit};"]}.get(
         node.op, [f"{ctype} t = {limit};"]
     )
-    start += [f"long long t = {LONG};"] * (node.op == "argmax")
+    start += [f"{index} t = {LONG - 1};"] * (node.op == "argmax")
     add = {
         "sum": f"t += {value};",
         "max": f"t = larger<{ctype}>({value}, t);",
@@ -813,22 +888,18 @@ def write_reduction(plan: CupyPlan, node: Node) -> list[Launch]:
     }[node.op]
     end = "best, t" if node.op == "argmax" else "t"
     lines = [
-        f"for ({index} first = blockIdx.x * ({index}){teams}; first < {rows}; "
-        f"first += ({index})gridDim.x * {teams}) {{",
-        f"const {index} i = first + threadIdx.y;",
+        f"const {index} i = blockIdx.x * ({index})TEAMS + threadIdx.y;",
         f"const bool inside = i < {rows};",
         *at.lines,
         *start,
-        f"for ({index} j = threadIdx.x; inside && j < {columns}; j += {lanes}) {{",
+        f"for ({index} j = threadIdx.x; inside && j < {columns}; j += LANES) {{",
         *below.lines,
         add,
         "}",
-        f"t = team_{node.op}<{lanes}>({end});",
+        f"t = team_{node.op}<LANES>({end});",
         f"if (inside && threadIdx.x == 0) {target}[i] = t;",
-        "}",
     ]
-    grid, block = (-(-rows // teams),), (lanes, teams)
-    return [plan.sources.add(writer.parameters(), writer.arrays, lines, grid, block)]
+    return [writer.launch(lines, -(-rows // teams), lanes, teams)]
 
 
 WRITE = {
