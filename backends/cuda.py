@@ -39,6 +39,8 @@ MOST_KEPT = 8  # columns of a row of which a thread keeps each value in a regist
 ROWS_EACH = 4  # rows that a team should have before there is another block
 MOST_BLOCKS = 512  # that leave partial sums
 LONG = 1 << 31  # elements from which an int cannot count
+# A product and a sum are rounded one after the other, as NumPy does it: not in one instruction.
+OPTIONS = ("-std=c++17", "-fmad=false")
 
 # {0}, {1}, ... are values of the dtype in which NumPy computes.
 EXPRESSIONS = {

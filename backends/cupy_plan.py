@@ -22,6 +22,7 @@ from npnn.backends.cuda import (
     EXPRESSIONS,
     FLAT_THREADS,
     MOST_BLOCKS,
+    OPTIONS,
     TYPES,
     WRITE,
     Coordinates,
@@ -382,7 +383,7 @@ class CupyPlan(NumbaPlan):
         scratch = self.cupy.zeros(self._scratch_size, np.uint8)
         for region in self.scratch_regions:
             region.address, region.owner = scratch.data.ptr + region.owner, scratch
-        module = self.cupy.RawModule(code=self.sources.text, options=("-std=c++17",))
+        module = self.cupy.RawModule(code=self.sources.text, options=OPTIONS)
         for launch in self.sources.launches:
             launch.function = module.get_function(launch.name)
             launch.arguments = tuple(map(self.shadows.pointer, launch.arrays))

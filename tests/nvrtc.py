@@ -4,6 +4,8 @@ import ctypes
 from functools import cache
 from importlib import metadata
 
+from npnn.backends.cuda import OPTIONS
+
 PACKAGES = "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"
 
 
@@ -25,8 +27,10 @@ def errors(source):
     """Return what the compiler has against a source; "" if nothing."""
     lib, program = library(), ctypes.c_void_p()
     assert lib.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"k.cu", 0, 0, 0) == 0
-    options = b"--gpu-architecture=compute_80", b"-std=c++17", b"-ftz=true"  # as CuPy has it
-    failed = lib.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * 3)(*options))
+    added = ("--gpu-architecture=compute_80", "-ftz=true")  # as CuPy does
+    options = [option.encode() for option in (*OPTIONS, *added)]
+    given = (ctypes.c_char_p * len(options))(*options)
+    failed = lib.nvrtcCompileProgram(program, len(options), given)
     size = ctypes.c_size_t()
     lib.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)

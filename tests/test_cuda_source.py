@@ -7,6 +7,8 @@ import stand_in_gpu as gpu
 from test_capture import model_of, trained
 from test_cupy_plan import MODELS, classifier, lenet5, trainer
 
+from npnn.backends import cuda
+
 pytestmark = pytest.mark.skipif(
     nvrtc.library() is None, reason="NVIDIA's compiler is not installed: nvidia-cuda-nvrtc"
 )
@@ -19,7 +21,7 @@ def sources(monkeypatch):
 
     class RawModule:
         def __init__(self, code, options=()):
-            assert options == ("-std=c++17",)
+            assert options == cuda.OPTIONS
             found.append(code)
 
         def get_function(self, name):
