@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EMULATED := .venv-cupy/emulated/run
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-cupy cupy lint format types bench wheel clean
+.PHONY: help train test test-cupy cupy versions lint format types bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ test-cupy: .venv-cupy/test.stamp ## run the tests of CuPy, on an emulated GPU
 
 cupy: .venv-cupy/test.stamp ## run a program on the emulated GPU, named by ARGS
 	$(EMULATED) $(ARGS)
+
+versions: .venv/base.stamp ## look for what cupy needs in the versions of its libraries; needs no GPU
+	$(BIN)/python tests/versions.py
 
 lint: .venv/lint.stamp ## look for mistakes and for unformatted code
 	$(BIN)/ruff check .

@@ -118,10 +118,8 @@ class LtCall:
 
     def _layout(self, matrix: Matrix, data: int) -> int:
         lt, names = self.library.lt, self.library.lt.MatrixLayoutAttribute
-        sizes = (
-            (matrix.rows, matrix.columns) if matrix.transposed else (matrix.columns, matrix.rows)
-        )
-        layout: int = lt.matrix_layout_create(data, *sizes, matrix.step)
+        lying = matrix if matrix.transposed else matrix.mT
+        layout: int = lt.matrix_layout_create(data, lying.rows, lying.columns, matrix.step)
         for attribute, value in (
             (names.BATCH_COUNT, self.product.batch),
             (names.STRIDED_BATCH_OFFSET, matrix.between),
