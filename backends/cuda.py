@@ -1,11 +1,11 @@
 """CUDA C for the operations of a plan: one kernel for each loop, and for what is in none.
 
 What a loop contains is found in ``loops.py``. Here it is written for many threads, in one of two
-ways. Where each element stands alone, threads share out the elements, four at a time where they lie
-side by side. Where rows are summed up, a *team* of up to 32 threads takes a row, and exchanges
-values by shuffles; sums over the batch are added up in registers, then among the teams of a block,
-and at last among the blocks by the one that ends last, in an order that is always the same: no
-result depends on which thread was the first.
+ways. Where each element stands alone, threads share out the elements. Where rows are summed up, a
+*team* of up to 32 threads takes a row, and exchanges values by shuffles; sums over the batch are
+added up in registers, then among the teams of a block, and at last among the blocks by the one that
+ends last, in an order that is always the same: no result depends on which thread was the first.
+Elements that lie side by side in all arrays are loaded, and stored, four or two at a time.
 
 All shapes, strides and constants stand in the source; the addresses are arguments.
 """
