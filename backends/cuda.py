@@ -327,10 +327,11 @@ class Writer:
         lines = one = [*at.lines, *self._placed(body, at)]
         if pack > 1:
             of_packs = self._coordinates(axes, "q", index, pack)
-            many = [*of_packs.lines, *self._packed(body, of_packs, pack, at.last[-1])]
+            lines = [*of_packs.lines, *self._packed(body, of_packs, pack, at.last[-1])]
+        if rest:
             # What no pack is left for is done one by one.
-            left = ["} else {", f"const {index} e = q + {packs * (pack - 1)};", *one, "}"]
-            lines = [f"if (q < {packs}) {{", *many, *left] if rest else many
+            left = [f"const {index} e = q + {packs * (pack - 1)};", *one]
+            lines = [f"if (q < {packs}) {{", *lines, "} else {", *left, "}"]
         counter = "q" if pack > 1 else "e"
         turns = _turns(index, counter, turn, packs + rest, blocks * FLAT_THREADS)
         lines = [*turns, *lines, "}"]
@@ -373,7 +374,9 @@ class Writer:
     def _packed(
         self, body: list[str], at: Coordinates, pack: int, last: int, column: str = ""
     ) -> list[str]:
-        """Return lines for each of some neighbours, which are loaded and stored at once."""
+        """Return lines for each of some neighbours along an axis, loaded and stored at once."""
+        if pack == 1:
+            return _owned(self._placed(body, at, column), "k", column)
         loads, stores, inside = [], [], {}
         for token in sorted({match[0] for line in body for match in TOKEN.finditer(line)}):
             number = int(token.strip("@"))
@@ -387,8 +390,13 @@ class Writer:
             if any(line.startswith(f"{token} = ") for line in body):
                 stores.append(f"{here} = p{number};")
         body = [TOKEN.sub(lambda match: inside[match[0]], line) for line in body]
+        body = _owned(body, f"k * {pack} + c", f"{column} + c")
         loop = ["#pragma unroll", f"for (int c = 0; c < {pack}; ++c) {{", *body, "}"]
         return [*loads, *loop, *stores]
+
+
+def _owned(lines: list[str], own: str, column: str) -> list[str]:
+    return [line.replace("@own@", own).replace("@column@", column) for line in lines]
 
 
 def _turns(index: str, counter: str, start: str, stop: int, step: int) -> list[str]:
@@ -708,7 +716,8 @@ class LoopWriter(Writer):
         pack = self._pack(loop.columns, lead, len(lead)) if loop.columns > 1 else 1
         packs = loop.columns // pack
         lanes = min(WARP, 1 << (packs - 1).bit_length())
-        teams = (ROW_THREADS if totals else FLAT_THREADS) // lanes
+        threads = ROW_THREADS if totals else FLAT_THREADS
+        teams = min(threads // lanes, max(WARP // lanes, 1 << (rows - 1).bit_length()))
         # Where no row is summed up, blocks share out the columns too.
         each, tiles = -(-packs // lanes), 1
         if not self.has_columns:
@@ -736,19 +745,13 @@ class LoopWriter(Writer):
         column = f"((tile + k) * LANES + lane) * {pack}"
         for inner, row_end in zip(self.inner, self.row_end, strict=True):
             if inner:
-                body = (
-                    self._packed(inner, at, pack, len(lead), "column")
-                    if pack > 1
-                    else self._placed(inner, at, "column")
-                )
-                own, its = (f"k * {pack} + c", "column + c") if pack > 1 else ("k", "column")
                 # Registers have no places: a loop over them must be unrolled.
                 lines += ["#pragma unroll"] * (bool(totals.sums) or self.keeps)
                 lines += [
                     f"for (int k = 0; k < {each}; ++k) {{",
                     f"const int column = {column};",
                     f"if (inside && column < {loop.columns}) {{",
-                    *(line.replace("@own@", own).replace("@column@", its) for line in body),
+                    *self._packed(inner, at, pack, len(lead), "column"),
                     "}",
                     "}",
                 ]
