@@ -201,8 +201,10 @@ class Backend:
         return NumpyBackend(self.dtype_name)
 
     def entrance(self, *arrays: Any) -> Backend:
-        """Return the backend as whose arrays a captured step takes `arrays` in: this one, or that
-        of :meth:`on_host` if they lie there and it brings them to the device itself.
+        """Return the backend as whose arrays a captured step takes `arrays` in.
+
+        It is this one; or that of :meth:`on_host`, for arrays that lie there and that the step
+        brings to the device itself.
         """
         return self
 

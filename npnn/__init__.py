@@ -93,8 +93,7 @@ from npnn.schedules import (
     StepDecay,
 )
 from npnn.sequential import Sequential
-
-__version__ = "0.1.0"
+from npnn.version import __version__
 
 # Not needed by everyone, and so imported when first asked for.
 _LATER = ("files", "plots", "profiling", "reports", "training")

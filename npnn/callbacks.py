@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn.checks import check_instance, check_int
+from npnn import checked
+from npnn.io import check_place
 from npnn.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class EarlyStopping(Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode)
-        check_int(patience, "patience")
+        checked.integer(patience, "patience", 1)
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self.waited = 0
         self.best_epoch = 0
@@ -201,12 +202,10 @@ class Checkpoint(Monitor):
         mode: str | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        check_int(every, "every")
+        checked.integer(every, "every", 1)
         self.path, self.every, self.best_only = os.fspath(path), every, best_only
 
     def on_train_begin(self, training: Training) -> None:  # noqa: D102
-        from npnn.files import check_place
-
         super().on_train_begin(training)
         check_place(self.path)
 
@@ -235,8 +234,6 @@ class CSVLog(Callback):
         self.path = os.fspath(path)
 
     def on_train_begin(self, training: Training) -> None:  # noqa: D102
-        from npnn.files import check_place
-
         check_place(self.path)
         if training.history.num_epochs:
             training.history.to_csv(self.path)
@@ -272,7 +269,7 @@ class LearningRateSchedule(Callback):
     """
 
     def __init__(self, schedule: Schedule, monitor: str | None = None) -> None:
-        check_instance(schedule, Schedule, "schedule", "Cosine(100)")
+        checked.instance(schedule, Schedule, "schedule", "Cosine(100)")
         self.schedule = schedule
         self.watch = Monitor(monitor)
 

@@ -16,34 +16,6 @@ if TYPE_CHECKING:
     from npnn.loss_layer import LossLayer
     from npnn.sequential import Sequential
 
-# Numbers -----------------------------------------------------------------------------------------
-
-
-def check_int(value: Any, name: str, least: int = 1) -> None:
-    """Raise the error for what is no int, or less than `least`; `name` is the argument's."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}")
-
-
-def check_seed(seed: Any) -> None:
-    """Raise the error for what can start no generator of random numbers."""
-    if seed is not None:
-        check_int(seed, "seed", 0)
-
-
-def check_instance(value: Any, kind: type, name: str, example: str) -> None:
-    """Raise the error for a `value` of another kind, such as a class instead of an object."""
-    if isinstance(value, kind):
-        return
-    article = "an" if kind.__name__[0] in "AEIO" else "a"
-    hint = f" such as {example}"
-    if isinstance(value, type) and issubclass(value, kind):
-        hint = f", not a class: write {value.__name__}(...)"
-    raise TypeError(f"{name} must be {article} {kind.__name__}{hint}; it is {value!r}")
-
-
 # Arrays ------------------------------------------------------------------------------------------
 
 _ROLES = {"x": "inputs x", "t": "targets t"}

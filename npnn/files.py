@@ -5,19 +5,18 @@ Never pickle: reading a file runs no code of the file's author.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn.io import replacing
 from npnn.layers.layer import Layer
 from npnn.normalization import Normalization
 from npnn.sequential import Sequential
+from npnn.version import __version__
 
 if TYPE_CHECKING:
     from npnn.backends import Backend
@@ -67,8 +66,6 @@ def save(
         "loss": _loss_config(model),
         "details": model.details,
     }
-    from npnn import __version__
-
     metadata = {
         "format": "npnn",
         "format_version": str(FORMAT),
@@ -162,39 +159,6 @@ def read(
         raise ValueError(f"{path}: its metadata lack {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def check_place(path: str | os.PathLike[str]) -> None:
-    """Raise the error for a path at which no file can be, by the name that the user gave it."""
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {os.fspath(path)!r}: there is no folder {str(Path(path).parent)!r}"
-        )
-    if target.is_dir():
-        raise IsADirectoryError(f"cannot write {os.fspath(path)!r}: it is a folder")
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file that takes the place of `path` once it is wholly on the disk."""
-    check_place(path)
-    path = Path(os.path.realpath(path))  # a link stays a link, to the new file
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes a private file; the result has the permissions any new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
 
 
 def _loss_config(model: Sequential) -> dict[str, Any] | None:

@@ -7,6 +7,8 @@ import io
 import os
 from typing import Any
 
+from npnn.io import replacing
+
 
 class History(dict[str, list[float]]):
     """Metrics by name, each a list with one number for each epoch.
@@ -52,8 +54,6 @@ class History(dict[str, list[float]]):
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write one line for each epoch, the metrics as columns."""
-        from npnn.files import replacing
-
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", *self])

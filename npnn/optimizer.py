@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import inspect
 import math
-import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from npnn import checked
 from npnn.arrays import Array, array_namespace
-from npnn.checks import check_instance
 from npnn.normalization import Normalization
 from npnn.schedules import Schedule
 
@@ -91,10 +90,10 @@ class Optimizer:
             )
         self.version = 0  # goes up when an argument changes: a captured step knows the old one
         self.alpha = alpha
-        self.weight_decay = _not_negative(weight_decay, "weight_decay")
-        self.weight_decay_l1 = _not_negative(weight_decay_l1, "weight_decay_l1")
-        self.clip_norm = None if clip_norm is None else _positive(clip_norm, "clip_norm")
-        self.clip_value = None if clip_value is None else _positive(clip_value, "clip_value")
+        self.weight_decay = checked.not_negative(weight_decay, "weight_decay")
+        self.weight_decay_l1 = checked.not_negative(weight_decay_l1, "weight_decay_l1")
+        self.clip_norm = None if clip_norm is None else checked.positive(clip_norm, "clip_norm")
+        self.clip_value = None if clip_value is None else checked.positive(clip_value, "clip_value")
         self.schedule = schedule
         self.factor = 1.0
         self.steps = 0
@@ -135,7 +134,7 @@ class Optimizer:
 
     @alpha.setter
     def alpha(self, alpha: float) -> None:
-        self._alpha = _positive(alpha, "alpha")
+        self._alpha = checked.positive(alpha, "alpha")
 
     @property
     def schedule(self) -> Schedule | None:
@@ -145,7 +144,7 @@ class Optimizer:
     @schedule.setter
     def schedule(self, schedule: Schedule | None) -> None:
         if schedule is not None:
-            check_instance(schedule, Schedule, "schedule", "Cosine(10_000)")
+            checked.instance(schedule, Schedule, "schedule", "Cosine(10_000)")
         self._schedule = schedule
 
     @property
@@ -186,7 +185,7 @@ class Optimizer:
         from npnn.sequential import Sequential
 
         if model is not None:
-            check_instance(model, Sequential, "model", "Sequential([...])")
+            checked.instance(model, Sequential, "model", "Sequential([...])")
         self._model = model
         self._chain = None
         if self._norm is not None and model is not None:
@@ -200,7 +199,7 @@ class Optimizer:
     @norm.setter
     def norm(self, norm: Normalization | None) -> None:
         if norm is not None:
-            check_instance(norm, Normalization, "norm", "Normalization.standard(x)")
+            checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
         self._norm = norm
         if self._model is not None:
             self._model.norm = norm
@@ -338,7 +337,7 @@ class SGD(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(alpha, **options)
-        self.momentum = _fraction(momentum, "momentum")
+        self.momentum = checked.fraction(momentum, "momentum")
         self.nesterov = nesterov
 
     def update(self, p: Array, g: Array, v: Array, *, rate: Array) -> tuple[Array, ...]:  # noqa: D102
@@ -377,8 +376,8 @@ class RMSprop(Optimizer):
         self, alpha: float = 1e-3, beta: float = 0.9, epsilon: float = 1e-8, **options: Any
     ) -> None:
         super().__init__(alpha, **options)
-        self.beta = _fraction(beta, "beta")
-        self.epsilon = _positive(epsilon, "epsilon")
+        self.beta = checked.fraction(beta, "beta")
+        self.epsilon = checked.positive(epsilon, "epsilon")
 
     def update(self, p: Array, g: Array, s: Array, *, rate: Array) -> tuple[Array, ...]:  # noqa: D102
         xp = array_namespace(g)
@@ -428,9 +427,9 @@ class Adam(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(alpha, **options)
-        self.beta1 = _fraction(beta1, "beta1")
-        self.beta2 = _fraction(beta2, "beta2")
-        self.epsilon = _positive(epsilon, "epsilon")
+        self.beta1 = checked.fraction(beta1, "beta1")
+        self.beta2 = checked.fraction(beta2, "beta2")
+        self.epsilon = checked.positive(epsilon, "epsilon")
 
     def scalars(self) -> dict[str, float]:  # noqa: D102
         c = math.sqrt(1.0 - self.beta2**self.steps)
@@ -483,7 +482,7 @@ class AdamW(Adam):
         **options: Any,
     ) -> None:
         super().__init__(alpha, beta1, beta2, epsilon, **options)
-        self.decay = _not_negative(decay, "decay")
+        self.decay = checked.not_negative(decay, "decay")
 
     def scalars(self) -> dict[str, float]:  # noqa: D102
         return {**super().scalars(), "keep": 1.0 - self.rate * self.decay}
@@ -520,7 +519,7 @@ class Adagrad(Optimizer):
 
     def __init__(self, alpha: float = 1e-2, epsilon: float = 1e-10, **options: Any) -> None:
         super().__init__(alpha, **options)
-        self.epsilon = _positive(epsilon, "epsilon")
+        self.epsilon = checked.positive(epsilon, "epsilon")
 
     def update(self, p: Array, g: Array, s: Array, *, rate: Array) -> tuple[Array, ...]:  # noqa: D102
         xp = array_namespace(g)
@@ -560,8 +559,8 @@ class Adadelta(Optimizer):
         self, alpha: float = 1.0, rho: float = 0.9, epsilon: float = 1e-6, **options: Any
     ) -> None:
         super().__init__(alpha, **options)
-        self.rho = _fraction(rho, "rho")
-        self.epsilon = _positive(epsilon, "epsilon")
+        self.rho = checked.fraction(rho, "rho")
+        self.epsilon = checked.positive(epsilon, "epsilon")
 
     def update(  # noqa: D102
         self, p: Array, g: Array, s: Array, d: Array, *, rate: Array
@@ -578,29 +577,3 @@ _RUNNING = {
     "alpha", "_alpha", "factor", "schedule", "steps", "state", "version",
     "_schedule", "model", "norm", "_model", "_chain", "_norm",
 }  # fmt: skip
-
-
-def _number(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, not {value}")
-    return float(value)
-
-
-def _positive(value: float, name: str) -> float:
-    if _number(value, name) <= 0.0:
-        raise ValueError(f"{name} must be greater than 0, not {value}")
-    return float(value)
-
-
-def _not_negative(value: float, name: str) -> float:
-    if _number(value, name) < 0.0:
-        raise ValueError(f"{name} must be at least 0, not {value}")
-    return float(value)
-
-
-def _fraction(value: float, name: str) -> float:
-    if not 0.0 <= _number(value, name) < 1.0:
-        raise ValueError(f"{name} must be at least 0 and below 1, not {value}")
-    return float(value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn.errors import extra
-from npnn.files import replacing
+from npnn.io import replacing
 from npnn.reports import check_counts, regression_metrics
 
 if TYPE_CHECKING:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+from npnn import checked
+
 
 class Schedule:
     """Base of the schedules: ``schedule(count)`` is the factor for alpha.
@@ -69,8 +71,8 @@ class StepDecay(Schedule):
     """
 
     def __init__(self, every: int, factor: float = 0.1) -> None:
-        self.every = _at_least_one(every, "every")
-        self.factor = _share(factor, "factor")
+        self.every = checked.integer(every, "every", 1)
+        self.factor = checked.factor(factor, "factor")
 
     def __call__(self, count: int) -> float:  # noqa: D102
         return float(self.factor ** (count // self.every))
@@ -88,7 +90,7 @@ class ExponentialDecay(Schedule):
     """
 
     def __init__(self, factor: float) -> None:
-        self.factor = _share(factor, "factor")
+        self.factor = checked.factor(factor, "factor")
 
     def __call__(self, count: int) -> float:  # noqa: D102
         return float(self.factor**count)
@@ -121,7 +123,7 @@ class Cosine(Schedule):
     """
 
     def __init__(self, length: int, warm_up: int = 0, final: float = 0.0) -> None:
-        self.length = _at_least_one(length, "length")
+        self.length = checked.integer(length, "length", 1)
         if not 0 <= warm_up < length:
             raise ValueError(f"warm_up must be at least 0 and below length={length}, not {warm_up}")
         if not 0.0 <= final <= 1.0:
@@ -160,8 +162,8 @@ class ReduceOnPlateau(Schedule):
         threshold: float = 1e-4,
         smallest: float = 0.0,
     ) -> None:
-        self.factor = _share(factor, "factor")
-        self.patience = _at_least_one(patience, "patience")
+        self.factor = checked.factor(factor, "factor")
+        self.patience = checked.integer(patience, "patience", 1)
         self.threshold, self.smallest = threshold, smallest
         self.best, self.waited, self.current = math.inf, 0, 1.0
 
@@ -176,17 +178,3 @@ class ReduceOnPlateau(Schedule):
 
     def __call__(self, count: int) -> float:  # noqa: D102
         return self.current
-
-
-def _at_least_one(value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value}")
-    return value
-
-
-def _share(value: float, name: str) -> float:
-    if not 0.0 < value <= 1.0:
-        raise ValueError(f"{name} must be above 0 and at most 1, not {value}")
-    return float(value)

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from npnn import backends, initializers
+from npnn import backends, checked, initializers
 from npnn.arrays import Array, Shape
 from npnn.chain import Chain, parts
-from npnn.checks import as_array, check_built, check_inputs, check_instance, check_int, check_seed
+from npnn.checks import as_array, check_built, check_inputs
 from npnn.layers.layer import Layer
 from npnn.normalization import Normalization
 
@@ -87,7 +87,7 @@ class Sequential(Layer):
         if unlisted:
             shown = ", ".join(map(repr, (layers, *unlisted)))
             raise TypeError(f"the layers must be one list: Sequential([{shown}])")
-        check_seed(seed)
+        checked.seed(seed)
         self.backend = backends.get(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         if not capture and self.backend.precision != self.dtype:
@@ -230,7 +230,7 @@ class Sequential(Layer):
     @norm.setter
     def norm(self, norm: Normalization | None) -> None:
         if norm is not None:
-            check_instance(norm, Normalization, "norm", "Normalization.standard(x)")
+            checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
         self._norm = norm
 
     @property
@@ -369,7 +369,7 @@ class Sequential(Layer):
         chain = self._alone_chain(x)
         if batch_size is None:
             return chain.predict(x)
-        check_int(batch_size, "batch_size")
+        checked.integer(batch_size, "batch_size", 1)
         x = as_array(self.backend, x, "x")
         check_inputs(x, self)
         outputs = [chain.predict(x[rows, ...]) for rows in parts(x.shape[0], batch_size)]
@@ -392,7 +392,7 @@ class Sequential(Layer):
         """
         from npnn.training import default_loss
 
-        check_int(batch_size, "batch_size")
+        checked.integer(batch_size, "batch_size", 1)
         if self.shape_in is None:
             check_inputs(as_array(self.backend, x, "x"), self)
         if self._chain is None:
@@ -496,7 +496,7 @@ class Sequential(Layer):
         """
         from npnn.tables import training_plan
 
-        check_int(batch_size, "batch_size")
+        checked.integer(batch_size, "batch_size", 1)
         return training_plan(self, batch_size, optimizer)
 
     def __repr__(self) -> str:

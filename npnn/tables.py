@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from npnn.io import human_bytes
+
 if TYPE_CHECKING:
     from npnn.optimizer import Optimizer
     from npnn.sequential import Sequential
@@ -94,13 +96,3 @@ def recorded(
     finally:
         if loss is None:
             model.chain = None
-
-
-def human_bytes(count: int) -> str:
-    """Return a number of bytes in the unit that a person would use."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError

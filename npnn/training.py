@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import numbers
 import os
 import signal
 import threading
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import files
+from npnn import checked, files
 from npnn.arrays import Array
 from npnn.callbacks import Callback, ProgressBar, TerminateOnNaN
 from npnn.chain import Chain, parts
-from npnn.checks import as_array, check_inputs, check_instance, check_int, check_seed, quiet
+from npnn.checks import as_array, check_inputs, quiet
 from npnn.errors import DivergedError
 from npnn.history import History
 from npnn.loss_layer import LossLayer, RMSLoss
@@ -52,13 +51,13 @@ def fit(
     resume: str | os.PathLike[str] | None = None,
 ) -> History:
     """Train a model: what :meth:`npnn.Sequential.fit` does, and where it is described."""
-    check_int(epochs, "epochs")
-    check_int(batch_size, "batch_size")
-    check_seed(seed)
+    checked.integer(epochs, "epochs", 1)
+    checked.integer(batch_size, "batch_size", 1)
+    checked.seed(seed)
     if loss is not None and not isinstance(loss, type(model)):
-        check_instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
+        checked.instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
     if optimizer is not None:
-        check_instance(optimizer, Optimizer, "optimizer", "Adam()")
+        checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
     _check_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
     before = model.norm, model.class_names, model.chain
@@ -465,7 +464,7 @@ def _check_callbacks(callbacks: Any) -> None:
         hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
         raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
     for number, callback in enumerate(callbacks):
-        check_instance(callback, Callback, f"callbacks[{number}]", "EarlyStopping()")
+        checked.instance(callback, Callback, f"callbacks[{number}]", "EarlyStopping()")
 
 
 def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: Any) -> None:
@@ -478,8 +477,7 @@ def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: An
             )
         if validation_split:
             raise ValueError("give either validation_data or validation_split, not both")
-    if isinstance(validation_split, bool) or not isinstance(validation_split, numbers.Real):
-        raise TypeError(f"validation_split must be a number, not {validation_split!r}")
+    checked.number(validation_split, "validation_split")
     if hasattr(x, "x_train_data"):
         if t is not None:
             raise ValueError(

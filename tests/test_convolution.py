@@ -52,12 +52,12 @@ def test_the_gradients_are_those_of_central_differences(kind, backend):
 def torch_conv2d(x, w, b, layer):
     rows, columns = layer.window.margins
     padded = F.pad(x, (*columns, *rows))
-    return F.conv2d(padded, w, b, stride=layer.step, groups=layer.groups)
+    return F.conv2d(padded, w, b, stride=layer.strides, groups=layer.groups)
 
 
 def torch_upconv2d(x, w, b, layer):
     rows, columns = layer.window.margins
-    y = F.conv_transpose2d(x, w, None, stride=layer.step, groups=layer.groups)
+    y = F.conv_transpose2d(x, w, None, stride=layer.strides, groups=layer.groups)
     # A kernel smaller than its stride leaves pixels at the end that nothing is painted into.
     height, width = layer.window.padded
     y = F.pad(y, (0, width - y.shape[3], 0, height - y.shape[2]))

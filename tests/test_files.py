@@ -12,7 +12,7 @@ import safetensors.numpy
 from array_api_compat import array_namespace
 
 import npnn
-from npnn import files
+from npnn import files, io
 
 
 class Doubling(npnn.Layer):
@@ -224,7 +224,7 @@ def test_a_file_has_the_permissions_of_any_new_file(mask, tmp_path):
     path = tmp_path / "file"
     before = os.umask(mask)
     try:
-        with files.replacing(path) as file:
+        with io.replacing(path) as file:
             file.write(b"new")
     finally:
         os.umask(before)
@@ -236,7 +236,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path.write_bytes(b"old")
 
     def fail():
-        with files.replacing(path) as file:
+        with io.replacing(path) as file:
             file.write(b"ne")
             raise RuntimeError("half way")
 
@@ -281,7 +281,10 @@ def save(value):
 
 save(0.0)
 rng, values, kills_inside = random.Random(7), set(), 0
-for trial in range(trials):
+trial = 0
+# Until enough has happened, however slow the machine is.
+while trial < trials or len(values) <= 50 or kills_inside <= 5:
+    trial += 1
     child = os.fork()
     if child == 0:
         for number in range(1000 * trial, 10**9):
@@ -309,9 +312,9 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_file_whole(tmp_path):
         check=True,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )
     saves, kills_inside = map(int, done.stdout.split())
     assert saves > 50
-    assert kills_inside > 5  # some did come in the middle of a save
+    assert kills_inside > 5  # came in the middle of a save

@@ -58,7 +58,7 @@ def test_values_and_gradients_are_those_of_torch_also_where_pixels_are_equal(
         grad_y = rng.standard_normal((5, *layer.shape_out))
         y, grad_x, _ = gradients(layer, x, grad_y, backend)
         tensor = torch.tensor(images_first(x), requires_grad=True)
-        expected = in_torch(tensor, layer.kernel, layer.step)
+        expected = in_torch(tensor, layer.kernel, layer.strides)
         expected.backward(torch.tensor(images_first(grad_y)))
         np.testing.assert_allclose(y, images_last(expected.detach()), rtol=0, atol=1e-10)
         np.testing.assert_allclose(grad_x, images_last(tensor.grad), rtol=0, atol=1e-10)

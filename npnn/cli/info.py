@@ -60,7 +60,7 @@ def run_info(options: argparse.Namespace) -> int:
 def _model_info(path: str) -> str:
     from npnn import files
     from npnn.datasets.cells import quoted
-    from npnn.tables import human_bytes
+    from npnn.io import human_bytes
 
     _, _, training = files.read(path)
     model = npnn.load(path)

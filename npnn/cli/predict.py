@@ -84,7 +84,7 @@ def run_predict(options: argparse.Namespace) -> int:
         sys.stdout.write(text.getvalue())
         sys.stdout.flush()
     else:
-        from npnn.files import replacing
+        from npnn.io import replacing
 
         with replacing(options.output) as file:
             file.write(text.getvalue().encode())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from math import isfinite, prod
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from npnn import checked
 from npnn.normalization import Normalization
 
 NDArray = npt.NDArray[Any]
@@ -135,7 +135,7 @@ class Dataset:
             groups = self.c_data if strata is None else _integers("strata", strata, num)
             train, validation = _split(num, train_fraction, groups, split_rng)
         else:
-            count = check_integer("num_train", num_train)
+            count = checked.integer(num_train, "num_train")
             if not 0 < count < num:
                 raise ValueError(
                     f"num_train must leave at least one sample for each part of the {num}, "
@@ -256,34 +256,8 @@ class _Walk:
 
 def generators(seed: int | None) -> list[np.random.Generator]:
     """Return independent generators: of the split, the two walks, and a dataset's own points."""
-    if seed is not None:
-        seed = check_integer("seed", seed)
-        if seed < 0:
-            raise ValueError(f"seed must be None or an integer from 0 up, not {seed}")
+    seed = checked.seed(seed)
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4)]
-
-
-def check_integer(argument: str, value: Any) -> int:
-    """Return `value` as an int, or raise a TypeError that names the argument."""
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{argument} must be an integer, not {value!r}")
-    try:
-        return int(operator.index(value))
-    except TypeError:
-        raise TypeError(f"{argument} must be an integer, not {value!r}") from None
-
-
-def check_number(argument: str, value: Any) -> float:
-    """Return `value` as a finite float, or raise an error that names the argument."""
-    if isinstance(value, (str, bytes, bool)):
-        raise TypeError(f"{argument} must be a number, not {value!r}")
-    try:
-        number = float(value)
-    except TypeError:
-        raise TypeError(f"{argument} must be a number, not {value!r}") from None
-    if not isfinite(number):
-        raise ValueError(f"{argument} must be a finite number, not {number}")
-    return number
 
 
 def one_hot(classes: NDArray, num_classes: int) -> NDArray:
@@ -294,7 +268,7 @@ def one_hot(classes: NDArray, num_classes: int) -> NDArray:
 
 
 def _batch_size(argument: str, value: Any, num: int) -> int:
-    size = check_integer(argument, value)
+    size = checked.integer(value, argument)
     if not 1 <= size <= num:
         raise ValueError(f"{argument} must be from 1 to {num}, the number of samples, not {size}")
     return size
@@ -433,7 +407,7 @@ def _names(
 def _split(
     num: int, train_fraction: float, groups: NDArray | None, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray]:
-    fraction = check_number("train_fraction", train_fraction)
+    fraction = checked.number(train_fraction, "train_fraction")
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"train_fraction must lie strictly between 0 and 1, not {fraction}")
     count = round(fraction * num)

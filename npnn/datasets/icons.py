@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npnn.datasets.dataset import Dataset, check_integer, check_number, generators, one_hot
+from npnn import checked
+from npnn.datasets.dataset import Dataset, generators, one_hot
 from npnn.normalization import Normalization
 
 ICONS = {
@@ -146,10 +147,10 @@ def draw_icons(
     names: Sequence[str], size: int, seed: int | None, num_data: int, noise: float
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return noisy images of shape (num_data, size, size, 1) and their classes, in turn."""
-    num = check_integer("num_data", num_data)
+    num = checked.integer(num_data, "num_data")
     if num < len(names):
         raise ValueError(f"num_data must be at least {len(names)}, one of each icon, not {num}")
-    deviation = check_number("noise", noise)
+    deviation = checked.number(noise, "noise")
     if deviation < 0.0:
         raise ValueError(f"noise must be a standard deviation from 0 up, not {deviation}")
     icons = np.array([[[c == "#" for c in row] for row in ICONS[name]] for name in names])

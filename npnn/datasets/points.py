@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npnn.datasets.dataset import Dataset, check_integer, check_number, generators, one_hot
+from npnn import checked
+from npnn.datasets.dataset import Dataset, generators, one_hot
 
 NDArray = npt.NDArray[Any]
 
@@ -18,7 +19,7 @@ AND = np.array([0, 0, 0, 1])
 
 
 def _corner_points(seed: int | None, num_data: int, noise: float) -> tuple[NDArray, NDArray]:
-    num = check_integer("num_data", num_data)
+    num = checked.integer(num_data, "num_data")
     if num < 4:
         raise ValueError(f"num_data must be at least 4, a point for each corner, not {num}")
     deviation = _check_noise(noise)
@@ -32,7 +33,7 @@ def _corner_points(seed: int | None, num_data: int, noise: float) -> tuple[NDArr
 def _line_points(
     seed: int | None, num_data: int, noise: float, low: float
 ) -> tuple[NDArray, NDArray]:
-    num = check_integer("num_data", num_data)
+    num = checked.integer(num_data, "num_data")
     if num < 2:
         raise ValueError(f"num_data must be at least 2, not {num}")
     deviation = _check_noise(noise)
@@ -41,7 +42,7 @@ def _line_points(
 
 
 def _check_noise(noise: float) -> float:
-    deviation = check_number("noise", noise)
+    deviation = checked.number(noise, "noise")
     if deviation < 0.0:
         raise ValueError(f"noise must be a standard deviation from 0 up, not {deviation}")
     return deviation
@@ -242,7 +243,7 @@ class NoisyLinear(Dataset):
         intercept: float = -1.0,
     ) -> None:
         x, error = _line_points(seed, num_data, noise, -1.0)
-        slope, intercept = check_number("slope", slope), check_number("intercept", intercept)
+        slope, intercept = checked.number(slope, "slope"), checked.number(intercept, "intercept")
         super().__init__(
             x,
             slope * x + intercept + error,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from npnn import checked
 from npnn.datasets.cells import (
     LEAVE_OUT,
     Cells,
@@ -27,7 +28,7 @@ from npnn.datasets.cells import (
     to_number,
     to_numbers,
 )
-from npnn.datasets.dataset import TASKS, Dataset, check_integer, one_hot
+from npnn.datasets.dataset import TASKS, Dataset, one_hot
 
 NDArray = npt.NDArray[Any]
 Columns = str | int | Sequence[str | int]
@@ -196,12 +197,12 @@ class TableSchema(NamedTuple):
                 ),
                 task=str(config["task"]),
                 target=str(config["target"]),
-                target_position=check_integer("target_position", config["target_position"]),
+                target_position=checked.integer(config["target_position"], "target_position"),
                 class_names=_strings(names),
-                num_outputs=check_integer("num_outputs", config["num_outputs"]),
-                shape_in=tuple(check_integer("shape_in", size) for size in config["shape_in"]),
+                num_outputs=checked.integer(config["num_outputs"], "num_outputs"),
+                shape_in=tuple(checked.integer(size, "shape_in") for size in config["shape_in"]),
                 has_header=bool(config["has_header"]),
-                ignored=tuple(check_integer("ignored", at) for at in config.get("ignored", ())),
+                ignored=tuple(checked.integer(at, "ignored") for at in config.get("ignored", ())),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"config is not that of a table's schema: {error!r}") from None
@@ -574,7 +575,7 @@ def _column_index(argument: str, path: Path, column: str | int, columns: tuple[s
                 f"{quoted(columns)}"
             ) from None
     else:
-        index = check_integer(argument, column)
+        index = checked.integer(column, argument)
     if not -len(columns) <= index < len(columns):
         raise ValueError(
             f"{argument} must be a column's index from {-len(columns)} to {len(columns) - 1} for "

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from npnn import initializers
+from npnn import checked, initializers
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device
 from npnn.layers.layer import Layer
 from npnn.layers.window import (
@@ -19,7 +19,6 @@ from npnn.layers.window import (
     Window,
     as_image,
     as_outputs,
-    as_pair,
     check_outputs,
     crop,
     pad,
@@ -54,8 +53,11 @@ class _Convolution(Layer):
         self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
         self.shape_out = as_outputs(shape_out)
         self.kernel_size, self.stride = kernel_size, stride
-        self.kernel, self.step = as_pair(kernel_size, "kernel_size"), as_pair(stride, "stride")
-        self.groups, self.padding = _check_groups(groups), _check_padding(padding)
+        self.kernel, self.strides = (
+            checked.pair(kernel_size, "kernel_size"),
+            checked.pair(stride, "stride"),
+        )
+        self.groups, self.padding = checked.integer(groups, "groups", 1), _check_padding(padding)
         self.initializer = initializers.get(initializer)
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
@@ -169,7 +171,7 @@ class Conv2D(_Convolution):
 
     def find_window(self, size: Pair) -> Window:  # noqa: D102
         hint = "padding='same'"
-        return Window.over(size, self.kernel, self.step, self.padding, hint)
+        return Window.over(size, self.kernel, self.strides, self.padding, hint)
 
     @property
     def size_out(self) -> Pair:  # noqa: D102
@@ -244,7 +246,7 @@ class UpConv2D(_Convolution):
         return _join(columns @ _matrix(self.w, self.groups).mT, self.window.steps)
 
     def find_window(self, size: Pair) -> Window:  # noqa: D102
-        return Window.between(size, self.kernel, self.step, self.padding)
+        return Window.between(size, self.kernel, self.strides, self.padding)
 
     @property
     def size_out(self) -> Pair:  # noqa: D102
@@ -299,14 +301,6 @@ def _matrix(w: Array, groups: int) -> Array:
     """Return kernels as (groups, outputs, kernel * channels)."""
     xp = array_namespace(w)
     return xp.reshape(w, (groups, w.shape[0] // groups, math.prod(w.shape[1:])))
-
-
-def _check_groups(groups: int) -> int:
-    if isinstance(groups, bool) or not hasattr(groups, "__index__"):
-        raise TypeError(f"groups must be an int, not {groups!r}")
-    if groups < 1:
-        raise ValueError(f"groups must be at least 1, not {groups}")
-    return int(groups)
 
 
 def _check_padding(padding: str | int) -> str | int:

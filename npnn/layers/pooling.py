@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from npnn import checked
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device, set_at
 from npnn.layers.layer import Layer
-from npnn.layers.window import Pair, Window, as_image, as_pair, check_outputs
+from npnn.layers.window import Pair, Window, as_image, check_outputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,8 @@ class _Pool(Layer):
         self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
         self.shape_out = None if shape_out is None else as_image(as_shape(shape_out, "shape_out"))
         self.kernel_size, self.stride = kernel_size, stride
-        self.kernel = as_pair(kernel_size, "kernel_size")
-        self.step = self.kernel if stride is None else as_pair(stride, "stride")
+        self.kernel = checked.pair(kernel_size, "kernel_size")
+        self.strides = self.kernel if stride is None else checked.pair(stride, "stride")
 
     @property
     def is_built(self) -> bool:
@@ -37,7 +38,7 @@ class _Pool(Layer):
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         shape = as_image(self.accept(shape_in))
-        window = Window.over((shape[0], shape[1]), self.kernel, self.step)
+        window = Window.over((shape[0], shape[1]), self.kernel, self.strides)
         self.shape_out = check_outputs((*window.steps, shape[2]), self.shape_out)
         self.shape_in, self.window = shape, window
         return self.shape_out

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from npnn import arrays
+from npnn import arrays, checked
 from npnn.arrays import Array, array_namespace, as_shape
 from npnn.layers.layer import Layer
-from npnn.layers.window import Pair, as_image, as_pair, crop, pad
+from npnn.layers.window import Pair, as_image, crop, pad
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,10 @@ class Pad2D(Layer):
     ) -> None:
         self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
         self.pad_axis0, self.pad_axis1, self.pad_value = pad_axis0, pad_axis1, pad_value
-        self.margins = as_pair(pad_axis0, "pad_axis0", 0), as_pair(pad_axis1, "pad_axis1", 0)
+        self.margins = (
+            checked.pair(pad_axis0, "pad_axis0", 0),
+            checked.pair(pad_axis1, "pad_axis1", 0),
+        )
 
     def build(  # noqa: D102
         self, shape_in: arrays.Shape | int, rng: np.random.Generator | None = None

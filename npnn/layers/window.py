@@ -155,16 +155,6 @@ def check_outputs(shape: Shape, expected: Shape | None) -> Shape:
     return shape
 
 
-def as_pair(value: int | Pair, name: str, least: int = 1) -> Pair:
-    """Return a number for both axes, or a pair of numbers, as a pair."""
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or any(isinstance(n, bool) or not hasattr(n, "__index__") for n in pair):
-        raise TypeError(f"{name} must be an int or a pair of ints, not {value!r}")
-    if min(pair) < least:
-        raise ValueError(f"{name} must be at least {least}, not {value!r}")
-    return int(pair[0]), int(pair[1])
-
-
 def _slices(kernel: int, stride: int, steps: int) -> list[slice]:
     return [slice(i, i + (steps - 1) * stride + 1, stride) for i in range(kernel)]
 
