@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npnn.arrays import array_namespace
+from npnn.arrays import array_namespace, read_each
 from npnn.errors import MissingError
 
 Array = Any

@@ -16,11 +16,11 @@ from npnn.backends.division import WORTH, seconds
 from npnn.backends.operations import Call
 from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node, NotRecorded, Recorded, Trace
+from npnn.trees import Path, leaves, mapped
 
 MOST_PLANS = 32
 FLUSH_EVERY = 128
 MOST_THREADS = 4
-Path = tuple[Any, ...]
 
 
 class CapturedStep:
@@ -61,7 +61,7 @@ class CapturedStep:
             replay = self._record(key, carry, data, inputs) if self.recordable else self.step
         self.count += 1
         if self.denormals_are_slow and self.count % FLUSH_EVERY == 0:
-            _flush_denormals(_leaves(carry))
+            _flush_denormals(leaves(carry))
         result: tuple[Tree, Tree] = replay(carry, data, inputs)
         return result
 
@@ -73,7 +73,7 @@ class CapturedStep:
             return None
         del self.replays["asked for"]
         plan, _ = self.plans.pop("asked for")
-        self.fill(plan, [value for _, value in _leaves(inputs)])
+        self.fill(plan, [value for _, value in leaves(inputs)])
         return plan
 
     # What arrays of another kind do their own way ----------------------------------------------
@@ -91,8 +91,8 @@ class CapturedStep:
         outputs: list[Node],
     ) -> Plan:
         """Return the plan of a recorded step; each input comes with its first value."""
-        leaves = [leaf for leaf, _ in inputs]
-        return self.make_plan(nodes, carry, data, leaves, outputs, self.threads_for(nodes, WORTH))
+        given = [leaf for leaf, _ in inputs]
+        return self.make_plan(nodes, carry, data, given, outputs, self.threads_for(nodes, WORTH))
 
     def threads_for(self, nodes: list[Node], worth: float) -> int:
         """Return how many threads a step is worth, `worth` seconds each, where they are few.
@@ -105,9 +105,9 @@ class CapturedStep:
         count = threads.count()
         return min(most, count) if count <= MOST_THREADS else 1
 
-    def replay_of(self, plan: Any, leaves: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
+    def replay_of(self, plan: Any, entering: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
         """Return the function that fills the inputs, replays the plan and returns the outputs."""
-        return _compile(plan, leaves, outputs)
+        return _compile(plan, entering, outputs)
 
     def fill(self, plan: Any, values: list[Any]) -> None:
         """Write a value for each of its inputs into a plan."""
@@ -123,25 +123,25 @@ class CapturedStep:
         free = partial(self._leaf, trace, bound=False)
         trees = [mapped(carry, bound), mapped(data, bound), mapped(inputs, free)]
         # Looked up first: a leaf that is written to stands for what was written.
-        leaves = [{path: leaf.node for path, leaf in _leaves(tree)} for tree in trees]
+        found = [{path: leaf.node for path, leaf in leaves(tree)} for tree in trees]
         try:
             new_carry, outputs = self.step(*trees)
         except Exception as error:
             self.recordable = False
             return partial(self._run_uncaptured, error)
-        results = dict(_leaves(new_carry))
+        results = dict(leaves(new_carry))
         try:
             plan = self.plan_of(
                 trace.nodes,
-                [(leaves[0][path], x, trace.node(results[path])) for path, x in _leaves(carry)],
-                [(leaves[1][path], x) for path, x in _leaves(data)],
-                [(leaves[2][path], x) for path, x in _leaves(inputs)],
-                [trace.node(value) for _, value in _leaves(outputs)],
+                [(found[0][path], x, trace.node(results[path])) for path, x in leaves(carry)],
+                [(found[1][path], x) for path, x in leaves(data)],
+                [(found[2][path], x) for path, x in leaves(inputs)],
+                [trace.node(value) for _, value in leaves(outputs)],
             )
         except NotRecorded as error:
             self.recordable = False
             return partial(self._run_uncaptured, error)
-        replay = self.replay_of(plan, leaves[2], outputs)
+        replay = self.replay_of(plan, found[2], outputs)
         self.plans[key] = plan, replay
         self.replays[key] = replay
         while len(self.plans) > MOST_PLANS:
@@ -170,19 +170,7 @@ class CapturedStep:
         return trace.leaf(self.sample(array) if bound else array, bound=bound)
 
 
-def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield the path and the value of each leaf of nested dicts and lists."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _leaves(value, (*path, key))
-    elif isinstance(tree, (list, tuple)):
-        for index, value in enumerate(tree):
-            yield from _leaves(value, (*path, index))
-    else:
-        yield path, tree
-
-
-def _flush_denormals(leaves: Iterator[tuple[Path, Any]]) -> None:
+def _flush_denormals(carried: Iterator[tuple[Path, Any]]) -> None:
     """Set what is about to become denormal to zero, in place.
 
     The moments of a unit whose gradient is exactly zero shrink by a factor each step, and would
@@ -190,7 +178,7 @@ def _flush_denormals(leaves: Iterator[tuple[Path, Any]]) -> None:
     slower: 0.9 of the smallest one rounds back to itself. Between two flushes a factor of 0.9
     takes less than the gap between this limit and the smallest normal number.
     """
-    for _, array in leaves:
+    for _, array in carried:
         if array.dtype.kind == "f" and array.ndim:
             info = np.finfo(array.dtype)
             limit = info.tiny / info.eps
@@ -198,15 +186,6 @@ def _flush_denormals(leaves: Iterator[tuple[Path, Any]]) -> None:
             for start in range(0, flat.size, 1 << 14):
                 block = flat[start : start + (1 << 14)]
                 block *= np.abs(block) > limit
-
-
-def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
-    """Return nested dicts and lists with a function of each leaf in its place."""
-    if isinstance(tree, dict):
-        return {key: mapped(value, function) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [mapped(value, function) for value in tree]
-    return function(tree)
 
 
 def _expression(name: str, path: Path) -> str:
@@ -217,8 +196,8 @@ def _key_function(carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
     """Compile the function that tells which plan a call needs."""
     parts = []
     for name, tree in (("carry", carry), ("data", data)):
-        parts += [f"id({_expression(name, path)})" for path, _ in _leaves(tree)]
-    for path, value in _leaves(inputs):
+        parts += [f"id({_expression(name, path)})" for path, _ in leaves(tree)]
+    for path, value in leaves(inputs):
         if not isinstance(value, float) and np.ndim(value):
             place = _expression("inputs", path)
             parts += [f"{place}.shape", f"{place}.dtype"]
@@ -226,7 +205,7 @@ def _key_function(carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
     return eval(code)  # type: ignore[no-any-return]  # of paths only, which are keys of ours
 
 
-def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
+def _compile(plan: Plan, entering: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
     """Compile the function that fills the inputs, makes the calls and returns the outputs."""
     names: dict[str, Any] = {"copyto": np.copyto}
     known: dict[int, str] = {}
@@ -257,7 +236,7 @@ def _compile(plan: Plan, leaves: dict[Path, Node], outputs: Any) -> Callable[...
             [[written(call) for call in plan.joined(call for call, _ in s)] for s in phase]
             for phase in plan.phases
         ]
-    for path, leaf in leaves.items():
+    for path, leaf in entering.items():
         if leaf not in plan.users and leaf not in plan.kept:
             continue
         target, source = plan.array(leaf), _expression("inputs", path)

@@ -18,11 +18,15 @@ from npnn import (
     backends,
     callbacks,
     datasets,
+    files,
     initializers,
     layers,
     loss_layer,
+    losses,
     optimizer,
+    optimizers,
     schedules,
+    training,
 )
 from npnn.callbacks import (
     Callback,
@@ -34,7 +38,6 @@ from npnn.callbacks import (
     TerminateOnNaN,
 )
 from npnn.errors import DivergedError, MissingError
-from npnn.files import load
 from npnn.history import History
 from npnn.layers import (
     AvgPool,
@@ -64,7 +67,7 @@ from npnn.layers import (
     Tanh,
     UpConv2D,
 )
-from npnn.loss_layer import (
+from npnn.losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     HuberLoss,
@@ -73,8 +76,9 @@ from npnn.loss_layer import (
     LossLayer,
     RMSLoss,
 )
+from npnn.model import Sequential, load
 from npnn.normalization import Normalization
-from npnn.optimizer import (
+from npnn.optimizers import (
     SGD,
     Adadelta,
     Adagrad,
@@ -92,11 +96,10 @@ from npnn.schedules import (
     Schedule,
     StepDecay,
 )
-from npnn.sequential import Sequential
 from npnn.version import __version__
 
 # Not needed by everyone, and so imported when first asked for.
-_LATER = ("files", "plots", "profiling", "reports", "training")
+_LATER = ("plots", "profiling", "reports")
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -173,10 +176,14 @@ __all__ = [
     "backends",
     "callbacks",
     "datasets",
+    "files",
     "initializers",
     "layers",
     "load",
     "loss_layer",
+    "losses",
     "optimizer",
+    "optimizers",
     "schedules",
+    "training",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -15,7 +16,18 @@ Array: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
 """The shape of one sample: no batch axis."""
 
-__all__ = ["Array", "Shape", "add_at", "array_namespace", "as_shape", "device", "set_at"]
+__all__ = [
+    "Array",
+    "Shape",
+    "add_at",
+    "array_namespace",
+    "as_shape",
+    "device",
+    "fits",
+    "read_each",
+    "scatter_add",
+    "set_at",
+]
 
 
 _namespaces: dict[type, ModuleType] = {}
@@ -44,14 +56,58 @@ def set_at(x: Array, index: tuple[Any, ...], value: Array) -> Array:
     return at(x)[index].set(value)
 
 
-def as_shape(shape: int | tuple[int, ...] | list[int], name: str) -> Shape:
-    """Return `shape` as a tuple of positive ints; `name` is the argument's, for the error."""
+def scatter_add(x: Array, index: Array, values: Array) -> Array:
+    r"""Return `x` with rows added to it: :math:`x_{i_n} \leftarrow x_{i_n} + v_n` for every n.
+
+    Parameters
+    ----------
+    x : array, shape (rows, ...)
+    index : array of integers, shape (n,)
+        The row that each value is added to; a row that comes again is added to again.
+    values : array, shape (n, ...)
+        Of the dtype of `x`.
+    """
+    xp = array_namespace(x)
+    rows = xp.arange(x.shape[0], dtype=index.dtype, device=device(index))
+    hits = xp.astype(rows[:, None] == index[None, :], x.dtype)
+    sums = hits @ xp.reshape(values, (values.shape[0], -1))
+    return x + xp.reshape(sums, x.shape)
+
+
+def read_each(arrays: Sequence[Array]) -> list[float]:
+    """Return the numbers that arrays of no axes hold, one after the other."""
+    return [float(array) for array in arrays]
+
+
+def as_shape(shape: Any, name: str) -> Any:
+    """Return `shape` as a tuple of positive ints; `name` is the argument's, for the error.
+
+    An axis of any length is None. Where samples are several arrays, their shapes stand in a dict or
+    a tuple.
+    """
+    if isinstance(shape, dict):
+        return {key: as_shape(part, f"{name}[{key!r}]") for key, part in shape.items()}
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if any(isinstance(part, (tuple, list, dict)) for part in axes):
+        return tuple(as_shape(part, f"{name}[{number}]") for number, part in enumerate(axes))
     for axis in axes:
+        if axis is None and len(axes) > 1:
+            continue
         if isinstance(axis, bool) or not hasattr(axis, "__index__"):
             raise TypeError(f"{name} must be an int or a tuple of ints, not {shape!r}")
         if axis < 1:
             raise ValueError(f"{name} must be positive, not {shape!r}")
     if not axes:
         raise ValueError(f"{name} must have at least one axis, not {shape!r}")
-    return tuple(int(axis) for axis in axes)
+    return tuple(axis if axis is None else int(axis) for axis in axes)
+
+
+def fits(shape: Any, given: Any) -> bool:
+    """Return whether samples of the shape `given` are of `shape`, where None is any length."""
+    if isinstance(shape, dict):
+        same = isinstance(given, dict) and shape.keys() == given.keys()
+        return same and all(fits(part, given[key]) for key, part in shape.items())
+    if isinstance(shape, tuple):
+        same = isinstance(given, tuple) and len(shape) == len(given)
+        return same and all(map(fits, shape, given))
+    return shape is None or shape == given

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn.io import replacing
-from npnn.layers.layer import Layer
-from npnn.normalization import Normalization
-from npnn.sequential import Sequential
 from npnn.version import __version__
 
 if TYPE_CHECKING:
-    from npnn.backends import Backend
+    from npnn.model import Sequential
 
 FORMAT = 1
 """The version of the layout below; a file of a later one is refused."""
@@ -78,57 +75,6 @@ def save(
         file.write(data)
 
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    backend: str | Backend = "numpy",
-    dtype: str | None = None,
-    device: str | int | None = None,
-    precision: str | None = None,
-) -> Sequential:
-    """Return the model that a file holds, on any backend.
-
-    Parameters
-    ----------
-    path : path_like
-        A file that :meth:`Sequential.save` or the Checkpoint callback wrote.
-    backend : str, default "numpy"
-        Not necessarily the one the model was trained on.
-    dtype : str, optional
-        The file's own if None.
-    device : str or int, optional
-        The backend's default if None.
-    precision : str, optional
-        Of matrix products, as for :class:`Sequential`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is truncated, not a model of this package, of a later version, or lacks a tensor.
-    """
-    description, tensors, _ = read(path)
-    layers = [Layer.from_config(entry["layer"]) for entry in description["layers"]]
-    dtype = dtype or description["dtype"]
-    model = Sequential(backend=backend, dtype=dtype, device=device, precision=precision)
-    model.layers = layers
-    if model.shape_in is None:
-        model.build_at(tuple(description["shape_in"]))
-    try:
-        model.set_arrays({name: a for name, a in tensors.items() if FOLDER not in name})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    norm = description["norm"]
-    model.norm = norm and Normalization(norm["offset"], norm["scale"])
-    model.class_names = description["class_names"]
-    model.details = description["details"]
-    if description["loss"] is not None:
-        loss: Any = Layer.from_config(description["loss"])
-        model.chain = loss
-    return model
-
-
 def read(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any] | None]:
@@ -162,8 +108,6 @@ def read(
 
 
 def _loss_config(model: Sequential) -> dict[str, Any] | None:
-    from npnn.loss_layer import LossLayer
-
     loss = model.chain
-    alone = isinstance(loss, LossLayer) and loss.chain is None
+    alone = loss is not None and loss.is_loss and loss.chain is None
     return loss.to_config() if alone else None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from npnn.arrays import Array
+from npnn.losses import mean
+
+if TYPE_CHECKING:
+    from npnn.losses import LossLayer
 
 
 class Measured(NamedTuple):
@@ -15,21 +18,34 @@ class Measured(NamedTuple):
     Attributes
     ----------
     sums : list of array
-        Arrays of no axes: the loss of each loss layer, then the accuracy of the last one, if it has
-        one, each summed over the samples.
+        Arrays of no axes: for each loss the sum of it, of what is correct, and of weights.
     counts : list of int
-        Samples of each loss layer.
+        Samples without weights, of each loss.
+    has_accuracy : bool
+        Whether the last loss has a notion of a correct answer.
     """
 
     sums: list[Array]
     counts: list[int]
+    has_accuracy: bool
+
+    @classmethod
+    def of(cls, losses: Sequence[LossLayer], sums: list[list[Array]]) -> Measured:
+        """Return what was measured until now; the next batch starts new sums."""
+        flat = [array for each in sums for array in each]
+        return cls(flat, [loss.end() for loss in losses], losses[-1].has_accuracy)
 
     def metrics(self, numbers: Sequence[float]) -> dict[str, float]:
-        """Return the metrics, given the numbers that :attr:`sums` hold."""
-        of = [*self.counts, self.counts[-1]]
-        means = [total / n if n else math.nan for total, n in zip(numbers, of, strict=False)]
-        losses, accuracy = means[: len(self.counts)], means[len(self.counts) :]
+        """Return the metrics, given the numbers that :attr:`sums` hold.
+
+        The loss is that of all losses together, the accuracy that of the last one.
+        """
+        each = [numbers[start : start + 3] for start in range(0, len(numbers), 3)]
+        weights = [found[2] + count for found, count in zip(each, self.counts, strict=True)]
+        losses = [mean(found[0], weight) for found, weight in zip(each, weights, strict=True)]
         metrics = {"loss": sum(losses)}
         if len(losses) > 1:
             metrics |= {f"loss_{number}": value for number, value in enumerate(losses)}
-        return {**metrics, "accuracy": accuracy[0]} if accuracy else metrics
+        if self.has_accuracy:
+            metrics["accuracy"] = mean(each[-1][1], weights[-1])
+        return metrics

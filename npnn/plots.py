@@ -18,7 +18,7 @@ from npnn.reports import check_counts, regression_metrics
 
 if TYPE_CHECKING:
     from npnn.backends.inspection import Row
-    from npnn.sequential import Sequential
+    from npnn.model import Sequential
 
 # The colours of Okabe and Ito, which people with any kind of colour blindness can tell apart.
 PALETTE = (

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from npnn.backends import inspection
-from npnn.chain import Chain
-from npnn.optimizer import Adam
-from npnn.training import default_loss
+from npnn.losses import default_loss
+from npnn.optimizers import Adam
 
 if TYPE_CHECKING:
-    from npnn.optimizer import Optimizer
-    from npnn.sequential import Sequential
+    from npnn.model import Sequential
+    from npnn.optimizers import Optimizer
 
 
 def profile(
@@ -50,14 +49,13 @@ def profile(
         raise ValueError(f"steps must be at least 1, not {steps}")
     if model.chain is None:
         model.chain = default_loss(model)
-    chain = Chain(model)
-    x, t = chain.prepare(x, t)
-    plan = chain.training_plan(optimizer or Adam(), x, t)
+    side = model.runner.side()
+    plan = model.runner.training_plan(optimizer or Adam(), side.accept.data(x, t))
     if plan is None:
         raise ValueError(
             f"backend {model.backend.name!r} runs the step as {model.backend.execution}: there is "
             "no plan to profile. The backends 'numpy' and 'numba' make one."
         )
-    places = {id(layer): place for place, layer in chain.layers}
+    places = {id(layer): place for place, layer in side.network.layers}
     with model.backend.current():
         return inspection.rows(plan, places, inspection.measure(plan, steps))

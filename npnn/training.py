@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import checked, files
+from npnn import batches, checked, checkpoints
+from npnn.acceptance import as_inputs, check_inputs, len_of, quiet
 from npnn.arrays import Array
+from npnn.batches import Data
 from npnn.callbacks import Callback, ProgressBar, TerminateOnNaN
-from npnn.chain import Chain, parts
-from npnn.checks import as_array, check_inputs, quiet
 from npnn.errors import DivergedError
 from npnn.history import History
-from npnn.loss_layer import LossLayer, RMSLoss
+from npnn.layers.layer import Link
+from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured
-from npnn.optimizer import Adam, Optimizer
+from npnn.optimizers import Adam, Optimizer
 
 if TYPE_CHECKING:
-    from npnn.backends import Backend
-    from npnn.sequential import Sequential
+    from npnn.model import Sequential
+    from npnn.runner import Runner
 
 VALIDATION_BATCH = 1024
-SHARE_OF_DATA = 0.5  # of the device's free memory; the rest is for a step
 
 
 def fit(
@@ -38,6 +38,7 @@ def fit(
     x: Any,
     t: Any = None,
     *,
+    w: Any = None,
     epochs: int = 10,
     batch_size: int = 32,
     validation_data: tuple[Any, Any] | None = None,
@@ -54,7 +55,7 @@ def fit(
     checked.integer(epochs, "epochs", 1)
     checked.integer(batch_size, "batch_size", 1)
     checked.seed(seed)
-    if loss is not None and not isinstance(loss, type(model)):
+    if loss is not None and not (isinstance(loss, Link) and not loss.is_loss):
         checked.instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
     if optimizer is not None:
         checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
@@ -71,7 +72,7 @@ def fit(
         if t is None:
             raise ValueError("fit needs targets t beside the inputs x, or a dataset")
         if model.shape_in is None:
-            check_inputs(as_array(model.backend, x, "x"), model)
+            check_inputs(as_inputs(model.backend, x, model), model)
         if loss is not None:
             model.chain = loss
         elif model.chain is None:
@@ -80,7 +81,7 @@ def fit(
         tensors: dict[str, np.ndarray] = {}
         state = None
         if resume is not None:
-            _, tensors, state = files.read(resume)
+            _, tensors, state = checkpoints.read(resume)
             if state is None:
                 raise ValueError(f"{resume} holds a model, but no training to resume")
             if seed not in (None, state["seed"]):
@@ -95,20 +96,23 @@ def fit(
         if seed is None:
             seed = np.random.SeedSequence().generate_state(1)[0]
         seed = int(seed)  # a checkpoint takes no numbers of NumPy's
-        chain = Chain(model)
-        data = _prepare(chain, x, t, "the training data")
+        side = model.runner.side()
+        data = batches.prepared(side.accept, x, t, w, "the training data")
         validation = None
         if validation_data is not None:
-            validation = _prepare(chain, *validation_data, "the validation data")
+            weights = validation_data[2] if len(validation_data) > 2 else None
+            validation = batches.prepared(
+                side.accept, *validation_data[:2], weights, "the validation data"
+            )
         elif validation_split:
-            data, validation = _split(chain, data, validation_split, seed)
+            data, validation = batches.split(data, validation_split, seed)
 
         callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
         sizes = len(data), 0 if validation is None else len(validation)
-        training = Training(chain, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
+        training = Training(model, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
         training.remark = data.remark
         if state is not None:
-            training.restore(tensors, state, str(resume))
+            checkpoints.restore(training, tensors, state, str(resume))
     except BaseException:
         # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain = before
@@ -122,7 +126,7 @@ class Training:
 
     Attributes
     ----------
-    chain, model, optimizer, history
+    runner, model, optimizer, history
         What is being trained, by what, and what was recorded.
     epochs, batch_size, seed : int
         As given to fit.
@@ -138,7 +142,7 @@ class Training:
 
     def __init__(
         self,
-        chain: Chain,
+        model: Sequential,
         optimizer: Optimizer,
         callbacks: Sequence[Callback],
         epochs: int,
@@ -146,11 +150,13 @@ class Training:
         seed: int,
         sizes: tuple[int, int],
     ) -> None:
-        self.chain, self.model, self.optimizer = chain, chain.model, optimizer
+        self.runner: Runner = model.runner
+        self.model, self.optimizer = model, optimizer
         self.callbacks, self.epochs, self.batch_size = callbacks, epochs, batch_size
         self.seed, self.epoch, self.step = seed, 0, 0
         self.num_samples, self.num_validation = sizes
-        own = list(chain.metrics())
+        self.losses = self.runner.network.losses
+        own = list(self.runner.metrics())
         self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
@@ -158,7 +164,7 @@ class Training:
         self.remark = ""
         self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
-        chain.attach(optimizer)
+        self.runner.attach(optimizer)
 
     def stop(self, reason: str) -> None:
         """End training after this epoch.
@@ -192,23 +198,24 @@ class Training:
         before = self._snapshot()
         self.epoch += 1
         self._call("on_epoch_begin")
-        batches = data.split(self._order(len(data), shuffle), self.batch_size)
+        order = batches.order(self.seed, self.epoch, len(data), shuffle)
+        indices = data.split(order, self.batch_size)
         noise = np.random.default_rng([self.seed, self.epoch, 1])
-        for loss in self.chain.losses:
+        for loss in self.losses:
             loss.reset()
         with self._quiet():
-            for self.step, inputs in enumerate(data.batches(batches), start=1):
+            for self.step, inputs in enumerate(data.batches(indices), start=1):
                 self._train_batch(data, inputs, noise)
                 self._call("on_batch_end")
                 if interrupted():
                     self.epoch -= 1
                     return
-            measured = [self.chain.measured()]
+            measured = [self.runner.measured()]
             if validation is not None:
                 measured.append(self._measure(validation))
             is_good, metrics, *found = self._read(*measured)
             if not is_good:
-                self._go_back_to_last_good_step(before, data, batches)
+                self._go_back_to_last_good_step(before, data, indices)
                 return
             for validated in found:
                 metrics |= {f"val_{name}": value for name, value in validated.items()}
@@ -227,25 +234,20 @@ class Training:
     def _train_batch(
         self, data: Data, inputs: dict[str, Array], noise: np.random.Generator
     ) -> None:
-        num_samples = next(iter(inputs.values())).shape[0]
-        self.chain.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
-
-    def _order(self, num_samples: int, shuffle: bool) -> np.ndarray:
-        if shuffle:
-            return np.random.default_rng([self.seed, self.epoch]).permutation(num_samples)
-        return np.arange(num_samples)
+        num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
+        self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
 
     def _measure(self, data: Data) -> Measured:
         """Return the metrics over prepared data, without training on it or waiting for them."""
-        for loss in self.chain.losses:
+        for loss in self.losses:
             loss.reset()
-        for part in data.parts(VALIDATION_BATCH):
-            self.chain.run_prediction({}, part, part["x"].shape[0])
-        return self.chain.measured()
+        for part in data.rows(VALIDATION_BATCH):
+            self.runner.run_prediction({}, part, len_of(part["x"]))
+        return self.runner.measured()
 
     def _read(self, *measured: Measured) -> tuple[Any, ...]:
         """Return whether the loss and the parameters are finite, and metrics: one wait for all."""
-        backend, packed = self.chain.backend, self.chain.packed
+        backend, packed = self.runner.backend, self.runner.packed
         with backend.current():
             # A sum is not finite if a term is not; one number comes to the host instead of all.
             sums = [backend.xp.sum(a) for a in packed]
@@ -257,206 +259,71 @@ class Training:
     # A loss that is no number any more ---------------------------------------------------------
 
     def _go_back_to_last_good_step(
-        self, before: dict[str, Any], data: Data, batches: list[Array]
+        self, before: dict[str, Any], data: Data, indices: list[Array]
     ) -> None:
         """Repeat the epoch, looking at each step, and stop before the one that diverges."""
         self._return_to(before)
         self.epoch += 1
         noise = np.random.default_rng([self.seed, self.epoch, 1])
-        for self.step, inputs in enumerate(data.batches(batches), start=1):
+        for self.step, inputs in enumerate(data.batches(indices), start=1):
             good = self._snapshot()
-            for loss in self.chain.losses:
+            for loss in self.losses:
                 loss.reset()
             self._train_batch(data, inputs, noise)
-            is_good, metrics = self._read(self.chain.measured())
+            is_good, metrics = self._read(self.runner.measured())
+            value = metrics["loss"]
             if not is_good:
                 self._return_to(good)
                 break
-        error = DivergedError(metrics["loss"], self.epoch, self.step)
+        error = DivergedError(value, self.epoch, self.step)
         self.epoch -= 1
         if not any(isinstance(callback, TerminateOnNaN) for callback in self.callbacks):
             raise error
         self.stop(str(error))
 
     def _snapshot(self) -> dict[str, Any]:
-        copy, chain = self.chain.backend.copy, self.chain
+        copy, runner = self.runner.backend.copy, self.runner
         return {
-            "parameters": [copy(a) for a in chain.packed],
+            "parameters": [copy(a) for a in runner.packed],
             "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
-            "state": [copy(a) for a in chain.state],
-            "scaling": [copy(a) for a in chain.scaling],
+            "state": [copy(a) for a in runner.state()],
+            "scaling": [copy(a) for a in runner.scaling],
             "steps": self.optimizer.steps,
             "epoch": self.epoch,
         }
 
     def _return_to(self, snapshot: dict[str, Any]) -> None:
-        store = self.chain.backend.store
-        self.chain.set_packed(snapshot["parameters"], snapshot["state"])
+        store = self.runner.backend.store
+        self.runner.set_packed(snapshot["parameters"], snapshot["state"])
         self.optimizer.state = [
             store(*pair) for pair in zip(self.optimizer.state, snapshot["moments"], strict=True)
         ]
-        self.chain.scaling = store(self.chain.scaling, snapshot["scaling"])
+        self.runner.scaling = store(self.runner.scaling, snapshot["scaling"])
         self.optimizer.steps, self.epoch = snapshot["steps"], snapshot["epoch"]
 
-    # Files -------------------------------------------------------------------------------------
+    # What a checkpoint holds -------------------------------------------------------------------
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Return copies, on the host, of all parameters and states of the chain, by name."""
-        return {name: np.array(self.chain.backend.to_numpy(a)) for name, a in self.chain.arrays()}
+        to_numpy = self.runner.backend.to_numpy
+        return {name: np.array(to_numpy(array)) for name, array in self.runner.arrays()}
 
     def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Put back what :meth:`get_arrays` gave."""
-        self.chain.set_arrays(arrays)
+        self.runner.set_arrays(arrays)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: a model file that also holds what :func:`fit` needs to go on."""
-        arrays = {f"chain/{name}": array for name, array in self.get_arrays().items()}
-        for name, packed in zip(self.optimizer.moments, self.optimizer.state, strict=True):
-            for slot, array in self.chain.unpack(packed):
-                arrays[f"optimizer/{name}/{slot}"] = np.array(self.chain.backend.to_numpy(array))
-        for number, callback in enumerate(self.callbacks):
-            for name, array in callback.get_arrays().items():
-                arrays[f"callback/{number}/{name}"] = array
-        extra = {
-            "epoch": self.epoch,
-            "seed": self.seed,
-            "steps": self.optimizer.steps,
-            "scaling": [float(a) for a in self.chain.scaling],
-            "optimizer": self.optimizer.to_config(),
-            "history": self.history,
-            "samples": self.history.samples,
-            "seconds": self.history.seconds + time.perf_counter() - self._started,
-            "stopped": self.history.stopped,
-            "num_samples": self.num_samples,
-            "num_validation": self.num_validation,
-            "callbacks": [[type(c).__name__, c.get_state()] for c in self.callbacks],
-        }
-        files.save(self.model, path, extra_arrays=arrays, extra=extra)
+        checkpoints.save(self, path)
 
-    def restore(self, tensors: dict[str, np.ndarray], extra: dict[str, Any], path: str) -> None:
-        """Go on from what :meth:`save` wrote."""
-        given = extra["optimizer"]["type"]
-        if given != type(self.optimizer).__name__:
-            raise ValueError(f"{path} was trained by {given}, not {type(self.optimizer).__name__}")
-        for name, what in (("num_samples", "trained"), ("num_validation", "validated")):
-            then, now = extra.get(name), getattr(self, name)
-            if then not in (None, now):  # older files do not say
-                raise ValueError(
-                    f"{path} was {what} on {then} samples, but resume is given {now} for it: go on "
-                    "with the same data and validation_split"
-                )
-        if self.epochs < extra["epoch"]:
-            raise ValueError(
-                f"{path} has done {extra['epoch']} epochs already, and epochs={self.epochs} counts "
-                "those: ask for more"
-            )
-        try:
-            self.set_arrays(_folder(tensors, "chain"))
-            self.optimizer.state = [
-                self.chain.pack(_folder(tensors, f"optimizer/{name}"))
-                for name in self.optimizer.moments
-            ]
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{path} does not fit this model: {error}") from None
-        if self.chain.scaling and extra.get("scaling"):
-            self.chain.scaling = self.chain.numbers(*extra["scaling"])
-        self.optimizer.steps, self.epoch = extra["steps"], extra["epoch"]
-        self.history = History(extra["history"])
-        self.history.samples, self.history.seconds = extra["samples"], extra["seconds"]
-        if self.epoch == self.epochs:
-            self.history.stopped = extra["stopped"] or (
-                f"all {self.epochs} epochs were done before: a larger epochs goes on"
-            )
-        for number, ((name, state), callback) in enumerate(
-            zip(extra["callbacks"], self.callbacks, strict=False)
-        ):
-            if name == type(callback).__name__:
-                callback.set_state(state, _folder(tensors, f"callback/{number}"))
+    @property
+    def elapsed(self) -> float:
+        """The seconds that training took, until now."""
+        return self.history.seconds + time.perf_counter() - self._started
 
     def _call(self, moment: str) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
-
-
-class Data:
-    """Prepared inputs and targets on the model's device."""
-
-    remark = ""
-
-    def __init__(self, backend: Backend, x: Array, t: Array) -> None:
-        self.backend = backend
-        self.arrays = {"x": x, "t": t}
-
-    def __len__(self) -> int:
-        return int(self.arrays["x"].shape[0])
-
-    @property
-    def bound(self) -> dict[str, Array]:
-        """What each step reads of the device, and finds there."""
-        return self.arrays
-
-    def split(self, order: np.ndarray, size: int) -> list[Array]:
-        """Return the numbers of the samples of each batch."""
-        return _cut(self.backend.asarray(order, keep_integers=True), size)  # one copy for all
-
-    def batches(self, indices: list[Array]) -> Iterator[dict[str, Array]]:
-        """Yield what each step is given."""
-        return ({"index": index} for index in indices)
-
-    def parts(self, size: int) -> Iterator[dict[str, Array]]:
-        """Yield all samples, in order, so many at a time."""
-        for rows in parts(len(self), size):
-            yield {key: array[rows, ...] for key, array in self.arrays.items()}
-
-    def chosen(self, rows: np.ndarray) -> Data:
-        """Return some of the samples."""
-        index = self.backend.asarray(rows, keep_integers=True)
-        take = self.backend.xp.take
-        return Data(self.backend, *(take(a, index, axis=0) for a in self.arrays.values()))
-
-
-class StreamedData(Data):
-    """Prepared inputs and targets that stay on the host: a step is given its batch."""
-
-    def __init__(self, backend: Backend, x: np.ndarray, t: np.ndarray, remark: str) -> None:
-        super().__init__(backend, x, t)
-        self.remark = remark
-
-    @property
-    def bound(self) -> dict[str, Array]:
-        """Nothing: a batch comes with each step."""
-        return {}
-
-    def split(self, order: np.ndarray, size: int) -> list[Array]:
-        """Return the numbers of the samples of each batch, on the host."""
-        return _cut(order, size)
-
-    def batches(self, indices: list[Array]) -> Iterator[dict[str, Array]]:
-        """Yield batches, while the next ones are on their way."""
-        return self.backend.batches(self.arrays, indices)
-
-    def parts(self, size: int) -> Iterator[dict[str, Array]]:
-        """Yield all samples, in order, so many at a time."""
-        return self.batches(_cut(np.arange(len(self)), size))
-
-    def chosen(self, rows: np.ndarray) -> Data:
-        """Return some of the samples."""
-        x, t = (array[rows] for array in self.arrays.values())
-        return StreamedData(self.backend, x, t, self.remark)
-
-
-def _cut(order: Array, size: int) -> list[Array]:
-    return [order[rows] for rows in parts(order.shape[0], size)]
-
-
-def default_loss(model: Sequential) -> LossLayer:
-    """Return a loss of the last layer's canonical kind; half the squared distance for the rest."""
-    if model.shape_out is None:
-        model.build_at(None)
-    for kind in LossLayer.__subclasses__():
-        if kind.canonical_activation is type(model.layers[-1]):
-            return kind(model.shape_out)
-    return RMSLoss(model.shape_out)
 
 
 def _check_callbacks(callbacks: Any) -> None:
@@ -470,9 +337,9 @@ def _check_callbacks(callbacks: Any) -> None:
 def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: Any) -> None:
     """Raise the error for arguments of which one would have to be dropped."""
     if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise TypeError(
-                "validation_data must be a pair (x, t) of inputs and targets, not "
+                "validation_data must be a pair (x, t) of inputs and targets, or (x, t, w), not "
                 f"{_described(validation_data)}"
             )
         if validation_split:
@@ -497,43 +364,6 @@ def _described(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     return f"{value!r}"
-
-
-def _prepare(chain: Chain, x: Any, t: Any, name: str) -> Data:
-    """Return data on the device, or on the host if they would leave it too little memory."""
-    backend = chain.backend
-    free = backend.free_memory()
-    size = 0 if free is None or backend.owns(x) else _nbytes(x, t, backend)
-    if free is None or size <= SHARE_OF_DATA * free:
-        return Data(backend, *chain.prepare(x, t, f"{name}: "))
-    remark = (
-        f"{name} ({size / 1e9:.1f} GB) stay in the host's memory and are streamed: the device has "
-        f"{free / 1e9:.1f} GB free"
-    )
-    x, t = chain.prepare(x, t, f"{name}: ", backend.on_host())
-    return StreamedData(backend, x, t, remark)
-
-
-def _nbytes(x: Any, t: Any, backend: Backend) -> int:
-    """Return how many bytes inputs and targets take on the device."""
-    shapes = [getattr(a, "shape", None) or np.shape(a) for a in (x, t)]
-    return sum(map(math.prod, shapes)) * np.dtype(backend.dtype_name).itemsize
-
-
-def _split(chain: Chain, data: Data, share: float, seed: int) -> tuple[Data, Data]:
-    count = round(share * len(data))
-    if not 0 < count < len(data):
-        raise ValueError(
-            f"validation_split={share} of {len(data)} samples leaves none to train on or to "
-            "validate on"
-        )
-    order = np.random.default_rng([seed, 0]).permutation(len(data))
-    return data.chosen(np.sort(order[count:])), data.chosen(np.sort(order[:count]))
-
-
-def _folder(tensors: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
-    start = folder + files.FOLDER
-    return {name[len(start) :]: a for name, a in tensors.items() if name.startswith(start)}
 
 
 @contextlib.contextmanager

@@ -386,16 +386,6 @@ def test_a_chain_that_comes_back_to_a_link_is_refused():
         optimizer.step(np.zeros((1, 2)), np.zeros((1, 2)))
 
 
-def test_a_layer_that_two_models_of_a_chain_share_is_refused():
-    layer = npnn.Dense(2, 2)
-    encoder, decoder = npnn.Sequential([layer]), npnn.Sequential([layer, npnn.Tanh()])
-    encoder.chain, decoder.chain = decoder, npnn.RMSLoss()
-    optimizer = npnn.Adam()
-    optimizer.model = encoder
-    with pytest.raises(ValueError, match=r"Dense\(2, 2\) stands in the chain twice"):
-        optimizer.step(np.zeros((1, 2)), np.zeros((1, 2)))
-
-
 def test_a_chain_that_ends_with_a_model_cannot_be_trained():
     encoder, decoder, _, _ = autoencoder("numpy")
     decoder.chain = None

@@ -149,14 +149,6 @@ def test_nested_layers_survive_their_file_and_a_summary_counts_them(tmp_path):
     assert repr(layers[3]).startswith("Parallel([MaxPool((6, 6, 5), (3, 3, 5)), Conv2D(")
 
 
-def test_a_layer_cannot_stand_in_two_branches():
-    layer = npnn.Dense(3, 3)
-    model = npnn.Sequential([Parallel([layer, [layer, npnn.Tanh()]], 3)])
-    model.chain = npnn.RMSLoss()
-    with pytest.raises(ValueError, match="stands in the chain twice"):
-        model.fit(np.ones((2, 3)), np.ones((2, 6)), epochs=1)
-
-
 @pytest.mark.parametrize(
     ("make", "shape", "error", "message"),
     [

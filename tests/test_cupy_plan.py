@@ -168,7 +168,7 @@ def trainer(make, backend, optimizer=npnn.Adam, **options):
 
 
 def weights(optimizer):
-    return [np.array(array) for _, array in optimizer.chain.arrays()]
+    return [np.array(array) for _, array in optimizer.model.runner.arrays()]
 
 
 @pytest.mark.parametrize("make", [lenet5, classifier])
@@ -230,7 +230,7 @@ def test_a_step_neither_waits_nor_brings_anything_to_the_host(lt, monkeypatch):
     assert gpu.counts["launches"] == 4 * len(step)
     # With cuBLAS, pieces of more than one kernel become graphs of their own, and there are none.
     assert gpu.counts["graphs"] == (4 if lt else 0)
-    optimizer.chain.metrics()
+    optimizer.model.runner.metrics()
     assert gpu.counts["transfers"] > 0  # the counters count
 
 
@@ -239,7 +239,7 @@ def test_an_optimizer_is_one_kernel(optimizer, monkeypatch):
     gpu.installed(monkeypatch)
     trains, batches = trainer(classifier, "cupy", optimizer)
     trains.step(*batches[0])
-    (plan, _), *_ = next(iter(trains.chain._captured.values()))[0].plans.values()
+    (plan, _), *_ = next(iter(trains.model.runner._captured.values()))[0].plans.values()
     ops = [[n.origin[0] for n in group] for group in plan.groups]
     updates = [group for group in ops if any(name.endswith(".update") for name in group)]
     assert len(updates) == 1
@@ -439,11 +439,11 @@ def test_float16_loses_no_small_gradient_and_leaves_out_what_overflows(monkeypat
     # The first biases start at zero: what they become is the gradient, unrounded.
     assert 0.0 < np.abs(expected[1]).max() < 1e-5
     assert relative_error(moved[1], expected[1]) < 0.02
-    assert [float(x) for x in ours.chain.scaling] == [65536.0, 1.0]
+    assert [float(x) for x in ours.model.runner.scaling] == [65536.0, 1.0]
 
     ours, moved = run("cupy", 1e9, precision="float16")
     assert not any(change.any() for change in moved)
-    assert [float(x) for x in ours.chain.scaling] == [32768.0, 0.0]
+    assert [float(x) for x in ours.model.runner.scaling] == [32768.0, 0.0]
 
 
 def test_the_scale_of_the_loss_grows_while_nothing_overflows(monkeypatch):
@@ -453,7 +453,7 @@ def test_the_scale_of_the_loss_grows_while_nothing_overflows(monkeypatch):
     scales = []
     for batch in batches:
         trains.step(*batch)
-        scales.append(float(trains.chain.scaling[0]))
+        scales.append(float(trains.model.runner.scaling[0]))
     assert scales == [65536.0, 131072.0, 131072.0, 262144.0]
 
 
@@ -476,7 +476,7 @@ def test_the_scale_of_the_loss_is_kept_in_checkpoints(tmp_path, monkeypatch):
 
     class Look(npnn.Callback):
         def on_epoch_end(self, training, metrics):
-            scales.append([float(x) for x in training.chain.scaling])
+            scales.append([float(x) for x in training.runner.scaling])
 
     def fit(path, epochs, resume=None):
         x, t = numbers(40, 20), np.arange(40) % 5

@@ -23,7 +23,7 @@ def test_a_network_trains_on_a_gpu_as_it_does_on_numpy(make):
     for x, t in batches:
         ours.step(x, t)
         theirs.step(x, t)
-    on_host = [ours.model.backend.to_numpy(a) for _, a in ours.chain.arrays()]
+    on_host = [ours.model.backend.to_numpy(a) for _, a in ours.model.runner.arrays()]
     assert_close(on_host, weights(theirs), 1e-10)
 
 
@@ -34,7 +34,7 @@ def test_with_cublaslt_a_step_is_one_graph():
         warnings.simplefilter("error")
         for batch in batches:
             optimizer.step(*batch)
-    (plan, _), *_ = next(iter(optimizer.chain._captured.values()))[0].plans.values()
+    (plan, _), *_ = next(iter(optimizer.model.runner.side()._training.values()))[1].plans.values()
     assert plan.backend.products.name == "cuBLASLt"
     assert len(plan.pieces) == 1
 

@@ -11,7 +11,7 @@ from oracles import host_parameters
 
 import npnn
 from npnn.layers import Latent, Sample
-from npnn.loss_layer import KullbackLeiblerLoss
+from npnn.losses import KullbackLeiblerLoss
 
 
 def test_the_gradients_of_latent_are_those_of_central_differences(backend):

@@ -6,7 +6,7 @@ import torch
 from oracles import central_differences, gradients_of_a_step, numerical_gradients, relative_error
 
 import npnn
-from npnn.loss_layer import CrossEntropyLoss, HuberLoss, KullbackLeiblerLoss
+from npnn.losses import CrossEntropyLoss, HuberLoss, KullbackLeiblerLoss
 
 F = torch.nn.functional
 BATCH, CLASSES = 5, 3

@@ -121,5 +121,5 @@ def test_a_captured_maximum_is_found_without_a_copy_of_the_images():
     numpy = backends.get("numpy", "float32")
     model = npnn.Sequential([MaxPool((64, 64, 4))], backend=numpy)
     model.predict(np.zeros((8, 64, 64, 4)))
-    (plan, _), *_ = model._alone._captured["predict"].plans.values()
+    (plan, _), *_ = model.runner.side(alone=True)._prediction.plans.values()
     assert plan.nbytes <= (1.0 + 2 * 0.25) * 8 * 64 * 64 * 4 * 4

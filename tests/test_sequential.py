@@ -87,12 +87,6 @@ def test_what_is_no_list_of_layers_is_refused(layers, error, message):
         npnn.Sequential(layers)
 
 
-def test_one_layer_cannot_stand_in_a_model_twice():
-    layer = npnn.Dense(2, 2)
-    with pytest.raises(ValueError, match=r"layer 1, Dense\(2, 2\), stands in the model twice"):
-        npnn.Sequential([layer, layer])
-
-
 @pytest.mark.parametrize("chain", ["loss", npnn.RMSLoss, npnn.ReLU(2)])
 def test_what_is_neither_loss_nor_model_cannot_be_chained(chain):
     with pytest.raises(TypeError, match="chain must be a loss or a model"):

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.layers.activations import ReLU
 from npnn.layers.convolution import Conv2D
 from npnn.layers.layer import Layer
 from npnn.layers.pooling import MaxPool
+from npnn.layers.row import Row
 from npnn.layers.shaping import Pad2D
 from npnn.layers.window import as_image
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from npnn.sequential import Sequential
 
 Branch: TypeAlias = "Layer | Sequence[Layer]"
 """A layer, several in a row, or a Sequential."""
@@ -218,36 +218,28 @@ class Inception(Parallel):
 
 
 def _rectified(channels: int, kernel_size: int) -> list[Layer]:
-    from npnn.layers.activations import ReLU
-
     return [Conv2D(None, channels, kernel_size, padding="same"), ReLU()]
 
 
-def _row(layers: Branch) -> Sequential:
+def _row(layers: Branch) -> Row:
     """Return layers as one layer; they are built with the model that they become part of."""
-    from npnn.sequential import Sequential
-
-    if isinstance(layers, Sequential):
+    if isinstance(layers, Row):
         return layers
     layers = [layers] if isinstance(layers, Layer) else list(layers)
     for layer in layers:
         if not isinstance(layer, Layer):
             raise TypeError(f"a branch must be made of layers, not of {layer!r}")
-    row = Sequential()
-    row._layers = layers  # unlike `layers`, this draws no weights before the model's own seed does
-    return row
+    return Row(layers)
 
 
-def _build_row(
-    row: Sequential, parent: Layer, shape: Shape, rng: np.random.Generator | None
-) -> Shape:
+def _build_row(row: Row, parent: Layer, shape: Shape, rng: np.random.Generator | None) -> Shape:
     row.dtype, row.following = parent.dtype, parent.following
     return row.build(shape, rng)
 
 
-def _are_built(rows: list[Sequential]) -> bool:
+def _are_built(rows: list[Row]) -> bool:
     return all(layer.is_built for row in rows for layer in row.layers)
 
 
-def _shown(row: Sequential) -> str:
+def _shown(row: Row) -> str:
     return f"[{', '.join(map(repr, row.layers))}]" if len(row.layers) > 1 else repr(row.layers[0])

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import initializers
-from npnn.arrays import Array, Shape, as_shape
+from npnn.arrays import Array, Shape, as_shape, fits
+from npnn.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from npnn.backends import Backend
 
 
-class Layer:
+class Layer(Settings):
     r"""One link of a model: :math:`y = f(x; \theta)` and its derivatives.
 
     A layer is written once, in terms of the namespace of its input
@@ -31,6 +32,11 @@ class Layer:
     ----------
     shape_in, shape_out : tuple of int
         Shape of one sample on either side, without the batch axis; None until known.
+    trainable : bool
+        Whether training changes the parameters; those of a layer within one that it does not
+        change stay as they are, too.
+    takes_integers : bool
+        Whether inputs that are integers shall stay integers.
     training : bool
         True inside a training step, for layers that behave differently there.
     noise : str or None
@@ -41,6 +47,7 @@ class Layer:
     parameter_names: ClassVar[tuple[str, ...]] = ()
     state_names: ClassVar[tuple[str, ...]] = ()
     default_initializer: ClassVar[str | None] = None
+    takes_integers: bool = False
     registry: ClassVar[dict[str, type[Layer]]] = {}
 
     shape_in: Shape | None = None
@@ -49,7 +56,7 @@ class Layer:
     noise: str | None = None
     random: Array = None
     dtype: str = "float32"
-    version: int = 0  # goes up when a model is given other layers
+    trainable: bool = True
     following: Layer | None = None
 
     def __init_subclass__(cls) -> None:
@@ -113,10 +120,23 @@ class Layer:
         for name, child in self.children():
             yield from child.walk(f"{place}.{name}" if place else name)
 
+    def twin(self) -> Layer:
+        """Return a layer of the same settings and arrays, whose working values are its own.
+
+        A step works on twins, so that nothing it does is seen from outside, and a layer that
+        stands in two places keeps for each what its backward needs.
+        """
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        own = [child for _, child in self.children()]
+        if own:
+            vars(twin).update({name: _twins(value, own) for name, value in vars(self).items()})
+        return twin
+
     def accept(self, shape_in: Shape | int) -> Shape:
         """Return `shape_in` as a tuple, or say that the layer was made for another one."""
         shape = as_shape(shape_in, "shape_in")
-        if self.shape_in is not None and self.shape_in != shape:
+        if self.shape_in is not None and not fits(self.shape_in, shape):
             raise ValueError(f"takes inputs of shape {self.shape_in}, but is given {shape}")
         return shape
 
@@ -159,12 +179,15 @@ class Layer:
     @staticmethod
     def from_config(config: dict[str, Any]) -> Layer:
         """Return a fresh, unbuilt layer from what :meth:`to_config` gave."""
-        arguments = {key: _restored(value) for key, value in config.items() if key != "type"}
         if config["type"] not in Layer.registry:
             raise ValueError(
                 f"unknown layer type {config['type']!r}: import the module that defines it first"
             )
-        return Layer.registry[config["type"]](**arguments)
+        return Layer.registry[config["type"]]._restored(config)
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any]) -> Layer:
+        return cls(**{key: _restored(value) for key, value in config.items() if key != "type"})
 
     def __repr__(self) -> str:
         shown = []
@@ -176,6 +199,45 @@ class Layer:
             elif value != parameter.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Link(Layer):
+    """What a chain is made of: a model, or a loss.
+
+    Attributes
+    ----------
+    chain : Link or None
+        What follows.
+    """
+
+    is_loss: ClassVar[bool] = False
+    _chain: Link | None = None
+
+    @property
+    def chain(self) -> Any:
+        """The loss, or the model, that follows."""
+        return self._chain
+
+    @chain.setter
+    def chain(self, link: Link | None) -> None:
+        self._follow(link)
+
+    def _follow(self, link: Link | None) -> None:
+        if link is not None and not isinstance(link, Link):
+            raise TypeError(f"chain must be a loss or a model, not {link!r}")
+        self._chain = link
+        self.mark_changed()
+
+
+def _twins(value: Any, own: list[Layer]) -> Any:
+    """Return `value` with a twin in the place of each layer in it that is one of `own`."""
+    if isinstance(value, Layer):
+        return value.twin() if any(value is layer for layer in own) else value
+    if type(value) in (list, tuple):
+        return type(value)(_twins(item, own) for item in value)
+    if type(value) is dict:
+        return {key: _twins(item, own) for key, item in value.items()}
+    return value
 
 
 def _shape_repr(shape: Shape | None) -> str:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from npnn import backends, checked, initializers
-from npnn.arrays import Array, Shape
-from npnn.chain import Chain, parts
-from npnn.checks import as_array, check_built, check_inputs
+from npnn import backends, checked, files, initializers, summary, training
+from npnn.acceptance import as_inputs, check_inputs
+from npnn.arrays import Array
+from npnn.batches import rows_of
 from npnn.layers.layer import Layer
+from npnn.layers.row import Row
+from npnn.losses import LossLayer, default_loss
 from npnn.normalization import Normalization
+from npnn.runner import Runner
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from npnn.callbacks import Callback
     from npnn.history import History
-    from npnn.loss_layer import LossLayer
-    from npnn.optimizer import Optimizer
+    from npnn.optimizers import Optimizer
 
 
-class Sequential(Layer):
+class Sequential(Row):
     """Layers, one after the other; itself a layer.
 
     Parameters
@@ -102,46 +102,23 @@ class Sequential(Layer):
         self._norm: Normalization | None = None
         self.class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
+        self._runner: Runner | None = None
+        super().__init__(layers)
 
-        self._chain: LossLayer | None = None
-        self._alone: Chain | None = None
-        self._followed: Chain | None = None
-        self._layers: list[Layer] = []
-        if layers is not None:
-            self.layers = layers
+    @property
+    def runner(self) -> Runner:
+        """What runs the model's steps, and holds its packed parameters."""
+        if self._runner is None:
+            self._runner = Runner(self)
+        return self._runner
 
     # Layers and shapes -------------------------------------------------------------------------
 
-    @property
-    def layers(self) -> Sequence[Layer]:
-        """The layers; assign a whole new list to change them."""
-        return tuple(self._layers)
+    def _take_up(self) -> None:
+        if self._layers[0].shape_in is not None:
+            self.build_at(self._layers[0].shape_in)
 
-    @layers.setter
-    def layers(self, layers: Sequence[Layer]) -> None:
-        if isinstance(layers, Layer):
-            raise TypeError(f"the layers must be a list: Sequential([{layers!r}])")
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"the layers must be a list of layers, not {layers!r}")
-        layers = list(layers)
-        for number, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layer {number} must be a Layer, not {layer!r}")
-            if any(layer is other for other in layers[:number]):
-                raise ValueError(f"layer {number}, {layer!r}, stands in the model twice")
-        if not layers:
-            raise ValueError("a model needs at least one layer")
-        old = self._layers, self.shape_in, self.shape_out
-        self._layers, self.shape_in, self.shape_out = layers, None, None
-        try:
-            if layers[0].shape_in is not None:
-                self.build_at(layers[0].shape_in)
-        except BaseException:
-            self._layers, self.shape_in, self.shape_out = old
-            raise
-        self.version += 1
-
-    def build_at(self, shape_in: Shape | None) -> None:
+    def build_at(self, shape_in: Any) -> None:
         """Build the layers for inputs of `shape_in` and place them on the backend."""
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
@@ -149,76 +126,30 @@ class Sequential(Layer):
             raise ValueError(
                 "the input shape is not known: give the first layer its shape_in, as in Dense(4, 2)"
             )
-        parts = [layer for _, layer in self.walk() if layer is not self]
-        before = [dict(vars(layer)) for layer in parts], self.rng.bit_generator.state
+        within = [layer for _, layer in self.walk() if layer is not self]
+        before = [dict(vars(layer)) for layer in within], self.rng.bit_generator.state
         try:
             self.build(shape_in, self.rng)
         except BaseException:
             # Nothing is changed by a mistake: no layer, and no weight that the seed gives.
-            for layer, attributes in zip(parts, before[0], strict=True):
+            for layer, attributes in zip(within, before[0], strict=True):
                 vars(layer).clear()
                 vars(layer).update(attributes)
             self.rng.bit_generator.state = before[1]
             raise
         self.to(self.backend)
 
-    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
-        """Build each layer for what the one before gives; one built already keeps its weights."""
-        shape = start = self.accept(shape_in)
-        followers = [*self._layers[1:], self.following]
-        for number, (layer, following) in enumerate(zip(self._layers, followers, strict=True)):
-            layer.dtype, layer.following = self.dtype, following
-            try:
-                if layer.is_built:
-                    layer.accept(shape)
-                    assert layer.shape_out is not None
-                    shape = layer.shape_out
-                else:
-                    shape = layer.build(shape, rng)
-                    check_built(layer, shape)
-            except ValueError as error:
-                before = f" by layer {number - 1}, {self._layers[number - 1]!r}" if number else ""
-                raise ValueError(f"layer {number}, {layer!r}: {error}{before}") from None
-        self.shape_in, self.shape_out = start, shape
-        return shape
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        """Yield the layers and their places."""
-        return ((str(number), layer) for number, layer in enumerate(self._layers))
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations of one sample's forward pass."""
-        return sum(layer.flops for layer in self._layers)
-
     # The protocol of a layer -------------------------------------------------------------------
 
     def forward(self, x: Array) -> Array:
         """Return what the last layer gives for a batch `x`, an array of the model's backend."""
         with self.backend.current():
-            for layer in self._layers:
-                self.logits, x = x, layer.forward(x)
-        return x
+            return super().forward(x)
 
-    def backward(self, grad_y: Array, *, at_logits: bool = False) -> Array:
-        """Return the gradient at the inputs, leaving those of the parameters in the layers.
-
-        Parameters
-        ----------
-        grad_y : array
-            The gradient at the outputs.
-        at_logits : bool, default False
-            Whether it is the gradient at the last layer's inputs instead.
-        """
-        layers = self._layers
-        if at_logits:
-            last, layers = layers[-1], layers[:-1]
-            if isinstance(last, Sequential):
-                grad_y = last.backward(grad_y, at_logits=True)
+    def backward(self, grad_y: Array) -> Array:
+        """Return the gradient at the inputs, leaving those of the parameters in the layers."""
         with self.backend.current():
-            for layer in reversed(layers):
-                grad_y = layer.backward(grad_y)
-        return grad_y
+            return super().backward(grad_y)
 
     # Training and prediction -------------------------------------------------------------------
 
@@ -240,22 +171,19 @@ class Sequential(Layer):
 
     @chain.setter
     def chain(self, loss: LossLayer | None) -> None:
-        from npnn.loss_layer import LossLayer
-
-        if loss is not None and not isinstance(loss, (LossLayer, Sequential)):
-            raise TypeError(f"chain must be a loss or a model, not {loss!r}")
         if isinstance(loss, LossLayer) and self.shape_out is not None:
             try:
                 loss.accept(self.shape_out)
             except ValueError as error:
                 raise ValueError(f"{loss!r} after {self._layers[-1]!r}: {error}") from None
-        self._chain = loss
+        self._follow(loss)
 
     def fit(
         self,
         x: Any,
         t: Any = None,
         *,
+        w: Any = None,
         epochs: int = 10,
         batch_size: int = 32,
         validation_data: tuple[Any, Any] | None = None,
@@ -277,12 +205,15 @@ class Sequential(Layer):
             validation part, and its normalisation and class names if the model has none.
         t : array_like, optional
             Targets: of the shape of the outputs, or integer classes. None with a dataset.
+        w : array_like, shape (samples,), optional
+            How much each sample counts, in the loss and in each metric; 1 if None.
         epochs : int, default 10
             Passes over the data; when training is resumed, those done before count.
         batch_size : int, default 32
             Samples of one step; the last batch of an epoch may be smaller.
         validation_data : tuple of array_like, optional
-            Inputs and targets that are not trained on; with a dataset, instead of its own.
+            Inputs and targets, and weights perhaps, that are not trained on; with a dataset,
+            instead of its own.
         validation_split : float, default 0
             Share of the samples, drawn by `seed`, that is validated on instead of trained on. Not
             beside `validation_data` or a dataset.
@@ -331,13 +262,12 @@ class Sequential(Layer):
         >>> len(history["loss"])
         3
         """
-        from npnn.training import fit
-
         with self.backend.current():  # for the callbacks too
-            return fit(
+            return training.fit(
                 self,
                 x,
                 t,
+                w=w,
                 epochs=epochs,
                 batch_size=batch_size,
                 validation_data=validation_data,
@@ -366,49 +296,48 @@ class Sequential(Layer):
         array, shape (samples, outputs)
             Of the model's backend, on its device.
         """
-        chain = self._alone_chain(x)
+        self._check_built_for(x)
         if batch_size is None:
-            return chain.predict(x)
+            return self.runner.predict(x, alone=True)
         checked.integer(batch_size, "batch_size", 1)
-        x = as_array(self.backend, x, "x")
+        x = as_inputs(self.backend, x, self)
         check_inputs(x, self)
-        outputs = [chain.predict(x[rows, ...]) for rows in parts(x.shape[0], batch_size)]
+        outputs = [self.runner.predict(part, alone=True) for part in rows_of(x, batch_size)]
         with self.backend.current():
             return self.backend.xp.concat(outputs)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2."""
-        return self._alone_chain(x).predict_class(x)
+        self._check_built_for(x)
+        return self.runner.predict_class(x, alone=True)
 
-    def evaluate(self, x: Any, t: Any, *, batch_size: int = 1024) -> dict[str, float]:
+    def evaluate(
+        self, x: Any, t: Any, w: Any = None, *, batch_size: int = 1024
+    ) -> dict[str, float]:
         """Return the loss, and the accuracy where the loss has one, over a data set.
 
         Parameters
         ----------
         x, t : array_like
             Raw inputs and targets.
+        w : array_like, shape (samples,), optional
+            How much each sample counts; 1 if None.
         batch_size : int, default 1024
             Samples at a time.
         """
-        from npnn.training import default_loss
-
         checked.integer(batch_size, "batch_size", 1)
-        if self.shape_in is None:
-            check_inputs(as_array(self.backend, x, "x"), self)
+        self._check_built_for(x)
         if self._chain is None:
             self.chain = default_loss(self)
-        if self._followed is None or not self._followed.is_current(self):
-            self._followed = Chain(self)
-        chain = self._followed
-        if t is None:
-            chain.refuse_without_targets()
-        x, t = chain.prepare(x, t)
-        for loss in chain.losses:
+        runner = self.runner
+        side = runner.side()
+        side.network.check_targets_are_there(t)
+        data = side.accept.data(x, t, w)
+        for loss in side.network.losses:
             loss.reset()
-        for rows in parts(x.shape[0], batch_size):
-            batch = {"x": x[rows, ...], "t": t[rows, ...]}
-            chain.run_prediction({}, batch, batch["x"].shape[0])
-        return chain.metrics()
+        for part in rows_of(data, batch_size):
+            runner.run_prediction({}, part, part["t"].shape[0])
+        return runner.metrics()
 
     def __getstate__(self) -> object:
         raise TypeError(
@@ -416,15 +345,11 @@ class Sequential(Layer):
             "npnn.load(path) makes another one of that"
         )
 
-    def _alone_chain(self, x: Any) -> Chain:
+    def _check_built_for(self, x: Any) -> None:
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
         if self.shape_in is None:
-            check_inputs(as_array(self.backend, x, "x"), self)
-        with self.lock:
-            if self._alone is None or not self._alone.is_current(self):
-                self._alone = Chain(self, alone=True)
-            return self._alone
+            check_inputs(as_inputs(self.backend, x, self), self)
 
     # Looking at it -----------------------------------------------------------------------------
 
@@ -457,25 +382,29 @@ class Sequential(Layer):
                     f"{name!r} has shape {tuple(arrays[name].shape)}, but the model needs "
                     f"{tuple(array.shape)}"
                 )
-        for place, layer in self.walk():
-            for name in (*layer.parameter_names, *layer.state_names):
-                value = arrays[f"{place}.{name}"]
-                setattr(layer, name, self.backend.asarray(value, copy=True))
+        with self.backend.current():
+            for name, layer, attribute in self._slots("parameter_names", "state_names"):
+                new = self.backend.asarray(arrays[name], copy=True)
+                (array,) = self.backend.store([getattr(layer, attribute)], [new])
+                vars(layer)[attribute] = array
 
     def _named(self, kind: str) -> dict[str, Array]:
         if self._layers and self.shape_in is None:
             self.build_at(None)
-        return {
-            f"{place}.{name}": getattr(layer, name)
-            for place, layer in self.walk()
-            for name in getattr(layer, kind)
-        }
+        return {name: getattr(layer, attribute) for name, layer, attribute in self._slots(kind)}
+
+    def _slots(self, *kinds: str) -> Iterator[tuple[str, Layer, str]]:
+        """Yield the name of each array, and where it is; that of a shared layer comes once."""
+        seen: set[int] = set()
+        for place, layer in self.walk():
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                for name in (name for kind in kinds for name in getattr(layer, kind)):
+                    yield f"{place}.{name}", layer, name
 
     def summary(self) -> str:
         """Return a table of the layers: output shape, parameters, memory, FLOPs per sample."""
-        from npnn.tables import summary
-
-        return summary(self)
+        return summary.table(self)
 
     def plan(self, batch_size: int = 32, optimizer: Optimizer | None = None) -> str:
         """Return the static plan of a training step as a table, without training.
@@ -494,10 +423,8 @@ class Sequential(Layer):
             result, where it lies, bytes read and written, FLOPs. Or, for a backend that makes no
             plan, a sentence that says so.
         """
-        from npnn.tables import training_plan
-
         checked.integer(batch_size, "batch_size", 1)
-        return training_plan(self, batch_size, optimizer)
+        return summary.training_plan(self, batch_size, optimizer)
 
     def __repr__(self) -> str:
         if not self._layers:
@@ -513,10 +440,55 @@ class Sequential(Layer):
         The file is written under a temporary name and renamed, so that `path` is never half a
         file.
         """
-        from npnn.files import save
+        files.save(self, path)
 
-        save(self, path)
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the architecture as plain values."""
-        return {"type": "Sequential", "layers": [{"layer": x.to_config()} for x in self._layers]}
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | backends.Backend = "numpy",
+    dtype: str | None = None,
+    device: str | int | None = None,
+    precision: str | None = None,
+) -> Sequential:
+    """Return the model that a file holds, on any backend.
+
+    Parameters
+    ----------
+    path : path_like
+        A file that :meth:`Sequential.save` or the Checkpoint callback wrote.
+    backend : str, default "numpy"
+        Not necessarily the one the model was trained on.
+    dtype : str, optional
+        The file's own if None.
+    device : str or int, optional
+        The backend's default if None.
+    precision : str, optional
+        Of matrix products, as for :class:`Sequential`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is truncated, not a model of this package, of a later version, or lacks a tensor.
+    """
+    description, tensors, _ = files.read(path)
+    layers = Row.layers_from_config(description["layers"])
+    dtype = dtype or description["dtype"]
+    model = Sequential(backend=backend, dtype=dtype, device=device, precision=precision)
+    model.layers = layers
+    if model.shape_in is None:
+        model.build_at(tuple(description["shape_in"]))
+    try:
+        model.set_arrays({name: a for name, a in tensors.items() if files.FOLDER not in name})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    norm = description["norm"]
+    model.norm = norm and Normalization(norm["offset"], norm["scale"])
+    model.class_names = description["class_names"]
+    model.details = description["details"]
+    if description["loss"] is not None:
+        loss: Any = Layer.from_config(description["loss"])
+        model.chain = loss
+    return model

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from npnn.backends import inspection
 from npnn.io import human_bytes
+from npnn.losses import default_loss
+from npnn.optimizers import Adam
 
 if TYPE_CHECKING:
-    from npnn.optimizer import Optimizer
-    from npnn.sequential import Sequential
+    from npnn.model import Sequential
+    from npnn.optimizers import Optimizer
 
 
-def summary(model: Sequential) -> str:
+def table(model: Sequential) -> str:
     """Return a table of the model's layers, with totals."""
     from tabulate import tabulate
 
@@ -63,8 +66,6 @@ def training_memory(model: Sequential, batch_size: int = 32) -> str:
 
 def training_plan(model: Sequential, batch_size: int, optimizer: Optimizer | None) -> str:
     """Return the table of a training step's plan, or a sentence where there is none."""
-    from npnn.backends import inspection
-
     plan, places = recorded(model, batch_size, optimizer)
     if plan is None:
         return f"backend {model.backend.name} runs the step as {model.backend.execution}"
@@ -79,20 +80,25 @@ def recorded(
     model: Sequential, batch_size: int, optimizer: Optimizer | None = None
 ) -> tuple[Any, dict[int, str]]:
     """Return the plan of a training step (or None) and the places of the layers by id."""
-    from npnn.chain import Chain
-    from npnn.optimizer import Adam
-    from npnn.training import default_loss
-
     loss = model.chain
     if loss is None:
         model.chain = default_loss(model)
     try:
-        chain = Chain(model)
-        places = {id(layer): place for place, layer in chain.layers}
-        zeros = model.backend.zeros
-        x = zeros((batch_size, *chain.shape_in))
-        t = zeros((batch_size, *chain.shape_out))
-        return chain.training_plan(optimizer or Adam(), x, t), places
+        runner = model.runner
+        network = runner.network
+        places = {id(layer): place for place, layer in network.layers}
+        inputs = {"x": _zeros(model, batch_size, network.shape_in)}
+        inputs["t"] = _zeros(model, batch_size, network.shape_out)
+        return runner.training_plan(optimizer or Adam(), inputs), places
     finally:
         if loss is None:
             model.chain = None
+
+
+def _zeros(model: Sequential, batch_size: int, shape: Any) -> Any:
+    """Return inputs of zeros; an axis of any length has length 1."""
+    if isinstance(shape, dict):
+        return {key: _zeros(model, batch_size, part) for key, part in shape.items()}
+    if any(isinstance(part, (tuple, dict)) for part in shape):
+        return tuple(_zeros(model, batch_size, part) for part in shape)
+    return model.backend.zeros((batch_size, *(n or 1 for n in shape)))

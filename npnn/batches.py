@@ -1,0 +1,142 @@
+"""Data of a training, and the order in which they are cut into batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn.acceptance import len_of
+from npnn.arrays import Array
+from npnn.trees import first, leaves, mapped
+
+if TYPE_CHECKING:
+    from npnn.acceptance import Acceptance
+    from npnn.backends import Backend
+    from npnn.backends.backend import Tree
+
+SHARE_OF_DATA = 0.5  # of the device's free memory; the rest is for a step
+
+
+def order(seed: int, epoch: int, num_samples: int, shuffle: bool = True) -> np.ndarray:
+    """Return the numbers of the samples in the order of an epoch, counted from 1."""
+    if shuffle:
+        return np.random.default_rng([seed, epoch]).permutation(num_samples)
+    return np.arange(num_samples)
+
+
+def cut(samples: Any, size: int) -> list[Any]:
+    """Return parts of `size` samples; the last may be smaller."""
+    count = samples.shape[0]
+    return [samples[start : min(start + size, count)] for start in range(0, count, size)]
+
+
+def rows_of(data: Any, size: int) -> Iterator[Any]:
+    """Yield all samples of arrays, in order, so many at a time."""
+    count = first(data).shape[0]
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        yield mapped(data, lambda array, a=start, b=stop: array[a:b, ...])
+
+
+class Data:
+    """Prepared inputs, targets and weights on the model's device."""
+
+    remark = ""
+
+    def __init__(self, backend: Backend, arrays: Tree) -> None:
+        self.backend, self.arrays = backend, arrays
+
+    def __len__(self) -> int:
+        return len_of(self.arrays["x"])
+
+    @property
+    def bound(self) -> Tree:
+        """What each step reads of the device, and finds there."""
+        return self.arrays
+
+    def split(self, order: np.ndarray, size: int) -> list[Array]:
+        """Return the numbers of the samples of each batch."""
+        return cut(self.backend.asarray(order, keep_integers=True), size)
+
+    def batches(self, indices: list[Array]) -> Iterator[Tree]:
+        """Yield what each step is given."""
+        return ({"index": index} for index in indices)
+
+    def rows(self, size: int) -> Iterator[Tree]:
+        """Yield all samples, in order, so many at a time."""
+        return rows_of(self.arrays, size)
+
+    def chosen(self, rows: np.ndarray) -> Data:
+        """Return some of the samples."""
+        with self.backend.current():
+            index = self.backend.asarray(rows, keep_integers=True)
+            take = self.backend.xp.take
+            return Data(self.backend, mapped(self.arrays, lambda a: take(a, index, axis=0)))
+
+
+class StreamedData(Data):
+    """Prepared inputs, targets and weights that stay on the host: a step is given its batch."""
+
+    def __init__(self, backend: Backend, arrays: Tree, remark: str) -> None:
+        super().__init__(backend, arrays)
+        self.remark = remark
+
+    @property
+    def bound(self) -> Tree:
+        """Nothing: a batch comes with each step."""
+        return {}
+
+    def split(self, order: np.ndarray, size: int) -> list[Array]:
+        """Return the numbers of the samples of each batch, on the host."""
+        return cut(order, size)
+
+    def batches(self, indices: list[Array]) -> Iterator[Tree]:
+        """Yield batches, while the next ones are on their way."""
+        flat = {path: array for path, array in leaves(self.arrays)}
+        for batch in self.backend.batches(flat, indices):
+            paths = iter(flat)
+            yield mapped(self.arrays, lambda _, batch=batch, paths=paths: batch[next(paths)])
+
+    def rows(self, size: int) -> Iterator[Tree]:
+        """Yield all samples, in order, so many at a time."""
+        return self.batches(cut(np.arange(len(self)), size))
+
+    def chosen(self, rows: np.ndarray) -> Data:
+        """Return some of the samples."""
+        return StreamedData(self.backend, mapped(self.arrays, lambda a: a[rows]), self.remark)
+
+
+def prepared(accept: Acceptance, x: Any, t: Any, w: Any, name: str) -> Data:
+    """Return data on the device, or on the host if they would leave it too little memory."""
+    backend = accept.network.backend
+    free = backend.free_memory()
+    size = 0 if free is None or backend.owns(x) else _nbytes(x, t, backend)
+    if free is None or size <= SHARE_OF_DATA * free:
+        return Data(backend, accept.data(x, t, w, f"{name}: "))
+    remark = (
+        f"{name} ({size / 1e9:.1f} GB) stay in the host's memory and are streamed: the device has "
+        f"{free / 1e9:.1f} GB free"
+    )
+    return StreamedData(backend, accept.data(x, t, w, f"{name}: ", backend.on_host()), remark)
+
+
+def _nbytes(x: Any, t: Any, backend: Backend) -> int:
+    """Return how many bytes inputs and targets take on the device."""
+    arrays = [a for _, a in leaves(x)] if isinstance(x, (dict, tuple)) else [x]
+    shapes = [getattr(a, "shape", None) or np.shape(a) for a in (*arrays, t)]
+    return sum(map(math.prod, shapes)) * np.dtype(backend.dtype_name).itemsize
+
+
+def split(data: Data, share: float, seed: int) -> tuple[Data, Data]:
+    """Return what is trained on, and a share of the samples that is validated on."""
+    count = round(share * len(data))
+    if not 0 < count < len(data):
+        raise ValueError(
+            f"validation_split={share} of {len(data)} samples leaves none to train on or to "
+            "validate on"
+        )
+    order = np.random.default_rng([seed, 0]).permutation(len(data))
+    return data.chosen(np.sort(order[count:])), data.chosen(np.sort(order[:count]))

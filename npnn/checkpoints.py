@@ -1,0 +1,93 @@
+"""What a training needs to go on later: written beside the model, and put back."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn import files
+from npnn.files import read
+from npnn.history import History
+
+if TYPE_CHECKING:
+    from npnn.training import Training
+
+__all__ = ["read", "restore", "save"]
+
+
+def save(training: Training, path: str | os.PathLike[str]) -> None:
+    """Write a model file that also holds what :func:`npnn.training.fit` needs to go on."""
+    runner = training.runner
+    arrays = {f"chain/{name}": array for name, array in training.get_arrays().items()}
+    for name, packed in zip(training.optimizer.moments, training.optimizer.state, strict=True):
+        for slot, array in runner.unpack(packed):
+            arrays[f"optimizer/{name}/{slot}"] = np.array(runner.backend.to_numpy(array))
+    for number, callback in enumerate(training.callbacks):
+        for name, array in callback.get_arrays().items():
+            arrays[f"callback/{number}/{name}"] = array
+    extra = {
+        "epoch": training.epoch,
+        "seed": training.seed,
+        "steps": training.optimizer.steps,
+        "scaling": [float(a) for a in runner.scaling],
+        "optimizer": training.optimizer.to_config(),
+        "history": training.history,
+        "samples": training.history.samples,
+        "seconds": training.elapsed,
+        "stopped": training.history.stopped,
+        "num_samples": training.num_samples,
+        "num_validation": training.num_validation,
+        "callbacks": [[type(c).__name__, c.get_state()] for c in training.callbacks],
+    }
+    files.save(training.model, path, extra_arrays=arrays, extra=extra)
+
+
+def restore(
+    training: Training, tensors: dict[str, np.ndarray], extra: dict[str, Any], path: str
+) -> None:
+    """Go on from what :meth:`save` wrote."""
+    runner = training.runner
+    given = extra["optimizer"]["type"]
+    if given != type(training.optimizer).__name__:
+        raise ValueError(f"{path} was trained by {given}, not {type(training.optimizer).__name__}")
+    for name, what in (("num_samples", "trained"), ("num_validation", "validated")):
+        then, now = extra.get(name), getattr(training, name)
+        if then not in (None, now):  # older files do not say
+            raise ValueError(
+                f"{path} was {what} on {then} samples, but resume is given {now} for it: go on "
+                "with the same data and validation_split"
+            )
+    if training.epochs < extra["epoch"]:
+        raise ValueError(
+            f"{path} has done {extra['epoch']} epochs already, and epochs={training.epochs} counts "
+            "those: ask for more"
+        )
+    try:
+        training.set_arrays(_folder(tensors, "chain"))
+        training.optimizer.state = [
+            runner.pack(_folder(tensors, f"optimizer/{name}"))
+            for name in training.optimizer.moments
+        ]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not fit this model: {error}") from None
+    if runner.scaling and extra.get("scaling"):
+        runner.scaling = runner.numbers(*extra["scaling"])
+    training.optimizer.steps, training.epoch = extra["steps"], extra["epoch"]
+    training.history = History(extra["history"])
+    training.history.samples, training.history.seconds = extra["samples"], extra["seconds"]
+    if training.epoch == training.epochs:
+        training.history.stopped = extra["stopped"] or (
+            f"all {training.epochs} epochs were done before: a larger epochs goes on"
+        )
+    for number, ((name, state), callback) in enumerate(
+        zip(extra["callbacks"], training.callbacks, strict=False)
+    ):
+        if name == type(callback).__name__:
+            callback.set_state(state, _folder(tensors, f"callback/{number}"))
+
+
+def _folder(tensors: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
+    start = folder + files.FOLDER
+    return {name[len(start) :]: a for name, a in tensors.items() if name.startswith(start)}

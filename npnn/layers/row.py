@@ -1,0 +1,154 @@
+"""Layers one after the other, as one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from npnn.arrays import Array, Shape
+from npnn.layers.layer import Layer, Link
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Row(Link):
+    r"""Layers, one after the other.
+
+    .. math::
+
+        y = f_n(\ldots f_1(x)), \qquad \frac{\partial L}{\partial x} =
+            \Big( \frac{\partial f_1}{\partial x} \Big)^T \cdots
+            \Big( \frac{\partial f_n}{\partial x} \Big)^T \frac{\partial L}{\partial y}
+
+    Parameters
+    ----------
+    layers : sequence of Layer, optional
+        They may also be assigned later. A layer that stands in several places has one set of
+        parameters.
+    """
+
+    def __init__(self, layers: Sequence[Layer] | None = None) -> None:
+        self._layers: list[Layer] = []
+        if layers is not None:
+            self.layers = layers
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """The layers; assign a whole new list to change them."""
+        return tuple(self._layers)
+
+    @layers.setter
+    def layers(self, layers: Sequence[Layer]) -> None:
+        if isinstance(layers, Layer):
+            raise TypeError(f"the layers must be a list: {type(self).__name__}([{layers!r}])")
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"the layers must be a list of layers, not {layers!r}")
+        layers = list(layers)
+        for number, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {number} must be a Layer, not {layer!r}")
+        if not layers:
+            raise ValueError("a model needs at least one layer")
+        old = self._layers, self.shape_in, self.shape_out
+        self._layers, self.shape_in, self.shape_out = layers, None, None
+        try:
+            self._take_up()
+        except BaseException:
+            self._layers, self.shape_in, self.shape_out = old
+            raise
+
+    def _take_up(self) -> None:
+        """Do what there is to do when the layers are new; here they wait for a shape."""
+
+    @property
+    def takes_integers(self) -> bool:  # type: ignore[override]  # as the first layer does
+        """Whether inputs that are integers shall stay integers."""
+        return bool(self._layers) and self._layers[0].takes_integers
+
+    @property
+    def is_built(self) -> bool:  # noqa: D102
+        return self.shape_out is not None and all(layer.is_built for layer in self._layers)
+
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
+        """Build each layer for what the one before gives; one built already keeps its weights."""
+        shape = start = self.accept(shape_in)
+        followers = [*self._layers[1:], self.following]
+        for number, (layer, following) in enumerate(zip(self._layers, followers, strict=True)):
+            layer.dtype, layer.following = self.dtype, following
+            try:
+                if layer.is_built:
+                    layer.accept(shape)
+                    assert layer.shape_out is not None
+                    shape = layer.shape_out
+                else:
+                    shape = layer.build(shape, rng)
+                    _check_built(layer, shape)
+            except ValueError as error:
+                before = f" by layer {number - 1}, {self._layers[number - 1]!r}" if number else ""
+                raise ValueError(f"layer {number}, {layer!r}: {error}{before}") from None
+        # The first layer may take samples of any length.
+        self.shape_in, self.shape_out = self._layers[0].shape_in or start, shape
+        return shape
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """Yield the layers and their places."""
+        return ((str(number), layer) for number, layer in enumerate(self._layers))
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one sample's forward pass."""
+        return sum(layer.flops for layer in self._layers)
+
+    def forward(self, x: Array) -> Array:
+        """Return what the last layer gives for a batch `x`."""
+        for layer in self._layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, grad_y: Array) -> Array:
+        """Return the gradient at the inputs, leaving those of the parameters in the layers."""
+        for layer in reversed(self._layers):
+            grad_y = layer.backward(grad_y)
+        return grad_y
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the architecture as plain values."""
+        entries: list[dict[str, Any]] = []
+        for number, layer in enumerate(self._layers):
+            earlier = next(n for n, other in enumerate(self._layers) if other is layer)
+            again = earlier < number
+            entries.append({"again": earlier} if again else {"layer": layer.to_config()})
+        return {"type": "Row", "layers": entries}
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any]) -> Layer:
+        return cls(cls.layers_from_config(config["layers"]))
+
+    @staticmethod
+    def layers_from_config(entries: list[dict[str, Any]]) -> list[Layer]:
+        """Return fresh layers from what :meth:`to_config` gave for them."""
+        layers: list[Layer] = []
+        for entry in entries:
+            again = "again" in entry
+            layers.append(layers[entry["again"]] if again else Layer.from_config(entry["layer"]))
+        return layers
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self._layers))
+        return shown if len(self._layers) == 1 else f"[{shown}]"
+
+
+def _check_built(layer: Layer, shape_out: Any) -> None:
+    """Raise the error for a layer whose build forgot something."""
+    for name in (*layer.parameter_names, *layer.state_names):
+        if name not in vars(layer):
+            raise ValueError(
+                f"build drew no {name!r}, which its parameter_names or state_names list: "
+                f"call self.draw({name!r}, ...) in it"
+            )
+    if not isinstance(shape_out, tuple) or shape_out != layer.shape_out:
+        raise ValueError(
+            "build must set shape_out and return it, a tuple of ints; "
+            f"it returned {shape_out!r}, and shape_out is {layer.shape_out!r}"
+        )

@@ -1,0 +1,294 @@
+"""The links of a chain, in the order a batch meets them: their layers in one row, and their slots.
+
+A :class:`Network` says what there is, and looks whether it fits. A step works on the twins that
+:meth:`Network.at_work` gives, through which a batch goes forward and a gradient backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from npnn.arrays import Array
+from npnn.layers.layer import Layer, Link
+from npnn.layers.row import Row
+
+if TYPE_CHECKING:
+    from npnn.losses import LossLayer
+    from npnn.model import Sequential
+    from npnn.watch import Watch
+
+
+class Slot(NamedTuple):
+    """Where an array of a layer has its place, and all the places at which the layer stands."""
+
+    name: str
+    layer: Layer
+    attribute: str
+    at: tuple[int, ...]
+
+    def get(self) -> Array:
+        """Return the array that is there."""
+        return getattr(self.layer, self.attribute)
+
+    def put(self, array: Array) -> None:
+        """Put an array there; that is no change of a setting."""
+        vars(self.layer)[self.attribute] = array
+
+
+class Network:
+    """Models and losses, in the order a batch meets them.
+
+    Parameters
+    ----------
+    model : Sequential
+        The first link; ``model.chain`` is the next, and so on.
+    alone : bool, default False
+        Whether to stop at the model.
+
+    Attributes
+    ----------
+    links : list of Link
+        The models and losses.
+    row : list of (str, Layer)
+        The layers of all models, and the losses, each with its place.
+    layers : list of (str, Layer)
+        Those and all layers within them.
+    trained, frozen, state : list of Slot
+        Parameters that training changes, those that it does not, and what is carried along.
+
+    Raises
+    ------
+    ValueError
+        If a link does not fit the shape that comes to it, or the chain comes back to itself.
+    """
+
+    def __init__(self, model: Sequential, *, alone: bool = False) -> None:
+        self.model, self.backend = model, model.backend
+        self.links = list(_links(model, alone))
+        self._connect()
+        self.row: list[tuple[str, Layer]] = []
+        self.layers: list[tuple[str, Layer]] = []
+        self._may_train: list[bool] = []
+        for number, link in enumerate(self.links):
+            self._add(str(number) if number else "", link, True)
+        self.losses: list[LossLayer] = [layer for _, layer in self.row if _is_loss(layer)]  # type: ignore[misc]
+        self._from_logits = self._canonical_pairs()
+        parameters = list(self._slots("parameter_names"))
+        self.trained = [slot for slot in parameters if self._may_train[slot.at[0]]]
+        self.frozen = [slot for slot in parameters if not self._may_train[slot.at[0]]]
+        self.parameters = parameters
+        self.state = list(self._slots("state_names"))
+        self.shapes = [tuple(slot.get().shape) for slot in self.trained]
+        self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
+        self._again = [
+            (before, at)
+            for slot in {id(s.layer): s for s in self.state}.values()
+            for before, at in zip(slot.at, slot.at[1:], strict=False)
+        ]
+        self.changed = max(layer.changed for layer in (*self.links, *(x for _, x in self.layers)))
+
+    def _add(self, place: str, layer: Layer, may_train: bool) -> None:
+        """Take in a link: rows are opened, so that their layers follow one another."""
+        may_train = may_train and layer.trainable
+        if isinstance(layer, Row):
+            for name, child in layer.children():
+                separator = ":" if layer in self.links else "."
+                self._add(f"{place}{separator}{name}" if place else name, child, may_train)
+            return
+        self.row.append((place, layer))
+        self._walk(place, layer, may_train)
+
+    def _walk(self, place: str, layer: Layer, may_train: bool) -> None:
+        self.layers.append((place, layer))
+        self._may_train.append(may_train and layer.trainable)
+        for name, child in layer.children():
+            self._walk(f"{place}.{name}", child, self._may_train[-1] and may_train)
+
+    def _slots(self, kind: str) -> Iterator[Slot]:
+        places: dict[int, list[int]] = {}
+        for at, (_, layer) in enumerate(self.layers):
+            places.setdefault(id(layer), []).append(at)
+        for at, (place, layer) in enumerate(self.layers):
+            if places[id(layer)][0] == at:
+                for name in getattr(layer, kind):
+                    yield Slot(f"{place}.{name}", layer, name, tuple(places[id(layer)]))
+
+    def _canonical_pairs(self) -> list[bool]:
+        """Return for each place of the row whether a loss there takes the logits before it."""
+        pairs = [False]
+        for (_, before), (_, layer) in zip(self.row, self.row[1:], strict=False):
+            canonical = layer.canonical_activation if _is_loss(layer) else None  # type: ignore[attr-defined]
+            pairs.append(type(before) is canonical and layer.chain is None)  # type: ignore[attr-defined]
+        return pairs
+
+    def _connect(self) -> None:
+        shape = None
+        for number, link in enumerate(self.links):
+            if not link.is_loss:
+                mine, given = repr(self.backend), repr(link.backend)
+                if mine != given:
+                    raise ValueError(
+                        "all models of a chain need one backend, dtype and device: "
+                        f"link {number} is on {given}, link 0 on {mine}"
+                    )
+                if link.shape_out is None:
+                    link.build_at(shape)
+            try:
+                if shape is not None:
+                    link.accept(shape)
+                    if link.is_loss:
+                        link.build(shape)
+            except ValueError as error:
+                raise ValueError(f"link {number} of the chain, {link!r}: {error}") from None
+            shape = link.shape_out
+
+    @property
+    def shape_in(self) -> Any:
+        """The shape of one sample of the inputs."""
+        return self.model.shape_in
+
+    @property
+    def shape_out(self) -> Any:
+        """The shape of one sample of the targets of the last loss."""
+        return self.losses[-1].shape_in
+
+    def check_trains(self) -> None:
+        """Raise the error for a network that there is nothing to train of."""
+        if not self.losses:
+            raise ValueError(
+                "the model has no loss to train on: set model.chain = CrossEntropyLoss(...), say"
+            )
+        if not self.links[-1].is_loss:
+            raise ValueError("the chain ends with a model: its chain must be a loss")
+        if not self.parameters:
+            raise ValueError("the model has no parameters to train")
+        if not self.trained:
+            raise ValueError("there is nothing to train: every layer has trainable = False")
+
+    def check_targets_are_there(self, t: Any) -> None:
+        """Raise the error for targets that are missing, if a loss needs them."""
+        for loss in self.losses:
+            if t is None and loss.needs_targets:
+                raise ValueError(
+                    f"targets are needed beside the inputs: {loss!r} compares with them"
+                )
+
+    def is_current(self) -> bool:
+        """Return whether no setting of what it is made of was changed since it was."""
+        return all(
+            layer.changed <= self.changed
+            for layer in (*self.links, *(layer for _, layer in self.layers))
+        )
+
+    def at_work(self) -> Work:
+        """Return the layers' twins, for one step."""
+        return Work(self)
+
+
+class Work:
+    """The twins of a network's layers during one step."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.row = [layer.twin() for _, layer in network.row]
+        self.layers = [part for layer in self.row for part in _within(layer)]
+        self.losses: list[Any] = [layer for layer in self.row if _is_loss(layer)]
+
+    def set(self, slots: Sequence[Slot], arrays: Sequence[Array]) -> None:
+        """Give the twins their parameters, or their state."""
+        for slot, array in zip(slots, arrays, strict=True):
+            for at in slot.at:
+                vars(self.layers[at])[slot.attribute] = array
+
+    def begin(self, *, training: bool, noise: Sequence[Array], metrics: Sequence[Any]) -> None:
+        """Tell the twins what this step is, and hand them random numbers and running sums."""
+        drawn = iter(noise)
+        for layer in self.layers:
+            vars(layer)["training"] = training
+            if noise and layer.noise is not None:
+                vars(layer)["random"] = next(drawn)
+        for loss, sums in zip(self.losses, metrics, strict=True):
+            self._weighted = len(sums) > 2
+            loss.set_sums(sums)
+
+    def forward(self, x: Any, t: Array, w: Array, watch: Watch | None = None) -> Array:
+        """Return what the last link gives for inputs `x`; losses take in `t` if it is there."""
+        before: Array = None
+        for at, layer in enumerate(self.row):
+            if _is_loss(layer):
+                if t is not None or not layer.needs_targets:  # type: ignore[attr-defined]
+                    logits = before if self.network._from_logits[at] else None
+                    x = layer.measure(x, t, w, logits)  # type: ignore[attr-defined]
+                continue
+            before, x = x, layer.forward(x)
+            if watch is not None:
+                watch.forward(self.network.row[at][0], layer, before, x)
+            self._pass_state_on()
+        return x
+
+    def _pass_state_on(self) -> None:
+        """Let a layer that comes again go on from the state in which it was left."""
+        for before, at in self.network._again:
+            for name in self.layers[at].state_names:
+                vars(self.layers[at])[name] = getattr(self.layers[before], name)
+
+    def backward(self, watch: Watch | None = None) -> None:
+        """Leave the gradients of the sum of all losses in the layers."""
+        gradient: Any = None
+        at_its_inputs = False  # where the loss behind a layer took its derivative
+        for at in reversed(range(len(self.row))):
+            layer = self.row[at]
+            if not at_its_inputs:
+                gradient = layer.backward(gradient)
+                if watch is not None and not _is_loss(layer):
+                    watch.backward(self.network.row[at][0], layer, gradient)
+            at_its_inputs = _is_loss(layer) and layer.from_logits  # type: ignore[attr-defined]
+
+    def gradients(self) -> list[Array]:
+        """Return the gradient of each trained parameter, summed over the places it stands at."""
+        found = []
+        for slot in self.network.trained:
+            each = [getattr(self.layers[at], f"grad_{slot.attribute}") for at in slot.at]
+            found.append(sum(each[1:], start=each[0]))
+        return found
+
+    def state(self) -> list[Array]:
+        """Return what is carried to the next step."""
+        return [getattr(self.layers[slot.at[-1]], slot.attribute) for slot in self.network.state]
+
+    def metrics(self) -> list[list[Array]]:
+        """Return the running sums of each loss, as many as were handed in."""
+        return [loss.sums(self._weighted) for loss in self.losses]
+
+    def leave(self) -> None:
+        """Leave in the layers what a person may want to look at after an uncaptured step."""
+        slots = (*self.network.parameters, *self.network.state)
+        kept = {(id(slot.layer), slot.attribute) for slot in slots}
+        for (_, layer), twin in zip(self.network.layers, self.layers, strict=True):
+            own = {id(child) for _, child in layer.children()}
+            for name, value in vars(twin).items():
+                is_part = own and name in vars(layer)
+                if (id(layer), name) not in kept and not is_part:
+                    vars(layer)[name] = value
+
+
+def _links(model: Sequential, alone: bool) -> Iterator[Any]:
+    seen: list[Any] = []
+    link: Any = model
+    while link is not None:
+        if any(link is other for other in seen):
+            raise ValueError(f"the chain comes back to {link!r}")
+        seen.append(link)
+        yield link
+        link = None if alone else link.chain
+
+
+def _is_loss(layer: Layer) -> bool:
+    return isinstance(layer, Link) and layer.is_loss
+
+
+def _within(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for _, child in layer.children():
+        yield from _within(child)

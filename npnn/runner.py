@@ -1,0 +1,394 @@
+"""What runs the steps of one model: its packed parameters, its captured steps, what is carried.
+
+A model has one runner, which ``fit``, ``step``, ``predict``, ``evaluate``, ``summary`` and ``plan``
+share, so that each step is recorded once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, len_of
+from npnn.arrays import Array, array_namespace
+from npnn.metrics import Measured
+from npnn.network import Network, Slot
+from npnn.settings import last_change
+from npnn.step import predict_step, train_step
+from npnn.watch import Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from npnn.backends.backend import Step, Tree
+    from npnn.model import Sequential
+    from npnn.optimizers import Optimizer
+
+MOST_OPTIMIZERS = 4  # whose recorded steps are kept
+
+
+class Runner:
+    """Runs the steps of one model, alone or with what is chained to it.
+
+    Parameters
+    ----------
+    model : Sequential
+        The first link.
+    """
+
+    def __init__(self, model: Sequential) -> None:
+        self.model, self.backend = model, model.backend
+        self.zero = self.backend.zeros(())
+        scale = self.backend.loss_scale
+        self.scaling = [] if scale is None else self.numbers(scale, 0.0)
+        self.packed: list[Array] = []
+        self._slots: list[Slot] = []  # of the packed parameters
+        self._views: list[Array] = []
+        self._resting: dict[Any, list[Array]] = {}  # moments of parameters that are frozen now
+        self._sides: dict[bool, Side] = {}
+        self._seen = -1
+        self._attached: tuple[Any, Any] = (None, None)
+        self._norm: tuple[Any, Tree] = (None, {})
+
+    def numbers(self, *values: float) -> list[Array]:
+        """Return arrays of no axes."""
+        return [self.backend.asarray(value) for value in values]
+
+    def side(self, alone: bool = False) -> Side:
+        """Return the model's network, alone or with what is chained to it, as it is now."""
+        if self._seen != last_change():
+            for key, side in list(self._sides.items()):
+                if not side.network.is_current():
+                    del self._sides[key]
+        if alone not in self._sides:
+            self._sides[alone] = Side(Network(self.model, alone=alone), self.model.capture)
+            for loss in self._sides[alone].network.losses:
+                vars(loss)["read"] = self.backend.read
+        self._seen = last_change()
+        return self._sides[alone]
+
+    @property
+    def network(self) -> Network:
+        """The model with what is chained to it."""
+        return self.side().network
+
+    def _build_for(self, x: Any) -> None:
+        """Build a model whose shapes are not known yet for these inputs."""
+        if self.model.shape_in is None and self.model.layers:
+            check_inputs(as_inputs(self.backend, x, self.model), self.model)
+
+    # Training ----------------------------------------------------------------------------------
+
+    def train(self, optimizer: Optimizer, x: Any, t: Any, w: Any = None) -> None:
+        """Do one training step on a batch of raw inputs, targets and weights."""
+        self._build_for(x)
+        side = self.side()
+        side.network.check_trains()
+        if t is None:
+            side.network.check_targets_are_there(t)
+        batch = side.accept.batch(x, t, w)
+        self.run_training(optimizer, self._norm_data(), batch, len_of(batch["x"]))
+
+    def run_training(
+        self,
+        optimizer: Optimizer,
+        data: Tree,
+        inputs: Tree,
+        num_samples: int,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        """Do one training step on accepted arrays, and store what it gives."""
+        with self.model.lock:
+            side = self.attach(optimizer)
+            losses = side.network.losses
+            for loss in losses:
+                loss.begin(training=True)
+            optimizer.steps += 1
+            try:
+                inputs["scalars"] = optimizer.scalars()
+                inputs["noise"] = self._draw_noise(side, num_samples, rng)
+                weighted = "w" in inputs or "w" in data
+                inputs["metrics"] = self._sums(side, weighted)
+                carry = self._carry(optimizer, side)
+                frozen = [slot.get() for slot in side.network.frozen]
+                captured = side.training(optimizer, self)
+                updated, outputs = captured(carry, {**data, "frozen": frozen}, inputs)
+            except BaseException:
+                optimizer.steps -= 1
+                raise
+            if updated is not carry:
+                self._store(optimizer, side, updated)
+            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+
+    def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Any:
+        """Return the static plan of a training step on a batch; None if the backend makes none."""
+        side = self.attach(optimizer)
+        captured = side.capture(self, train_step(side.network, optimizer, self.backend, side.watch))
+        if not hasattr(captured, "plan"):
+            return None
+        steps, optimizer.steps = optimizer.steps, max(1, optimizer.steps)
+        inputs = {
+            **inputs,
+            "scalars": optimizer.scalars(),
+            "noise": self._draw_noise(side, len_of(inputs["x"])),
+            "metrics": self._sums(side, "w" in inputs),
+        }
+        optimizer.steps = steps
+        data = {"frozen": [slot.get() for slot in side.network.frozen]}
+        return captured.plan(self._carry(optimizer, side), data, inputs)
+
+    def attach(self, optimizer: Optimizer) -> Side:
+        """Return what the optimizer trains, its parameters packed and with moments for them."""
+        side = self.side()
+        if self._attached == (optimizer, side):
+            if not self.backend.in_place:
+                # Somebody else may have replaced them.
+                self.packed = [slot.get() for slot in self._slots]
+            return side
+        side.network.check_trains()
+        self._pack(side.network)
+        self._give_moments(optimizer)
+        self._attached = (optimizer, side)
+        return side
+
+    def _pack(self, network: Network) -> None:
+        """Make the trained parameters parts of one array, where the library allows it."""
+        slots, views = network.trained, self._views
+        arrays = [slot.get() for slot in slots]
+        packed_already = len(views) == len(arrays) and all(
+            view is array for view, array in zip(views, arrays, strict=True)
+        )
+        self._slots = slots
+        if packed_already:
+            return
+        self.packed = self.backend.pack(arrays)
+        self._bind(self.packed, network)
+        for slot in slots:
+            slot.layer.mark_changed()  # another runner may hold the arrays that were there
+        network.changed = self._seen = last_change()
+
+    def _bind(self, packed: list[Array], network: Network) -> None:
+        self._views = self.backend.unpack(packed, network.shapes)
+        for slot, view in zip(network.trained, self._views, strict=True):
+            slot.put(view)
+
+    def _give_moments(self, optimizer: Optimizer) -> None:
+        """Give an optimizer moments for the packed parameters: those it has, or new ones."""
+        slots = tuple((slot.layer, slot.attribute) for slot in self._slots)
+        if optimizer.slots == slots and optimizer.state:
+            return
+        shapes = [tuple(array.shape) for array in self.packed]
+        known = self._moments(optimizer)
+        if known and all(slot in known for slot in slots):
+            columns = zip(*(known[slot] for slot in slots), strict=True)
+            optimizer.state = [self.backend.pack(list(column)) for column in columns]
+        elif not (optimizer.state and not optimizer.slots and _fit(optimizer.state, shapes)):
+            optimizer.state = [[self.backend.zeros(s) for s in shapes] for _ in optimizer.moments]
+            optimizer.steps, known = 0, {}
+        self._resting = known
+        optimizer.slots = slots
+
+    def _moments(self, optimizer: Optimizer) -> dict[Any, list[Array]]:
+        """Return the moments of each parameter that the optimizer has, or had, here."""
+        if not optimizer.slots or not optimizer.state or not optimizer.moments:
+            return {}
+        shapes = [tuple(getattr(layer, name).shape) for layer, name in optimizer.slots]
+        unpack = self.backend.unpack
+        each = zip(*(unpack(moment, shapes) for moment in optimizer.state), strict=True)
+        now = {slot: list(arrays) for slot, arrays in zip(optimizer.slots, each, strict=True)}
+        return {**self._resting, **now}
+
+    def _carry(self, optimizer: Optimizer, side: Side) -> Tree:
+        return {
+            "parameters": self.packed,
+            "moments": optimizer.state,
+            "state": self.state(side),
+            "scaling": self.scaling,
+        }
+
+    def _store(self, optimizer: Optimizer, side: Side, updated: Tree) -> None:
+        store = self.backend.store
+        self.scaling = updated["scaling"]
+        optimizer.state = [
+            store(*pair) for pair in zip(optimizer.state, updated["moments"], strict=True)
+        ]
+        packed = store(self.packed, updated["parameters"])
+        for slot, array in zip(side.network.state, updated["state"], strict=True):
+            slot.put(array)
+        if packed is not self.packed:
+            self.packed = packed
+            self._bind(packed, side.network)
+
+    # Prediction --------------------------------------------------------------------------------
+
+    def predict(self, x: Any, t: Any = None, *, alone: bool = False) -> Array:
+        """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
+        self._build_for(x)
+        batch = self.side(alone).accept.batch(x, t)
+        return self.run_prediction(self._norm_data(), batch, len_of(batch["x"]), alone=alone)
+
+    def run_prediction(
+        self, data: Tree, inputs: Tree, num_samples: int, *, alone: bool = False
+    ) -> Array:
+        """Compute the outputs of accepted arrays; with targets, also add to the metrics."""
+        with self.model.lock:
+            side = self.side(alone)
+            losses, measured = side.network.losses, "t" in inputs or "t" in data
+            if measured:
+                for loss in losses:
+                    loss.begin(training=False)
+            data = {
+                **data,
+                "parameters": [slot.get() for slot in side.network.parameters],
+                "state": self.state(side),
+            }
+            weighted = "w" in inputs or "w" in data
+            inputs = {**inputs, "metrics": self._sums(side, weighted)}
+            _, outputs = side.prediction(self)({}, data, inputs)
+            if measured:
+                _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+            return outputs["y"]
+
+    def predict_class(self, x: Any, *, alone: bool = False) -> Array:
+        """Return the class of each raw input; NaN has none, and is refused."""
+        self._build_for(x)
+        given, batch = x, self.side(alone).accept.batch(x)
+        with self.backend.current():
+            check_finite(batch["x"], given, self.backend, "inputs")
+            y = self.predict(batch["x"], alone=alone)
+            xp = array_namespace(y)
+            # An infinite output is the largest, and an answer.
+            of_nan = xp.where(xp.isnan(y), y, 0.0)
+            check_finite(of_nan, y, self.backend, "outputs of the model")
+            classes = xp.argmax(y, axis=-1)
+            return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
+
+    # Metrics -----------------------------------------------------------------------------------
+
+    def measured(self) -> Measured:
+        """Return what the metrics are made of, without waiting for it."""
+        side = self.side()
+        return Measured.of(side.network.losses, self._sums(side))
+
+    def metrics(self) -> dict[str, float]:
+        """Return the loss (of all losses together), and the accuracy of the last one."""
+        measured = self.measured()
+        return measured.metrics(self.backend.read(measured.sums))
+
+    def _sums(self, side: Side, weighted: bool = True) -> list[list[Array]]:
+        # The zeros are arrays of the backend too, so that the first batch is no special case.
+        return [
+            [self.zero if type(value) is float else value for value in loss.sums(weighted)]
+            for loss in side.network.losses
+        ]
+
+    # Parameters and state ----------------------------------------------------------------------
+
+    def state(self, side: Side | None = None) -> list[Array]:
+        """Return the arrays that layers carry from step to step without a gradient."""
+        return [slot.get() for slot in (side or self.side()).network.state]
+
+    def arrays(self) -> list[tuple[str, Array]]:
+        """Return the name and the array of every parameter and state of the chain."""
+        network = self.network
+        return [(slot.name, slot.get()) for slot in (*network.parameters, *network.state)]
+
+    def set_arrays(self, arrays: dict[str, Any]) -> None:
+        """Replace the arrays that :meth:`arrays` lists by others of the same names."""
+        network, asarray = self.network, self.backend.asarray
+        slots = (*network.parameters, *network.state)
+        if arrays.keys() != {slot.name for slot in slots}:
+            raise ValueError("the arrays are not those of this chain")
+        new = [asarray(arrays[slot.name], copy=True) for slot in slots]
+        for slot, value in zip(slots, new, strict=True):
+            shape = tuple(slot.get().shape)
+            if shape != tuple(value.shape):
+                raise ValueError(f"{slot.name!r} has shape {tuple(value.shape)}, not {shape}")
+        with self.backend.current():
+            for slot, value in zip(slots, new, strict=True):
+                slot.put(self.backend.store([slot.get()], [value])[0])
+
+    def set_packed(self, packed: list[Array], state: list[Array]) -> None:
+        """Replace the parameters, packed, and the state."""
+        network = self.network
+        self.packed = self.backend.store(self.packed, packed)
+        self._bind(self.packed, network)
+        for slot, array in zip(network.state, state, strict=True):
+            slot.put(array)
+
+    def unpack(self, packed: list[Array]) -> list[tuple[str, Array]]:
+        """Return the slot's name and the part of each parameter in a packed array of any kind."""
+        shapes = [tuple(slot.get().shape) for slot in self._slots]
+        arrays = self.backend.unpack(packed, shapes)
+        return [(slot.name, a) for slot, a in zip(self._slots, arrays, strict=True)]
+
+    def pack(self, arrays: dict[str, Any]) -> list[Array]:
+        """Return one packed array of arrays by slot, the opposite of :meth:`unpack`."""
+        asarray = self.backend.asarray
+        return self.backend.pack([asarray(arrays[slot.name]) for slot in self._slots])
+
+    # What comes in beside a batch --------------------------------------------------------------
+
+    def _norm_data(self) -> Tree:
+        norm = self.model.norm
+        if norm is None:
+            return {}
+        if self._norm[0] is not norm:
+            norm.check_fits(self.model.shape_in)
+            asarray = self.backend.asarray
+            self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
+        return self._norm[1]
+
+    def _draw_noise(
+        self, side: Side, num_samples: int, rng: np.random.Generator | None = None
+    ) -> list[Array]:
+        if not side.network.noisy:
+            return []
+        rng = rng or self.model.rng
+        backend = self.backend.entrance() if self.model.capture else self.backend
+        return [
+            backend.random(str(layer.noise), (num_samples, *layer.noise_shape), rng)
+            for layer in side.network.noisy
+        ]
+
+
+class Side:
+    """A network, with what looks at its inputs and layers, and its recorded steps."""
+
+    def __init__(self, network: Network, capture: bool) -> None:
+        self.network = network
+        self.accept = Acceptance(network)
+        self.watch = Watch(keeps=not capture)
+        self._training: OrderedDict[Any, tuple[int, Step]] = OrderedDict()
+        self._prediction: Step | None = None
+
+    def training(self, optimizer: Optimizer, runner: Runner) -> Step:
+        """Return the training step of an optimizer, recorded or to be."""
+        found = self._training.get(optimizer)
+        if found is None or found[0] != optimizer.changed:
+            step = train_step(self.network, optimizer, runner.backend, self.watch)
+            found = self._training[optimizer] = optimizer.changed, self.capture(runner, step)
+            while len(self._training) > MOST_OPTIMIZERS:
+                self._training.popitem(last=False)
+        return found[1]
+
+    def prediction(self, runner: Runner) -> Step:
+        """Return the prediction, recorded or to be."""
+        if self._prediction is None:
+            self._prediction = self.capture(runner, predict_step(self.network, self.watch))
+        return self._prediction
+
+    def capture(self, runner: Runner, step: Step) -> Step:
+        """Return what runs a step, as the model wants it."""
+        backend = runner.backend
+        return (backend.capture if runner.model.capture else backend.uncaptured)(step)
+
+
+def _take_sums(losses: Any, sums: list[list[Array]], num_samples: int) -> None:
+    for loss, values in zip(losses, sums, strict=True):
+        loss.set_sums(values)
+        loss.num_samples += num_samples
+
+
+def _fit(state: list[list[Array]], shapes: list[tuple[int, ...]]) -> bool:
+    return all([tuple(array.shape) for array in moment] == shapes for moment in state)

@@ -1,0 +1,121 @@
+"""What may be set on a layer, a loss or an optimizer, and who learns of it.
+
+A captured step holds the numbers that it was recorded with. Whoever holds one compares a single
+number, :func:`last_change`, with the one it saw, at each step; only where they differ does it look
+which of its own objects was changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import dis
+import inspect
+from collections.abc import Iterator
+from functools import cache, cached_property
+from types import CodeType, FunctionType
+from typing import Any, ClassVar
+
+_changes = [0]
+
+
+def last_change() -> int:
+    """Return the number of the last change of a setting of anything."""
+    return _changes[0]
+
+
+class Settings:
+    """Base of what has settings: an attribute that there is not is refused when it is set.
+
+    There are: the constructor's arguments, what the class or an annotation names, and what a
+    method of the class stores in ``self``.
+
+    Attributes
+    ----------
+    running : tuple of str
+        Arguments that each step asks for anew.
+    changed : int
+        The number of the last change of a setting of this object.
+    """
+
+    running: ClassVar[tuple[str, ...]] = ()
+    changed: int = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known, settings = _attributes(type(self))
+        if name not in known:
+            self._refuse(name, known)
+        old = vars(self).get(name, _NOTHING)
+        object.__setattr__(self, name, value)
+        if name in settings and not _same(old, value):
+            self.mark_changed()
+
+    def mark_changed(self) -> None:
+        """Have all steps that were recorded with this object's settings recorded anew."""
+        _changes[0] += 1
+        vars(self)["changed"] = _changes[0]
+
+    def _refuse(self, name: str, known: frozenset[str]) -> None:
+        public = sorted(n for n in known if not n.startswith("_"))
+        close = difflib.get_close_matches(name, public, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(self._arguments())}"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {hint}")
+
+    @classmethod
+    def _arguments(cls) -> list[str]:
+        """Return the names of the constructor's arguments, those passed on to a base included."""
+        names: list[str] = []
+        for base in cls.__mro__:
+            if "__init__" not in vars(base) or base is object:
+                continue
+            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+            names += [p.name for p in parameters if p.kind not in _REST and p.name not in names]
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
+        return names
+
+
+_NOTHING = object()
+
+
+def _same(old: Any, new: Any) -> bool:
+    return old is new or (type(new) in (bool, int, float, str, tuple) and old == new)
+
+
+_REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+@cache
+def _attributes(cls: type[Settings]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the attributes that objects of a class may have, and which of them are settings."""
+    arguments = cls._arguments()
+    arrays = [*getattr(cls, "parameter_names", ()), *getattr(cls, "state_names", ())]
+    known = {*arguments, *arrays, *(f"grad_{name}" for name in arrays)}
+    for base in cls.__mro__:
+        if base is not object:
+            known.update(vars(base), getattr(base, "__annotations__", ()))
+            for function in _functions(base):
+                known.update(_stored(function.__code__))
+    settings = {*arguments, *arrays, "trainable"} - set(cls.running)
+    return frozenset(known), frozenset(settings)
+
+
+def _functions(cls: type) -> Iterator[FunctionType]:
+    for value in vars(cls).values():
+        parts: tuple[Any, ...] = (value,)
+        if isinstance(value, property):
+            parts = value.fget, value.fset
+        elif isinstance(value, cached_property):
+            parts = (value.func,)
+        elif isinstance(value, (staticmethod, classmethod)):
+            parts = (value.__func__,)
+        yield from (part for part in parts if isinstance(part, FunctionType))
+
+
+def _stored(code: CodeType) -> Iterator[str]:
+    """Yield the names of the attributes that a function stores, in `self` or anything else."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "STORE_ATTR":
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _stored(constant)

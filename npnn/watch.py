@@ -1,0 +1,87 @@
+"""What a layer gives, looked at while a step runs for the first time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from npnn.trees import first, leaves
+
+if TYPE_CHECKING:
+    from npnn.layers.layer import Layer
+    from npnn.network import Work
+
+
+class Watch:
+    """Looks at the shapes of all that layers give, once for each kind of step.
+
+    Parameters
+    ----------
+    keeps : bool
+        Whether the layers keep what their twins held, for a person to look at.
+    """
+
+    def __init__(self, keeps: bool) -> None:
+        self.keeps = keeps
+        self._seen: set[str] = set()
+
+    @contextlib.contextmanager
+    def of(self, kind: str) -> Iterator[Watch | None]:
+        """Return what looks, or None where that was done."""
+        yield None if kind in self._seen else self
+        self._seen.add(kind)
+
+    def done(self, work: Work) -> None:
+        """Take leave of a step's twins."""
+        if self.keeps:
+            work.leave()
+
+    def forward(self, place: str, layer: Layer, x: Any, y: Any) -> None:
+        """Look at what a layer's forward gave."""
+        _expect(
+            y, (first(x).shape[0], *(layer.shape_out or ())), f"{_who(place, layer)}: forward gave"
+        )
+
+    def backward(self, place: str, layer: Layer, gradient: Any) -> None:
+        """Look at what a layer's backward gave, and left."""
+        who = _who(place, layer)
+        for name in layer.parameter_names:
+            given = getattr(layer, f"grad_{name}", None)
+            _expect(given, getattr(layer, name).shape, f"{who}: backward left as grad_{name}")
+        if gradient is None and layer.takes_integers:
+            return
+        given = dict(leaves(gradient))
+        for path, shape in _shapes(layer.shape_in):
+            array = given.get(path)
+            batch = array.shape[:1] if hasattr(array, "shape") else ("batch",)
+            _expect(array, (*batch, *shape), f"{who}: backward gave")
+
+
+def _shapes(shape: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    """Yield the path and the shape of each input."""
+    if isinstance(shape, dict):
+        for key, value in shape.items():
+            yield from _shapes(value, (*path, key))
+    elif isinstance(shape, tuple) and any(isinstance(part, (tuple, dict)) for part in shape):
+        for number, part in enumerate(shape):
+            yield from _shapes(part, (*path, number))
+    else:
+        yield path, shape or ()
+
+
+def _who(place: str, layer: Layer) -> str:
+    name = type(layer).__name__
+    return f"layer {place}, {name}" if place else name
+
+
+def _expect(value: Any, shape: Any, who: str) -> None:
+    shape = tuple(shape)
+    if value is None or not hasattr(value, "shape"):
+        raise TypeError(f"{who} {value!r}, but an array of shape {shape} is needed")
+    given = tuple(value.shape)
+    fits = len(given) == len(shape) and all(
+        n in (None, m) for n, m in zip(shape, given, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{who} an array of shape {given}, but {shape} is needed")
