@@ -31,15 +31,13 @@ class Row(NamedTuple):
     seconds: float = 0.0
 
 
-def rows(plan: Plan, places: dict[int, str], seconds: list[float] | None = None) -> list[Row]:
+def rows(plan: Plan, seconds: list[float] | None = None) -> list[Row]:
     """Return a row for each group of operations that runs as one.
 
     Parameters
     ----------
     plan : Plan
         The plan to look into.
-    places : dict
-        The place of each layer, by ``id``.
     seconds : list of float, optional
         The time of each call of the plan, as :func:`measure` returns it.
     """
@@ -58,7 +56,7 @@ def rows(plan: Plan, places: dict[int, str], seconds: list[float] | None = None)
         written = [node for node in group if node not in plan.transient]
         place = plan.places.get(last)
         origins = list(dict.fromkeys(node.origin[0] for node in group))
-        layers = dict.fromkeys(places.get(node.origin[1], "") for node in group)
+        layers = dict.fromkeys(node.origin[1] for node in group)
         found.append(
             Row(
                 "+".join(name for name in layers if name),

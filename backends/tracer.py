@@ -60,7 +60,7 @@ class Node:
         self.op, self.args, self.attrs, self.shape, self.dtype = op, args, attrs, shape, dtype
         self.view, self.value = view, value
         self.base: Node = args[0].base if view is not None else self
-        self.origin: tuple[str, int] = ("", 0)
+        self.origin: tuple[str, str] = ("", "")
 
     @property
     def size(self) -> int:
@@ -397,15 +397,15 @@ def key_of(attrs: tuple[Any, ...]) -> tuple[Any, ...]:
     return key if ... in attrs else (*key, ...)
 
 
-def _origin() -> tuple[str, int]:
-    """Return the method outside this package that is being recorded, and its object's id."""
+def _origin() -> tuple[str, str]:
+    """Return the method outside this package that is being recorded, and its object's place."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__") in _machinery:
         frame = frame.f_back
     # A helper function belongs to the method that calls it.
     while frame.f_back is not None and "." not in frame.f_code.co_qualname:
         frame = frame.f_back
-    return frame.f_code.co_qualname, id(frame.f_locals.get("self"))
+    return frame.f_code.co_qualname, getattr(frame.f_locals.get("self"), "place", "")
 
 
 _machinery = (__name__, "npnn.backends.backend")

@@ -78,12 +78,13 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     return int(both[0]), int(both[1])
 
 
-def instance(value: Any, kind: type, name: str, example: str) -> None:
+def instance(value: Any, kind: type, name: str, example: str, called: str = "") -> None:
     """Raise the error for a `value` of another kind, such as a class instead of an object."""
     if isinstance(value, kind):
         return
-    article = "an" if kind.__name__[0] in "AEIO" else "a"
+    called = called or kind.__name__
+    article = "an" if called[0] in "AEIO" else "a"
     hint = f" such as {example}"
     if isinstance(value, type) and issubclass(value, kind):
         hint = f", not a class: write {value.__name__}(...)"
-    raise TypeError(f"{name} must be {article} {kind.__name__}{hint}; it is {value!r}")
+    raise TypeError(f"{name} must be {article} {called}{hint}; it is {value!r}")

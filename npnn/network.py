@@ -193,6 +193,8 @@ class Work:
         self.network = network
         self.row = [layer.twin() for _, layer in network.row]
         self.layers = [part for layer in self.row for part in _within(layer)]
+        for (place, _), layer in zip(network.layers, self.layers, strict=True):
+            vars(layer)["place"] = place
         self.losses: list[Any] = [layer for layer in self.row if _is_loss(layer)]
 
     def set(self, slots: Sequence[Slot], arrays: Sequence[Array]) -> None:
@@ -223,7 +225,7 @@ class Work:
                 continue
             before, x = x, layer.forward(x)
             if watch is not None:
-                watch.forward(self.network.row[at][0], layer, before, x)
+                watch.forward(layer, before, x)
             self._pass_state_on()
         return x
 
@@ -242,7 +244,7 @@ class Work:
             if not at_its_inputs:
                 gradient = layer.backward(gradient)
                 if watch is not None and not _is_loss(layer):
-                    watch.backward(self.network.row[at][0], layer, gradient)
+                    watch.backward(layer, gradient)
             at_its_inputs = _is_loss(layer) and layer.from_logits  # type: ignore[attr-defined]
 
     def gradients(self) -> list[Array]:

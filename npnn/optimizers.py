@@ -190,7 +190,7 @@ class Optimizer(Settings):
     @model.setter
     def model(self, model: Sequential | None) -> None:
         if model is not None:
-            checked.instance(model, Row, "model", "Sequential([...])")
+            checked.instance(model, Row, "model", "Sequential([...])", "Sequential")
         self._model = model
         if self._norm is not None and model is not None:
             model.norm = self._norm

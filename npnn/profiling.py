@@ -56,6 +56,5 @@ def profile(
             f"backend {model.backend.name!r} runs the step as {model.backend.execution}: there is "
             "no plan to profile. The backends 'numpy' and 'numba' make one."
         )
-    places = {id(layer): place for place, layer in side.network.layers}
     with model.backend.current():
-        return inspection.rows(plan, places, inspection.measure(plan, steps))
+        return inspection.rows(plan, inspection.measure(plan, steps))

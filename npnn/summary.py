@@ -54,7 +54,7 @@ def training_memory(model: Sequential, batch_size: int = 32) -> str:
     Parameters, two moments, and, where the backend plans its steps, the plan's arena, in which
     gradients and activations lie; the data come on top.
     """
-    plan, _ = recorded(model, batch_size)
+    plan = recorded(model, batch_size)
     if plan is None:
         return f"backend {model.backend.name} runs the step as {model.backend.execution}"
     lasting = sum(array.nbytes for _, array, _ in plan.carry)
@@ -66,30 +66,27 @@ def training_memory(model: Sequential, batch_size: int = 32) -> str:
 
 def training_plan(model: Sequential, batch_size: int, optimizer: Optimizer | None) -> str:
     """Return the table of a training step's plan, or a sentence where there is none."""
-    plan, places = recorded(model, batch_size, optimizer)
+    plan = recorded(model, batch_size, optimizer)
     if plan is None:
         return f"backend {model.backend.name} runs the step as {model.backend.execution}"
     return (
-        f"{inspection.table(inspection.rows(plan, places))}\n\n"
+        f"{inspection.table(inspection.rows(plan))}\n\n"
         f"working memory {human_bytes(plan.nbytes)}, batch of {batch_size}, "
         f"backend {model.backend.name}, {model.dtype}"
     )
 
 
-def recorded(
-    model: Sequential, batch_size: int, optimizer: Optimizer | None = None
-) -> tuple[Any, dict[int, str]]:
-    """Return the plan of a training step (or None) and the places of the layers by id."""
+def recorded(model: Sequential, batch_size: int, optimizer: Optimizer | None = None) -> Any:
+    """Return the plan of a training step, or None."""
     loss = model.chain
     if loss is None:
         model.chain = default_loss(model)
     try:
         runner = model.runner
         network = runner.network
-        places = {id(layer): place for place, layer in network.layers}
         inputs = {"x": _zeros(model, batch_size, network.shape_in)}
         inputs["t"] = _zeros(model, batch_size, network.shape_out)
-        return runner.training_plan(optimizer or Adam(), inputs), places
+        return runner.training_plan(optimizer or Adam(), inputs)
     finally:
         if loss is None:
             model.chain = None

@@ -25,6 +25,7 @@ class Watch:
     def __init__(self, keeps: bool) -> None:
         self.keeps = keeps
         self._seen: set[str] = set()
+        self._batch = 0
 
     @contextlib.contextmanager
     def of(self, kind: str) -> Iterator[Watch | None]:
@@ -37,15 +38,15 @@ class Watch:
         if self.keeps:
             work.leave()
 
-    def forward(self, place: str, layer: Layer, x: Any, y: Any) -> None:
+    def forward(self, layer: Layer, x: Any, y: Any) -> None:
         """Look at what a layer's forward gave."""
-        _expect(
-            y, (first(x).shape[0], *(layer.shape_out or ())), f"{_who(place, layer)}: forward gave"
-        )
+        self._batch = first(x).shape[0]
+        shape = (self._batch, *(layer.shape_out or ()))
+        _expect(y, shape, f"{_who(layer)}: forward gave")
 
-    def backward(self, place: str, layer: Layer, gradient: Any) -> None:
+    def backward(self, layer: Layer, gradient: Any) -> None:
         """Look at what a layer's backward gave, and left."""
-        who = _who(place, layer)
+        who = _who(layer)
         for name in layer.parameter_names:
             given = getattr(layer, f"grad_{name}", None)
             _expect(given, getattr(layer, name).shape, f"{who}: backward left as grad_{name}")
@@ -53,9 +54,7 @@ class Watch:
             return
         given = dict(leaves(gradient))
         for path, shape in _shapes(layer.shape_in):
-            array = given.get(path)
-            batch = array.shape[:1] if hasattr(array, "shape") else ("batch",)
-            _expect(array, (*batch, *shape), f"{who}: backward gave")
+            _expect(given.get(path), (self._batch, *shape), f"{who}: backward gave")
 
 
 def _shapes(shape: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any]]:
@@ -70,9 +69,9 @@ def _shapes(shape: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any]]
         yield path, shape or ()
 
 
-def _who(place: str, layer: Layer) -> str:
+def _who(layer: Layer) -> str:
     name = type(layer).__name__
-    return f"layer {place}, {name}" if place else name
+    return f"layer {layer.place}, {name}" if layer.place else name
 
 
 def _expect(value: Any, shape: Any, who: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 import npnn
 from npnn.layers.activations import Activation
+from npnn.layers.layer import Link
 
 
 def central_differences(function, x, step=1e-5):
@@ -60,7 +61,7 @@ OPTIMIZERS = package_classes(npnn.Optimizer.registry, npnn.Optimizer)
 LAYERS = [
     kind
     for kind in package_classes(npnn.Layer.registry, npnn.Layer)
-    if not issubclass(kind, (Activation, npnn.LossLayer, npnn.Sequential))
+    if not issubclass(kind, (Activation, Link))
 ]
 
 

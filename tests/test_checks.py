@@ -269,7 +269,7 @@ def test_a_normalisation_for_other_inputs_is_refused_with_both_shapes(backend_na
         ),
         ({"callbacks": None}, TypeError, "callbacks must be a list of callbacks, not None"),
         ({"validation_data": X}, TypeError, r"pair \(x, t\) .* an array of shape \(20, 3\)"),
-        ({"validation_data": (X, C, C)}, TypeError, "a tuple of 3"),
+        ({"validation_data": (X, C, C, C)}, TypeError, "a tuple of 4"),
         ({"validation_split": "half"}, TypeError, "validation_split must be a number"),
         (
             {"validation_data": (X, C), "validation_split": 0.1},
@@ -358,10 +358,10 @@ def test_fit_shows_its_arguments_and_both_fits_have_the_same():
         assert f"{parameter.name} : " in npnn.Sequential.fit.__doc__ or parameter.name == "t"
 
 
-def test_training_is_reached_by_its_name_and_imported_only_then():
+def test_what_few_need_is_reached_by_its_name_and_imported_only_then():
     code = (
-        "import sys, npnn; assert 'npnn.training' not in sys.modules; npnn.training.fit; "
-        "assert 'training' in dir(npnn); npnn.nothing"
+        "import sys, npnn; assert 'npnn.plots' not in sys.modules; npnn.reports; "
+        "assert 'plots' in dir(npnn); npnn.nothing"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip().endswith("AttributeError: module 'npnn' has no attribute 'nothing'")

@@ -57,6 +57,7 @@ class Layer(Settings):
     random: Array = None
     dtype: str = "float32"
     trainable: bool = True
+    place: str = ""  # in the network of a step
     following: Layer | None = None
 
     def __init_subclass__(cls) -> None:
