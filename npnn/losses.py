@@ -192,7 +192,8 @@ class LossLayer(Link):
 
     def sums(self, weighted: bool = True) -> list[Array]:
         """Return the sums that a step goes on from: of the loss, of what is correct, of weights."""
-        return [self.total_loss, self.total_correct, self.total_weight][: 3 if weighted else 2]
+        sums = [self.total_loss, self.total_correct]
+        return [*sums, self.total_weight] if weighted else sums
 
     def set_sums(self, sums: Sequence[Array]) -> None:
         """Put in what :meth:`sums` gave, after a step."""

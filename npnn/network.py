@@ -72,8 +72,8 @@ class Network:
         self._may_train: list[bool] = []
         for number, link in enumerate(self.links):
             self._add(str(number) if number else "", link, True)
-        self.losses: list[LossLayer] = [layer for _, layer in self.row if _is_loss(layer)]  # type: ignore[misc]
-        self._from_logits = self._canonical_pairs()
+        self.losses_at = self._find_losses()
+        self.losses: list[LossLayer] = [self.row[at][1] for at in self.losses_at]  # type: ignore[misc]
         parameters = list(self._slots("parameter_names"))
         self.trained = [slot for slot in parameters if self._may_train[slot.at[0]]]
         self.frozen = [slot for slot in parameters if not self._may_train[slot.at[0]]]
@@ -81,7 +81,8 @@ class Network:
         self.state = list(self._slots("state_names"))
         self.shapes = [tuple(slot.get().shape) for slot in self.trained]
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
-        self._again = [
+        self.stays = {type(x): {*x.parameter_names, *x.state_names} for _, x in self.layers}
+        self.again = [
             (before, at)
             for slot in {id(s.layer): s for s in self.state}.values()
             for before, at in zip(slot.at, slot.at[1:], strict=False)
@@ -114,13 +115,16 @@ class Network:
                 for name in getattr(layer, kind):
                     yield Slot(f"{place}.{name}", layer, name, tuple(places[id(layer)]))
 
-    def _canonical_pairs(self) -> list[bool]:
-        """Return for each place of the row whether a loss there takes the logits before it."""
-        pairs = [False]
-        for (_, before), (_, layer) in zip(self.row, self.row[1:], strict=False):
-            canonical = layer.canonical_activation if _is_loss(layer) else None  # type: ignore[attr-defined]
-            pairs.append(type(before) is canonical and layer.chain is None)  # type: ignore[attr-defined]
-        return pairs
+    def _find_losses(self) -> dict[int, bool]:
+        """Return where losses stand, and whether each takes the logits of the layer before it."""
+        found = {}
+        before: Layer | None = None
+        for at, (_, layer) in enumerate(self.row):
+            if isinstance(layer, Link) and layer.is_loss:
+                canonical = layer.canonical_activation  # type: ignore[attr-defined]
+                found[at] = type(before) is canonical and layer.chain is None
+            before = layer
+        return found
 
     def _connect(self) -> None:
         shape = None
@@ -192,67 +196,72 @@ class Work:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.row = [layer.twin() for _, layer in network.row]
-        self.layers = [part for layer in self.row for part in _within(layer)]
+        self.layers = self.row
+        if len(network.layers) > len(network.row):
+            self.layers = [part for layer in self.row for part in _within(layer)]
         for (place, _), layer in zip(network.layers, self.layers, strict=True):
-            vars(layer)["place"] = place
-        self.losses: list[Any] = [layer for layer in self.row if _is_loss(layer)]
+            layer.__dict__["place"] = place
+        self.losses: list[Any] = [self.row[at] for at in network.losses_at]
 
     def set(self, slots: Sequence[Slot], arrays: Sequence[Array]) -> None:
         """Give the twins their parameters, or their state."""
         for slot, array in zip(slots, arrays, strict=True):
             for at in slot.at:
-                vars(self.layers[at])[slot.attribute] = array
+                self.layers[at].__dict__[slot.attribute] = array
 
     def begin(self, *, training: bool, noise: Sequence[Array], metrics: Sequence[Any]) -> None:
         """Tell the twins what this step is, and hand them random numbers and running sums."""
-        drawn = iter(noise)
         for layer in self.layers:
-            vars(layer)["training"] = training
-            if noise and layer.noise is not None:
-                vars(layer)["random"] = next(drawn)
+            layer.__dict__["training"] = training
+        if noise:
+            noisy = [layer for layer in self.layers if layer.noise is not None]
+            for layer, drawn in zip(noisy, noise, strict=True):
+                layer.__dict__["random"] = drawn
         for loss, sums in zip(self.losses, metrics, strict=True):
             self._weighted = len(sums) > 2
             loss.set_sums(sums)
 
     def forward(self, x: Any, t: Array, w: Array, watch: Watch | None = None) -> Array:
         """Return what the last link gives for inputs `x`; losses take in `t` if it is there."""
-        before: Array = None
+        before, network = x, self.network
         for at, layer in enumerate(self.row):
-            if _is_loss(layer):
-                if t is not None or not layer.needs_targets:  # type: ignore[attr-defined]
-                    logits = before if self.network._from_logits[at] else None
-                    x = layer.measure(x, t, w, logits)  # type: ignore[attr-defined]
-                continue
-            before, x = x, layer.forward(x)
-            if watch is not None:
-                watch.forward(layer, before, x)
-            self._pass_state_on()
+            if at not in network.losses_at:
+                before, x = x, layer.forward(x)
+                if watch is not None:
+                    watch.forward(layer, before, x)
+                if network.again:
+                    self._pass_state_on()
+            elif t is not None or not layer.needs_targets:  # type: ignore[attr-defined]
+                logits = before if network.losses_at[at] else None
+                x = layer.measure(x, t, w, logits)  # type: ignore[attr-defined]
         return x
 
     def _pass_state_on(self) -> None:
         """Let a layer that comes again go on from the state in which it was left."""
-        for before, at in self.network._again:
+        for before, at in self.network.again:
             for name in self.layers[at].state_names:
-                vars(self.layers[at])[name] = getattr(self.layers[before], name)
+                self.layers[at].__dict__[name] = getattr(self.layers[before], name)
 
     def backward(self, watch: Watch | None = None) -> None:
         """Leave the gradients of the sum of all losses in the layers."""
         gradient: Any = None
         at_its_inputs = False  # where the loss behind a layer took its derivative
-        for at in reversed(range(len(self.row))):
+        losses_at = self.network.losses_at
+        for at in range(len(self.row) - 1, -1, -1):
             layer = self.row[at]
             if not at_its_inputs:
                 gradient = layer.backward(gradient)
-                if watch is not None and not _is_loss(layer):
+                if watch is not None and at not in losses_at:
                     watch.backward(layer, gradient)
-            at_its_inputs = _is_loss(layer) and layer.from_logits  # type: ignore[attr-defined]
+            at_its_inputs = losses_at.get(at, False)
 
     def gradients(self) -> list[Array]:
         """Return the gradient of each trained parameter, summed over the places it stands at."""
         found = []
         for slot in self.network.trained:
-            each = [getattr(self.layers[at], f"grad_{slot.attribute}") for at in slot.at]
-            found.append(sum(each[1:], start=each[0]))
+            name = f"grad_{slot.attribute}"
+            first, *others = [getattr(self.layers[at], name) for at in slot.at]
+            found.append(sum(others, start=first) if others else first)
         return found
 
     def state(self) -> list[Array]:
@@ -265,14 +274,13 @@ class Work:
 
     def leave(self) -> None:
         """Leave in the layers what a person may want to look at after an uncaptured step."""
-        slots = (*self.network.parameters, *self.network.state)
-        kept = {(id(slot.layer), slot.attribute) for slot in slots}
         for (_, layer), twin in zip(self.network.layers, self.layers, strict=True):
-            own = {id(child) for _, child in layer.children()}
-            for name, value in vars(twin).items():
-                is_part = own and name in vars(layer)
-                if (id(layer), name) not in kept and not is_part:
-                    vars(layer)[name] = value
+            left = twin.__dict__
+            for name in self.network.stays[type(layer)]:
+                left.pop(name, None)
+            if list(layer.children()):
+                left = {name: value for name, value in left.items() if name not in vars(layer)}
+            layer.__dict__.update(left)
 
 
 def _links(model: Sequential, alone: bool) -> Iterator[Any]:
@@ -284,10 +292,6 @@ def _links(model: Sequential, alone: bool) -> Iterator[Any]:
         seen.append(link)
         yield link
         link = None if alone else link.chain
-
-
-def _is_loss(layer: Layer) -> bool:
-    return isinstance(layer, Link) and layer.is_loss
 
 
 def _within(layer: Layer) -> Iterator[Layer]:

@@ -13,7 +13,7 @@ from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, l
 from npnn.arrays import Array, array_namespace
 from npnn.metrics import Measured
 from npnn.network import Network, Slot
-from npnn.settings import last_change
+from npnn.settings import changes
 from npnn.step import predict_step, train_step
 from npnn.watch import Watch
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from npnn.backends.backend import Step, Tree
+    from npnn.losses import LossLayer
     from npnn.model import Sequential
     from npnn.optimizers import Optimizer
 
@@ -56,15 +57,16 @@ class Runner:
 
     def side(self, alone: bool = False) -> Side:
         """Return the model's network, alone or with what is chained to it, as it is now."""
-        if self._seen != last_change():
+        if self._seen != changes[0]:
             for key, side in list(self._sides.items()):
                 if not side.network.is_current():
                     del self._sides[key]
+            self._seen = changes[0]
         if alone not in self._sides:
-            self._sides[alone] = Side(Network(self.model, alone=alone), self.model.capture)
-            for loss in self._sides[alone].network.losses:
+            side = self._sides[alone] = Side(Network(self.model, alone=alone), self.model.capture)
+            for loss in side.network.losses:
                 vars(loss)["read"] = self.backend.read
-        self._seen = last_change()
+            self._seen = changes[0]
         return self._sides[alone]
 
     @property
@@ -74,20 +76,21 @@ class Runner:
 
     def _build_for(self, x: Any) -> None:
         """Build a model whose shapes are not known yet for these inputs."""
-        if self.model.shape_in is None and self.model.layers:
+        if self.model.layers:
             check_inputs(as_inputs(self.backend, x, self.model), self.model)
 
     # Training ----------------------------------------------------------------------------------
 
     def train(self, optimizer: Optimizer, x: Any, t: Any, w: Any = None) -> None:
         """Do one training step on a batch of raw inputs, targets and weights."""
-        self._build_for(x)
-        side = self.side()
-        side.network.check_trains()
-        if t is None:
-            side.network.check_targets_are_there(t)
-        batch = side.accept.batch(x, t, w)
-        self.run_training(optimizer, self._norm_data(), batch, len_of(batch["x"]))
+        if self.model.shape_in is None:
+            self._build_for(x)
+        with self.model.lock:
+            side = self.attach(optimizer)
+            if t is None:
+                side.network.check_targets_are_there(t)
+            batch = side.accept.batch(x, t, w)
+            self.run_training(optimizer, self._norm_data(), batch, len_of(batch["x"]))
 
     def run_training(
         self,
@@ -100,19 +103,19 @@ class Runner:
         """Do one training step on accepted arrays, and store what it gives."""
         with self.model.lock:
             side = self.attach(optimizer)
-            losses = side.network.losses
+            network, losses = side.network, side.network.losses
             for loss in losses:
                 loss.begin(training=True)
+            weighted = "w" in inputs or "w" in data
             optimizer.steps += 1
             try:
                 inputs["scalars"] = optimizer.scalars()
-                inputs["noise"] = self._draw_noise(side, num_samples, rng)
-                weighted = "w" in inputs or "w" in data
-                inputs["metrics"] = self._sums(side, weighted)
-                carry = self._carry(optimizer, side)
-                frozen = [slot.get() for slot in side.network.frozen]
-                captured = side.training(optimizer, self)
-                updated, outputs = captured(carry, {**data, "frozen": frozen}, inputs)
+                noisy = network.noisy
+                inputs["noise"] = self._draw_noise(side, num_samples, rng) if noisy else []
+                inputs["metrics"] = self._sums(losses, weighted)
+                carry = self._carry(optimizer, network)
+                data = {**data, "frozen": [slot.get() for slot in network.frozen]}
+                updated, outputs = side.training(optimizer, self)(carry, data, inputs)
             except BaseException:
                 optimizer.steps -= 1
                 raise
@@ -131,20 +134,21 @@ class Runner:
             **inputs,
             "scalars": optimizer.scalars(),
             "noise": self._draw_noise(side, len_of(inputs["x"])),
-            "metrics": self._sums(side, "w" in inputs),
+            "metrics": self._sums(side.network.losses, "w" in inputs),
         }
         optimizer.steps = steps
         data = {"frozen": [slot.get() for slot in side.network.frozen]}
-        return captured.plan(self._carry(optimizer, side), data, inputs)
+        return captured.plan(self._carry(optimizer, side.network), data, inputs)
 
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
-        side = self.side()
-        if self._attached == (optimizer, side):
+        attached, side = self._attached
+        if attached is optimizer and self._seen == changes[0]:
             if not self.backend.in_place:
                 # Somebody else may have replaced them.
                 self.packed = [slot.get() for slot in self._slots]
             return side
+        side = self.side()
         side.network.check_trains()
         self._pack(side.network)
         self._give_moments(optimizer)
@@ -165,7 +169,7 @@ class Runner:
         self._bind(self.packed, network)
         for slot in slots:
             slot.layer.mark_changed()  # another runner may hold the arrays that were there
-        network.changed = self._seen = last_change()
+        network.changed = self._seen = changes[0]
 
     def _bind(self, packed: list[Array], network: Network) -> None:
         self._views = self.backend.unpack(packed, network.shapes)
@@ -198,11 +202,11 @@ class Runner:
         now = {slot: list(arrays) for slot, arrays in zip(optimizer.slots, each, strict=True)}
         return {**self._resting, **now}
 
-    def _carry(self, optimizer: Optimizer, side: Side) -> Tree:
+    def _carry(self, optimizer: Optimizer, network: Network) -> Tree:
         return {
             "parameters": self.packed,
             "moments": optimizer.state,
-            "state": self.state(side),
+            "state": [slot.get() for slot in network.state],
             "scaling": self.scaling,
         }
 
@@ -223,7 +227,8 @@ class Runner:
 
     def predict(self, x: Any, t: Any = None, *, alone: bool = False) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
-        self._build_for(x)
+        if self.model.shape_in is None:
+            self._build_for(x)
         batch = self.side(alone).accept.batch(x, t)
         return self.run_prediction(self._norm_data(), batch, len_of(batch["x"]), alone=alone)
 
@@ -240,10 +245,10 @@ class Runner:
             data = {
                 **data,
                 "parameters": [slot.get() for slot in side.network.parameters],
-                "state": self.state(side),
+                "state": [slot.get() for slot in side.network.state],
             }
             weighted = "w" in inputs or "w" in data
-            inputs = {**inputs, "metrics": self._sums(side, weighted)}
+            inputs = {**inputs, "metrics": self._sums(losses, weighted)}
             _, outputs = side.prediction(self)({}, data, inputs)
             if measured:
                 _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
@@ -251,7 +256,8 @@ class Runner:
 
     def predict_class(self, x: Any, *, alone: bool = False) -> Array:
         """Return the class of each raw input; NaN has none, and is refused."""
-        self._build_for(x)
+        if self.model.shape_in is None:
+            self._build_for(x)
         given, batch = x, self.side(alone).accept.batch(x)
         with self.backend.current():
             check_finite(batch["x"], given, self.backend, "inputs")
@@ -268,25 +274,26 @@ class Runner:
     def measured(self) -> Measured:
         """Return what the metrics are made of, without waiting for it."""
         side = self.side()
-        return Measured.of(side.network.losses, self._sums(side))
+        return Measured.of(side.network.losses, self._sums(side.network.losses))
 
     def metrics(self) -> dict[str, float]:
         """Return the loss (of all losses together), and the accuracy of the last one."""
         measured = self.measured()
         return measured.metrics(self.backend.read(measured.sums))
 
-    def _sums(self, side: Side, weighted: bool = True) -> list[list[Array]]:
+    def _sums(self, losses: list[LossLayer], weighted: bool = True) -> list[list[Array]]:
         # The zeros are arrays of the backend too, so that the first batch is no special case.
+        zero = self.zero
         return [
-            [self.zero if type(value) is float else value for value in loss.sums(weighted)]
-            for loss in side.network.losses
+            [zero if type(value) is float else value for value in loss.sums(weighted)]
+            for loss in losses
         ]
 
     # Parameters and state ----------------------------------------------------------------------
 
-    def state(self, side: Side | None = None) -> list[Array]:
+    def state(self) -> list[Array]:
         """Return the arrays that layers carry from step to step without a gradient."""
-        return [slot.get() for slot in (side or self.side()).network.state]
+        return [slot.get() for slot in self.network.state]
 
     def arrays(self) -> list[tuple[str, Array]]:
         """Return the name and the array of every parameter and state of the chain."""
@@ -342,8 +349,6 @@ class Runner:
     def _draw_noise(
         self, side: Side, num_samples: int, rng: np.random.Generator | None = None
     ) -> list[Array]:
-        if not side.network.noisy:
-            return []
         rng = rng or self.model.rng
         backend = self.backend.entrance() if self.model.capture else self.backend
         return [

@@ -1,7 +1,7 @@
 """What may be set on a layer, a loss or an optimizer, and who learns of it.
 
 A captured step holds the numbers that it was recorded with. Whoever holds one compares a single
-number, :func:`last_change`, with the one it saw, at each step; only where they differ does it look
+number, :data:`changes`, with the one it saw, at each step; only where they differ does it look
 which of its own objects was changed.
 """
 
@@ -15,12 +15,8 @@ from functools import cache, cached_property
 from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
-_changes = [0]
-
-
-def last_change() -> int:
-    """Return the number of the last change of a setting of anything."""
-    return _changes[0]
+changes = [0]
+"""The number of the last change of a setting of anything."""
 
 
 class Settings:
@@ -38,9 +34,13 @@ class Settings:
     """
 
     running: ClassVar[tuple[str, ...]] = ()
+    _working: ClassVar[frozenset[str]] = frozenset()
     changed: int = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(type(self)).get("_working", ()):
+            self.__dict__[name] = value  # what changes in each step, without a further look
+            return
         known, settings = _attributes(type(self))
         if name not in known:
             self._refuse(name, known)
@@ -51,8 +51,8 @@ class Settings:
 
     def mark_changed(self) -> None:
         """Have all steps that were recorded with this object's settings recorded anew."""
-        _changes[0] += 1
-        vars(self)["changed"] = _changes[0]
+        changes[0] += 1
+        vars(self)["changed"] = changes[0]
 
     def _refuse(self, name: str, known: frozenset[str]) -> None:
         public = sorted(n for n in known if not n.startswith("_"))
@@ -96,6 +96,8 @@ def _attributes(cls: type[Settings]) -> tuple[frozenset[str], frozenset[str]]:
             for function in _functions(base):
                 known.update(_stored(function.__code__))
     settings = {*arguments, *arrays, "trainable"} - set(cls.running)
+    properties = {n for base in cls.__mro__ for n, v in vars(base).items() if hasattr(v, "__set__")}
+    cls._working = frozenset(known - settings - properties)
     return frozenset(known), frozenset(settings)
 
 

@@ -35,9 +35,9 @@ def train_step(network: Network, optimizer: Optimizer, backend: Backend, watch: 
         for loss in work.losses:
             loss.scale = carry["scaling"][0] if carry["scaling"] else None
 
-        with watch.of("train") as look:
-            work.forward(*batch(data, inputs), look)
-            work.backward(look)
+        look = watch.of("train")
+        work.forward(*batch(data, inputs), look)
+        work.backward(look)
 
         gradients = backend.pack(work.gradients())
         gradients, finite, scaling = unscaled(gradients, carry["scaling"])
@@ -51,8 +51,8 @@ def train_step(network: Network, optimizer: Optimizer, backend: Backend, watch: 
             updated = [chosen(finite, *pair) for pair in zip(updated, old, strict=True)]
         new, *moments = [list(column) for column in zip(*updated, strict=True)]
 
-        watch.done(work)
         carry = {"parameters": new, "moments": moments, "state": work.state(), "scaling": scaling}
+        watch.done("train", work)
         return carry, {"metrics": work.metrics()}
 
     return step
@@ -66,9 +66,8 @@ def predict_step(network: Network, watch: Watch) -> Step:
         work.set(network.parameters, data["parameters"])
         work.set(network.state, data["state"])
         work.begin(training=False, noise=(), metrics=inputs["metrics"])
-        with watch.of("predict") as look:
-            y = work.forward(*batch(data, inputs), look)
-        watch.done(work)
+        y = work.forward(*batch(data, inputs), watch.of("predict"))
+        watch.done("predict", work)
         return carry, {"y": y, "metrics": work.metrics()}
 
     return step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +26,13 @@ class Watch:
         self._seen: set[str] = set()
         self._batch = 0
 
-    @contextlib.contextmanager
-    def of(self, kind: str) -> Iterator[Watch | None]:
-        """Return what looks, or None where that was done."""
-        yield None if kind in self._seen else self
-        self._seen.add(kind)
+    def of(self, kind: str) -> Watch | None:
+        """Return what looks at a kind of step, or None where that was done."""
+        return None if kind in self._seen else self
 
-    def done(self, work: Work) -> None:
-        """Take leave of a step's twins."""
+    def done(self, kind: str, work: Work) -> None:
+        """Take leave of a step, and of its twins."""
+        self._seen.add(kind)
         if self.keeps:
             work.leave()
 

@@ -128,10 +128,10 @@ class Layer(Settings):
         stands in two places keeps for each what its backward needs.
         """
         twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
-        own = [child for _, child in self.children()]
-        if own:
-            vars(twin).update({name: _twins(value, own) for name, value in vars(self).items()})
+        twin.__dict__.update(self.__dict__)
+        if type(self).children is not Layer.children:
+            own = [child for _, child in self.children()]
+            twin.__dict__.update({name: _twins(value, own) for name, value in vars(self).items()})
         return twin
 
     def accept(self, shape_in: Shape | int) -> Shape:
