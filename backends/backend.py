@@ -280,11 +280,6 @@ class Backend:
         return f"<backend {self.name}: {self.dtype_name}{rounded}{device}>"
 
 
-def read_each(arrays: Sequence[Array]) -> list[float]:
-    """Return the numbers that arrays of no axes hold, one after the other."""
-    return [float(array) for array in arrays]
-
-
 def host_array(x: Any) -> np.ndarray:
     """Return an array of any library, or nested lists of numbers, as a NumPy array on the host."""
     if isinstance(x, np.ma.MaskedArray):

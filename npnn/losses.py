@@ -224,9 +224,11 @@ class LossLayer(Link):
         return self._mean(self.total_correct) if self.has_accuracy else None
 
     def _mean(self, total: Array) -> float:
-        count = self.end()
-        total, weight = self.read([total, self.total_weight])
-        return mean(total, weight + count)
+        count, weight = self.end(), self.total_weight
+        if type(total) is float:
+            return math.nan  # there was no batch
+        numbers = self.read([total] if type(weight) is float else [total, weight])
+        return mean(numbers[0], count + sum(numbers[1:]))
 
 
 def default_loss(model: Layer) -> LossLayer:

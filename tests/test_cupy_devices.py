@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import npnn
-from npnn import training
+from npnn import batches
 from npnn.callbacks import Callback, Checkpoint, EarlyStopping
 from npnn.profiling import profile
 
@@ -190,7 +190,7 @@ def test_streamed_data_and_steps_that_are_not_captured_stay_there_too(
     home, capture, monkeypatch, tmp_path
 ):
     expected = fit(classifier(), tmp_path)
-    monkeypatch.setattr(training, "SHARE_OF_DATA", 0.0)
+    monkeypatch.setattr(batches, "SHARE_OF_DATA", 0.0)
     with Elsewhere(1 - home).current():
         compare(fit(classifier(backend="cupy", device=home, capture=capture), tmp_path), expected)
 

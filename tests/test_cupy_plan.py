@@ -508,7 +508,7 @@ def test_all_is_done_on_the_device_that_was_chosen(capture, monkeypatch):
     model.evaluate(x, t)
     model.predict(x)
     model.predict_class(x)
-    monkeypatch.setattr(training, "SHARE_OF_DATA", 0.0)
+    monkeypatch.setattr(batches, "SHARE_OF_DATA", 0.0)
     model.fit(x, t, epochs=2, batch_size=5, seed=0)
     assert gpu.counts["copies"] > 0
     assert gpu.counts["on device 0"] == 0

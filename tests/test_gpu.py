@@ -8,7 +8,7 @@ from conftest import AVAILABLE
 from test_capture import assert_close
 from test_cupy_plan import classifier, fitted, lenet5, trainer, weights
 
-from npnn import training
+from npnn import batches
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,7 +54,7 @@ def test_rounded_products_train_nearly_as_exact_ones_do(precision):
 
 def test_streamed_data_give_the_same_training(monkeypatch):
     expected, _ = fitted("numpy")
-    monkeypatch.setattr(training, "SHARE_OF_DATA", 0.0)
+    monkeypatch.setattr(batches, "SHARE_OF_DATA", 0.0)
     history, _ = fitted("cupy")
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=1e-9)
