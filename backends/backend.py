@@ -194,17 +194,11 @@ class Backend:
         """Return the bytes that are free on the device; None if it has no memory of its own."""
         return None
 
-    def on_host(self) -> Backend:
-        """Return the backend of arrays that stay in the host's memory, of the same dtype."""
-        from npnn.backends.numpy import NumpyBackend
-
-        return NumpyBackend(self.dtype_name)
-
     def entrance(self, *arrays: Any) -> Backend:
         """Return the backend as whose arrays a captured step takes `arrays` in.
 
-        It is this one; or that of :meth:`on_host`, for arrays that lie there and that the step
-        brings to the device itself.
+        It is this one; or NumPy's, for arrays that lie on the host and that the step brings to the
+        device itself.
         """
         return self
 

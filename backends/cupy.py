@@ -14,6 +14,7 @@ from npnn.backends.backend import Array, Backend, Step, Tree, host_array
 from npnn.backends.cupy_capture import CupyStep
 from npnn.backends.cupy_context import Context
 from npnn.backends.cupy_streaming import streamed
+from npnn.backends.numpy import NumpyBackend
 from npnn.backends.products import PRECISIONS, BlasProducts, LtProducts, find_products
 from npnn.errors import MissingError
 
@@ -149,7 +150,7 @@ class CupyBackend(Backend):
 
     @cached_property
     def _host(self) -> Backend:
-        return self.on_host()
+        return NumpyBackend(self.dtype_name)
 
     def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
         with self.current():

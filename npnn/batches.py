@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import backends
 from npnn.acceptance import len_of
 from npnn.arrays import Array
 from npnn.trees import first, leaves, mapped
@@ -120,7 +121,11 @@ def prepared(accept: Acceptance, x: Any, t: Any, w: Any, name: str) -> Data:
         f"{name} ({size / 1e9:.1f} GB) stay in the host's memory and are streamed: the device has "
         f"{free / 1e9:.1f} GB free"
     )
-    return StreamedData(backend, accept.data(x, t, w, f"{name}: ", backend.on_host()), remark)
+    return StreamedData(
+        backend,
+        accept.data(x, t, w, f"{name}: ", backends.get("numpy", backend.dtype_name)),
+        remark,
+    )
 
 
 def _nbytes(x: Any, t: Any, backend: Backend) -> int:

@@ -1,0 +1,88 @@
+"""How the package is put together: no module imports one that imports it, at the top or later."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PLACES = {"npnn": ROOT / "npnn", "npnn.backends": ROOT / "backends"}
+
+
+def modules():
+    """Return the file of each module, by its name."""
+    found = {}
+    for package, folder in PLACES.items():
+        for file in sorted(folder.rglob("*.py")):
+            parts = (package, *file.relative_to(folder).with_suffix("").parts)
+            found[".".join(parts).removesuffix(".__init__")] = file
+    return found
+
+
+def imported(tree, known):
+    """Yield the modules that a module imports wherever it does, but not for types alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        yield from imported(node, known)
+
+
+def graph():
+    known = modules()
+    edges = {}
+    for name, file in known.items():
+        found = {m for m in imported(ast.parse(file.read_text()), known) if m in known}
+        # A package's own namespace is what its modules make of it.
+        edges[name] = {m for m in found if m != name and not name.startswith(f"{m}.")}
+    return edges
+
+
+def circles(edges):
+    """Return the modules that can be reached from themselves."""
+    reached = {name: set(found) for name, found in edges.items()}
+    changed = True
+    while changed:
+        changed = False
+        for found in reached.values():
+            more = set().union(*(reached[m] for m in found)) - found
+            changed |= bool(more)
+            found |= more
+    return {name for name, found in reached.items() if name in found}
+
+
+def test_no_module_is_imported_by_what_it_imports():
+    edges = graph()
+    assert len(edges) > 60
+    assert sum(map(len, edges.values())) > 150
+    assert circles(edges) == set()
+
+
+def test_a_circle_would_be_seen():
+    edges = graph()
+    edges["npnn.step"] = {*edges["npnn.step"], "npnn.model"}
+    assert {"npnn.step", "npnn.runner", "npnn.model"} <= circles(edges)
+
+
+def test_the_mathematics_name_no_array_library():
+    """NumPy serves what stays on the host: data, files, initial weights, checks, the order."""
+    for name, file in modules().items():
+        if name.startswith("npnn.backends"):
+            continue
+        roots = {m.partition(".")[0] for m in imported(ast.parse(file.read_text()), {})}
+        assert not roots & {"cupy", "torch", "jax", "numba"}, name
+        if name.startswith("npnn.layers") or name in {
+            "npnn.step", "npnn.network", "npnn.losses", "npnn.optimizers", "npnn.runner",
+            "npnn.loss_scaling", "npnn.metrics", "npnn.watch", "npnn.arrays",
+        }:  # fmt: skip
+            assert "numpy" not in roots, name
+
+
+def test_the_first_sentence_of_a_file_says_what_lives_there():
+    for name, file in modules().items():
+        text = ast.get_docstring(ast.parse(file.read_text()))
+        assert text, name
+        assert text.splitlines()[0].endswith((".", ":")), name
