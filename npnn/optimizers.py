@@ -82,6 +82,7 @@ class Optimizer(Settings):
     registry: ClassVar[dict[str, type[Optimizer]]] = {}
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         Optimizer.registry[cls.__name__] = cls
 
     def __init__(

@@ -37,8 +37,11 @@ class Settings:
     _working: ClassVar[frozenset[str]] = frozenset()
     changed: int = 0
 
+    def __init_subclass__(cls) -> None:
+        cls._working = frozenset()  # until it is asked for
+
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(type(self)).get("_working", ()):
+        if name in type(self)._working:
             self.__dict__[name] = value  # what changes in each step, without a further look
             return
         known, settings = _attributes(type(self))

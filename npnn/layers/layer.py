@@ -61,6 +61,7 @@ class Layer(Settings):
     following: Layer | None = None
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         Layer.registry[cls.__name__] = cls
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
