@@ -249,6 +249,17 @@ class Optimizer(Settings):
 
     # Files -------------------------------------------------------------------------------------
 
+    def recipe(self) -> tuple[Any, ...]:
+        """Return what two optimizers have in common whose steps are the same, but for numbers."""
+        names = [name for name in self._arguments() if name not in self.running]
+        return (type(self), *((name, repr(getattr(self, name))) for name in names))
+
+    def twin(self) -> Optimizer:
+        """Return an optimizer of the same settings, which nobody changes."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), state=[], slots=(), _model=None)
+        return twin
+
     def to_config(self) -> dict[str, Any]:
         """Return the optimizer's arguments as plain values."""
         config: dict[str, Any] = {"type": type(self).__name__}

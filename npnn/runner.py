@@ -6,7 +6,11 @@ share, so that each step is recorded once.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import weakref
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, len_of
@@ -15,6 +19,7 @@ from npnn.metrics import Measured
 from npnn.network import Network, Slot
 from npnn.settings import changes
 from npnn.step import predict_step, train_step
+from npnn.trees import leaves, mapped
 from npnn.watch import Watch
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from npnn.optimizers import Optimizer
 
 MOST_OPTIMIZERS = 4  # whose recorded steps are kept
+MOST_COPIED = 1 << 24  # numbers
 
 
 class Runner:
@@ -48,7 +54,11 @@ class Runner:
         self._resting: dict[Any, list[Array]] = {}  # moments of parameters that are frozen now
         self._sides: dict[bool, Side] = {}
         self._seen = -1
-        self._attached: tuple[Any, Any] = (None, None)
+        self._attached: tuple[Any, Any] = (lambda: None, None)
+        self._moments_of: Any = lambda: None  # the optimizer whose moments are in `_lent`
+        self._lent: list[list[Array]] = []
+        self._data: dict[Any, Array] = {}
+        self._data_are_used = False
         self._norm: tuple[Any, Tree] = (None, {})
 
     def numbers(self, *values: float) -> list[Array]:
@@ -143,7 +153,7 @@ class Runner:
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
         attached, side = self._attached
-        if attached is optimizer and self._seen == changes[0]:
+        if attached() is optimizer and self._seen == changes[0]:
             if not self.backend.in_place:
                 # Somebody else may have replaced them.
                 self.packed = [slot.get() for slot in self._slots]
@@ -152,7 +162,7 @@ class Runner:
         side.network.check_trains()
         self._pack(side.network)
         self._give_moments(optimizer)
-        self._attached = (optimizer, side)
+        self._attached = (weakref.ref(optimizer), side)
         return side
 
     def _pack(self, network: Network) -> None:
@@ -187,10 +197,53 @@ class Runner:
             columns = zip(*(known[slot] for slot in slots), strict=True)
             optimizer.state = [self.backend.pack(list(column)) for column in columns]
         elif not (optimizer.state and not optimizer.slots and _fit(optimizer.state, shapes)):
-            optimizer.state = [[self.backend.zeros(s) for s in shapes] for _ in optimizer.moments]
-            optimizer.steps, known = 0, {}
+            optimizer.state, known = self._new_moments(optimizer, shapes), {}
+            optimizer.steps = 0
         self._resting = known
         optimizer.slots = slots
+
+    def _new_moments(
+        self, optimizer: Optimizer, shapes: list[tuple[int, ...]]
+    ) -> list[list[Array]]:
+        """Return moments of zero: where those of an optimizer lie that is gone, if they fit.
+
+        A recorded step knows where they lie.
+        """
+        zeros = self.backend.zeros
+        state = [[zeros(shape) for shape in shapes] for _ in optimizer.moments]
+        fitting = len(self._lent) == len(state) and _fit(self._lent, shapes)
+        if self.backend.in_place and fitting and self._moments_of() is None:
+            with self.backend.current():
+                pairs = zip(self._lent, state, strict=True)
+                state = [self.backend.store(*pair) for pair in pairs]
+        self._lent, self._moments_of = state, weakref.ref(optimizer)
+        return state
+
+    @contextlib.contextmanager
+    def lasting(self, data: Tree) -> Iterator[Tree]:
+        """Have a training's data lie where those of the last one did, if they fit.
+
+        A recorded step knows where they lie. Large ones are not worth a copy.
+        """
+        size = sum(math.prod(array.shape) for _, array in leaves(data))
+        if self._data_are_used or not self.backend.in_place or size > MOST_COPIED:
+            yield data
+            return
+        found, self._data_are_used = {}, True
+        try:
+            for path, array in leaves(data):
+                old = self._data.get(path)
+                if old is None or (old.shape, old.dtype) != (array.shape, array.dtype):
+                    old = self.backend.copy(array)
+                else:
+                    with self.backend.current():
+                        self.backend.store([old], [array])
+                found[path] = old
+            self._data = found
+            arrays = iter(found.values())
+            yield mapped(data, lambda _: next(arrays))
+        finally:
+            self._data_are_used = False
 
     def _moments(self, optimizer: Optimizer) -> dict[Any, list[Array]]:
         """Return the moments of each parameter that the optimizer has, or had, here."""
@@ -364,18 +417,22 @@ class Side:
         self.network = network
         self.accept = Acceptance(network)
         self.watch = Watch(keeps=not capture)
-        self._training: OrderedDict[Any, tuple[int, Step]] = OrderedDict()
+        self._training: OrderedDict[Any, Step] = OrderedDict()  # by the optimizer's recipe
+        self._last: tuple[Any, ...] = (None, None, None)
         self._prediction: Step | None = None
 
     def training(self, optimizer: Optimizer, runner: Runner) -> Step:
         """Return the training step of an optimizer, recorded or to be."""
-        found = self._training.get(optimizer)
-        if found is None or found[0] != optimizer.changed:
-            step = train_step(self.network, optimizer, runner.backend, self.watch)
-            found = self._training[optimizer] = optimizer.changed, self.capture(runner, step)
+        if self._last[:2] == (id(optimizer), optimizer.changed):
+            return self._last[2]
+        recipe = optimizer.recipe()
+        if recipe not in self._training:
+            step = train_step(self.network, optimizer.twin(), runner.backend, self.watch)
+            self._training[recipe] = self.capture(runner, step)
             while len(self._training) > MOST_OPTIMIZERS:
                 self._training.popitem(last=False)
-        return found[1]
+        self._last = id(optimizer), optimizer.changed, self._training[recipe]
+        return self._last[2]
 
     def prediction(self, runner: Runner) -> Step:
         """Return the prediction, recorded or to be."""

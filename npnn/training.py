@@ -117,7 +117,10 @@ def fit(
         # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain = before
         raise
-    training.run(data, validation, shuffle)
+    with model.runner.lasting(data.bound) as bound:
+        if bound:
+            data = Data(data.backend, bound)
+        training.run(data, validation, shuffle)
     return training.history
 
 

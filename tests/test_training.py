@@ -8,6 +8,7 @@ import pytest
 
 import npnn
 from npnn import backends, files
+from npnn.backends.capture import CapturedStep
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(50, 3))
@@ -525,3 +526,51 @@ def test_training_works_in_another_thread():
     thread.start()
     thread.join()
     assert found == [network().fit(X, C, **SIZES)]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("own_optimizer", [True, False])
+def test_training_again_and_again_records_one_step_of_each_kind(
+    backend, own_optimizer, monkeypatch
+):
+    recorded = []
+    record = CapturedStep._record
+    monkeypatch.setattr(
+        CapturedStep, "_record", lambda self, *rest: recorded.append(1) or record(self, *rest)
+    )
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((40, 3)), rng.integers(2, size=40)
+    layers = [npnn.Dense(3, 4), npnn.ReLU(), npnn.Dense(4, 2), npnn.Softmax()]
+    model = npnn.Sequential(layers, backend=backend, seed=0)
+    optimizer = npnn.Adam() if own_optimizer else None
+    losses = [
+        model.fit(x, t, epochs=1, batch_size=10, seed=0, optimizer=optimizer)["loss"][0]
+        for _ in range(20)
+    ]
+    assert len(recorded) == 1
+    assert losses[-1] < losses[0]
+    model.evaluate(x, t)
+    model.predict(x[:10])
+    model.summary()
+    recorded.clear()
+    model.fit(x, t, epochs=1, batch_size=10, seed=0, optimizer=optimizer)
+    model.evaluate(x, t)
+    model.predict(x[:10])
+    assert recorded == []
+
+
+def test_a_new_optimizer_starts_from_nothing_where_an_old_one_lay():
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
+
+    def after(first):
+        model = npnn.Sequential([npnn.Dense(3, 2)], seed=0)
+        start = {name: a.copy() for name, a in model.parameters().items()}
+        if first:
+            model.fit(x, t, epochs=3, batch_size=8, seed=0)
+            model.set_arrays(start)
+        model.fit(x + 1.0, t, epochs=2, batch_size=8, seed=0)
+        return [a.copy() for a in model.parameters().values()]
+
+    for a, b in zip(after(True), after(False), strict=True):
+        np.testing.assert_array_equal(a, b)
