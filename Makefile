@@ -3,16 +3,22 @@
 PYTHON ?= python3
 WORKERS ?= 2
 ARGS ?=
+PROGRAMS ?= 500
+MODELS ?= 200
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EMULATED := .venv-cupy/emulated/run
+# The second device is the one that is used, work is done at any time, and a fault fails the test.
+ON_TWO := EMU_NDEV=2 EMU_MODE=random EMU_STRICT=1 $(EMULATED)
+# Each access to memory is looked at; what the first has had compiled by NVIDIA's compiler is not.
+FOR_RACES := EMU_RACE=1 EMU_POOL=0 EMU_SHUFFLE=1 EMU_NVRTC=0 EMU_STRICT=1 $(EMULATED)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-cupy cupy versions lint format types bench wheel clean
+.PHONY: help train test test-cupy test-cupy-long cupy versions lint format types bench wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  make test ARGS='-k digits'    hands arguments on to pytest"
 	@echo "  make cupy ARGS='-m npnn train digits --backend cupy'"
@@ -26,8 +32,13 @@ train: .venv/plot.stamp ## train on the digits and draw what came of it
 test: .venv/test.stamp ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-cupy: .venv-cupy/test.stamp ## run the tests of CuPy, on an emulated GPU
-	$(EMULATED) -m pytest -n $(WORKERS) -m gpu $(ARGS)
+test-cupy: .venv-cupy/test.stamp ## run the tests of CuPy on an emulated GPU; those of steps also for races
+	$(ON_TWO) -m pytest -n $(WORKERS) -m gpu $(ARGS)
+	$(if $(ARGS),,$(FOR_RACES) -m pytest -n $(WORKERS) $(addprefix tests/test_cupy_,plan.py models.py))
+
+test-cupy-long: .venv-cupy/test.stamp ## look for races in PROGRAMS=500 and MODELS=200 new random ones
+	NPNN_PROGRAMS=$(PROGRAMS) NPNN_MODELS=$(MODELS) EMU_NDEV=2 $(FOR_RACES) -m pytest \
+		-n $(WORKERS) -k random $(addprefix tests/test_cupy_,plan.py models.py) $(ARGS)
 
 cupy: .venv-cupy/test.stamp ## run a program on the emulated GPU, named by ARGS
 	$(EMULATED) $(ARGS)

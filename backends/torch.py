@@ -56,8 +56,8 @@ class TorchBackend(Backend):
         if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
             try:
                 return self.torch.from_dlpack(x).to(self.device)
-            except (BufferError, RuntimeError, TypeError, ValueError):
-                pass
+            except (AssertionError, BufferError, RuntimeError, TypeError, ValueError):
+                pass  # PyTorch built without CUDA asserts that it was
         # A copy: PyTorch warns of arrays that NumPy holds read-only.
         return self.torch.asarray(host_array(x).copy(), device=self.device)
 

@@ -1,6 +1,8 @@
 """The backends that work here, as fixtures; a new one joins by being registered."""
 
 import os
+import sys
+import textwrap
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -19,17 +21,29 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("npnn")
 
 AVAILABLE = backends.available()
+WORKING = [name for name, found in AVAILABLE.items() if found["works"]]
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name, found in AVAILABLE.items():
+        if not found["works"]:
+            reason = textwrap.shorten(found["reason"], 200)
+            terminalreporter.write_line(f"not tested on {name}: {reason}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    if "cupy" in WORKING:
+        for item in items:
+            if "working_backends" in item.fixturenames:
+                item.add_marker("gpu")
 
 
 def _parameter(name):
-    found = AVAILABLE[name]
-    marks = [] if found["works"] else [pytest.mark.skip(reason=found["reason"])]
-    if name == "cupy":
-        marks.append(pytest.mark.gpu)
-    return pytest.param(name, marks=marks)
+    return pytest.param(name, marks=[pytest.mark.gpu] * (name == "cupy"))
 
 
-@pytest.fixture(scope="session", params=[_parameter(name) for name in backends.names()])
+@pytest.fixture(scope="session", params=[_parameter(name) for name in WORKING])
 def backend_name(request):
     return request.param
 
@@ -49,4 +63,25 @@ def backend32(backend_name):
 @pytest.fixture(scope="session")
 def working_backends():
     """The names of all backends that work here."""
-    return [name for name, found in AVAILABLE.items() if found["works"]]
+    return WORKING
+
+
+# A GPU -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["cuBLASLt", "cuBLAS"])
+def library(request, monkeypatch):
+    """The library of a GPU's matrix products: both, where both are there."""
+    if request.param == "cuBLAS":
+        monkeypatch.setitem(sys.modules, "nvmath.bindings", None)
+    else:
+        pytest.importorskip("nvmath.bindings.cublasLt")
+    return request.param
+
+
+@pytest.fixture
+def emulated():
+    """The emulated device, which counts what is asked of it: from nought on."""
+    module = pytest.importorskip("emulated", reason="only the emulated device counts")
+    module.reset()
+    return module

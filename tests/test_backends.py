@@ -235,6 +235,7 @@ def test_the_register_holds_a_backend_for_each_library():
     assert {"numpy", "cupy", "torch", "jax", "array_api_strict"} <= set(backends.names())
 
 
+@pytest.mark.gpu
 def test_what_is_available_says_why_the_rest_is_not():
     found = backends.available()
     assert list(found) == backends.names()
@@ -289,6 +290,18 @@ def test_a_library_that_is_not_installed_is_missed_with_the_command_that_install
     about = backends.available()[name]
     assert not about["works"]
     assert "pip install" in about["reason"]
+
+
+def test_a_cupy_that_does_not_load_says_why(monkeypatch):
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "cupy":
+                raise ImportError("libcudart.so.13: cannot open shared object file")
+
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(npnn.MissingError, match=r"cannot be loaded: libcudart.so.13"):
+        backends.get("cupy")
 
 
 def test_a_backend_of_ones_own_joins_by_being_registered(monkeypatch):

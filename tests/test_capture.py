@@ -109,8 +109,9 @@ def trained(model, loss, optimizer, steps, sizes=(6,), seed=4):
         x, t = rng.standard_normal((size, *model.shape_in)), np.eye(2)[rng.integers(2, size=size)]
         optimizer.step(x, t)
         losses.append(model.chain.get_loss())
-    y = np.asarray(model.predict(rng.standard_normal((6, *model.shape_in))))
-    state = [np.asarray(array) for array in model.state().values()]
+    to_numpy = model.backend.to_numpy
+    y = to_numpy(model.predict(rng.standard_normal((6, *model.shape_in))))
+    state = [to_numpy(array) for array in model.state().values()]
     return [*host_parameters(model).values(), *state, np.array(losses), y]
 
 

@@ -543,6 +543,7 @@ def test_ctrl_c_outside_of_training_ends_with_130(monkeypatch, capsys):
 # info ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gpu
 def test_info_lists_versions_and_backends(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
