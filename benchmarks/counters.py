@@ -1,4 +1,4 @@
-"""What one training step, and one epoch of fit, asks of a GPU: launches, copies, waits, allocations.
+"""What a training step and an epoch ask of a GPU: launches, copies, waits, allocations.
 
 These figures do not depend on how fast a machine is. They are counted on the emulated device of the
 tests: ``make cupy ARGS=benchmarks/counters.py`` writes them to RESULTS.md.

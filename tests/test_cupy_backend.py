@@ -7,7 +7,7 @@ from test_capture import assert_close
 from test_plan import numbers
 
 import npnn
-from npnn import batches
+from npnn import batches as data_batches
 from npnn.backends.cupy import CupyBackend
 
 pytestmark = pytest.mark.gpu
@@ -79,7 +79,7 @@ def test_all_is_done_on_the_device_that_was_chosen(capture, emulated, monkeypatc
     model.evaluate(x, t)
     model.predict(x)
     model.predict_class(x)
-    monkeypatch.setattr(batches, "SHARE_OF_DATA", 0.0)
+    monkeypatch.setattr(data_batches, "SHARE_OF_DATA", 0.0)
     model.fit(x, t, epochs=2, batch_size=5, seed=0)
     counted = emulated.counters()
     assert counted.get("launch on 0", 0) == 0

@@ -10,7 +10,7 @@ import pytest
 from on_gpu import classifier, dense, lenet5, on, table, trainer
 
 import npnn
-from npnn import batches
+from npnn import batches as data_batches
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("at_once")]
 
@@ -116,7 +116,7 @@ def test_metrics_are_read_when_somebody_asks(emulated):
 @pytest.mark.parametrize("how", WAITS_OF_AN_EPOCH)
 def test_an_epoch_launches_a_graph_for_each_batch(how, emulated, monkeypatch):
     if how == "streamed":
-        monkeypatch.setattr(batches, "SHARE_OF_DATA", 0.0)
+        monkeypatch.setattr(data_batches, "SHARE_OF_DATA", 0.0)
     x, t = table(40)
     share = 0.2 if "validated" in how else 0.0
 
