@@ -493,17 +493,17 @@ class Letter:
             if self.numbers[n]:
                 words.append(float(value) if self.floats[n] else int(value))
                 continue
-            start = self.starts[n]
-            if start is not None and not isinstance(value, ndarray):
-                self.places[n][...] = value
-                nbytes = start + self.places[n].nbytes
+            start, place = self.starts[n], self.places[n]
+            if place is not None and start is not None and not isinstance(value, ndarray):
+                place[...] = value
+                nbytes = start + place.nbytes
                 words.append(block + start)
                 continue
             if not isinstance(value, ndarray) or not value.flags.c_contiguous:
                 value = cupy.ascontiguousarray(cupy.asarray(value, self.dtypes[n]))
                 self.kept.append(value)
             words.append(value.data.ptr)
-        self.words.pack_into(self.memory, 0, *words, *(array.data.ptr for array in outputs))
+        self.words.pack_into(self.memory.data, 0, *words, *(array.data.ptr for array in outputs))
         return nbytes
 
 

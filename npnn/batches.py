@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,11 @@ def rows_of(data: Any, size: int) -> Iterator[Any]:
     count = first(data).shape[0]
     for start in range(0, count, size):
         stop = min(start + size, count)
-        yield mapped(data, lambda array, a=start, b=stop: array[a:b, ...])
+        yield mapped(data, partial(_rows, start, stop))
+
+
+def _rows(start: int, stop: int, array: Array) -> Array:
+    return array[start:stop, ...]
 
 
 class Data:
@@ -96,10 +101,10 @@ class StreamedData(Data):
 
     def batches(self, indices: list[Array]) -> Iterator[Tree]:
         """Yield batches, while the next ones are on their way."""
-        flat = {path: array for path, array in leaves(self.arrays)}
+        flat = {str(path): array for path, array in leaves(self.arrays)}
         for batch in self.backend.batches(flat, indices):
-            paths = iter(flat)
-            yield mapped(self.arrays, lambda _, batch=batch, paths=paths: batch[next(paths)])
+            arrays = iter(batch.values())
+            yield mapped(self.arrays, partial(_next_of, arrays))
 
     def rows(self, size: int) -> Iterator[Tree]:
         """Yield all samples, in order, so many at a time."""
@@ -108,6 +113,10 @@ class StreamedData(Data):
     def chosen(self, rows: np.ndarray) -> Data:
         """Return some of the samples."""
         return StreamedData(self.backend, mapped(self.arrays, lambda a: a[rows]), self.remark)
+
+
+def _next_of(arrays: Iterator[Array], old: Array) -> Array:
+    return next(arrays)
 
 
 def prepared(accept: Acceptance, x: Any, t: Any, w: Any, name: str) -> Data:

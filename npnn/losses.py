@@ -63,6 +63,9 @@ class LossLayer(Link):
     is_loss = True
     canonical_activation: ClassVar[type[Layer] | None] = None
     read: Callable[[Sequence[Array]], list[float]] = staticmethod(read_each)
+    total_loss: Array
+    total_correct: Array
+    total_weight: Array
     scale: Array = None  # what the gradient is multiplied by where it would else be too small
     needs_targets: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = False
@@ -184,9 +187,8 @@ class LossLayer(Link):
 
     def reset(self) -> None:
         """Forget the accumulated loss and accuracy."""
-        self.total_loss: Array = 0.0
-        self.total_correct: Array = 0.0
-        self.total_weight: Array = 0.0  # of samples that have weights; the others are counted
+        self.total_loss = self.total_correct = 0.0
+        self.total_weight = 0.0  # of samples that have weights; the others are counted
         self.num_samples = 0
         self._was_read = False
 

@@ -11,7 +11,7 @@ from npnn import backends, checked, files, initializers, summary, training
 from npnn.acceptance import as_inputs, check_inputs
 from npnn.arrays import Array
 from npnn.batches import rows_of
-from npnn.layers.layer import Layer
+from npnn.layers.layer import Layer, Link
 from npnn.layers.row import Row
 from npnn.losses import LossLayer, default_loss
 from npnn.normalization import Normalization
@@ -170,7 +170,7 @@ class Sequential(Row):
         return self._chain
 
     @chain.setter
-    def chain(self, loss: LossLayer | None) -> None:
+    def chain(self, loss: Link | None) -> None:
         if isinstance(loss, LossLayer) and self.shape_out is not None:
             try:
                 loss.accept(self.shape_out)

@@ -152,7 +152,8 @@ class Runner:
 
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
-        attached, side = self._attached
+        attached: Any = self._attached[0]
+        side: Side = self._attached[1]
         if attached() is optimizer and self._seen == changes[0]:
             if not self.backend.in_place:
                 # Somebody else may have replaced them.
@@ -394,7 +395,7 @@ class Runner:
         if norm is None:
             return {}
         if self._norm[0] is not norm:
-            norm.check_fits(self.model.shape_in)
+            norm.check_fits(self.network.shape_in)
             asarray = self.backend.asarray
             self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
         return self._norm[1]
@@ -418,13 +419,14 @@ class Side:
         self.accept = Acceptance(network)
         self.watch = Watch(keeps=not capture)
         self._training: OrderedDict[Any, Step] = OrderedDict()  # by the optimizer's recipe
-        self._last: tuple[Any, ...] = (None, None, None)
+        self._last: tuple[int, int, Any] = (0, 0, None)
         self._prediction: Step | None = None
 
     def training(self, optimizer: Optimizer, runner: Runner) -> Step:
         """Return the training step of an optimizer, recorded or to be."""
+        step: Step = self._last[2]
         if self._last[:2] == (id(optimizer), optimizer.changed):
-            return self._last[2]
+            return step
         recipe = optimizer.recipe()
         if recipe not in self._training:
             step = train_step(self.network, optimizer.twin(), runner.backend, self.watch)
@@ -432,7 +434,7 @@ class Side:
             while len(self._training) > MOST_OPTIMIZERS:
                 self._training.popitem(last=False)
         self._last = id(optimizer), optimizer.changed, self._training[recipe]
-        return self._last[2]
+        return self._training[recipe]
 
     def prediction(self, runner: Runner) -> Step:
         """Return the prediction, recorded or to be."""

@@ -44,7 +44,7 @@ class Settings:
         if name in type(self)._working:
             self.__dict__[name] = value  # what changes in each step, without a further look
             return
-        known, settings = _attributes(type(self))
+        known, settings = _attributes(type(self))  # type: ignore[arg-type]
         if name not in known:
             self._refuse(name, known)
         old = vars(self).get(name, _NOTHING)
@@ -70,7 +70,7 @@ class Settings:
         for base in cls.__mro__:
             if "__init__" not in vars(base) or base is object:
                 continue
-            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
             names += [p.name for p in parameters if p.kind not in _REST and p.name not in names]
             if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
                 break

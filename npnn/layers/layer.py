@@ -137,7 +137,7 @@ class Layer(Settings):
 
     def accept(self, shape_in: Shape | int) -> Shape:
         """Return `shape_in` as a tuple, or say that the layer was made for another one."""
-        shape = as_shape(shape_in, "shape_in")
+        shape: Shape = as_shape(shape_in, "shape_in")
         if self.shape_in is not None and not fits(self.shape_in, shape):
             raise ValueError(f"takes inputs of shape {self.shape_in}, but is given {shape}")
         return shape

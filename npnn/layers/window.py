@@ -140,7 +140,7 @@ def as_image(shape: Shape) -> Shape:
 
 def as_outputs(shape_out: int | Shape) -> Shape:
     """Return a number of channels as a shape of one axis, and a whole shape as it is."""
-    shape = as_shape(shape_out, "shape_out")
+    shape: Shape = as_shape(shape_out, "shape_out")
     if len(shape) not in (1, 3):
         raise ValueError(
             f"shape_out must be a number of channels or (height, width, channels), not {shape_out}"
