@@ -364,13 +364,15 @@ def test_operations_that_differ_in_one_detail_are_two():
 
 def test_an_operation_knows_who_asked_for_it():
     class Asking:
+        place = "3.1"
+
         def forward(self, x):
             return opposite(x)
 
     layer = Asking()
     y = record(lambda xp, a: layer.forward(a), array((3,), "float64"))
     assert y.node.origin[0].endswith("Asking.forward")
-    assert y.node.origin[1] == id(layer)
+    assert y.node.origin[1] == "3.1"
 
 
 def test_a_view_is_no_operation_and_a_copy_is_one():
