@@ -45,6 +45,13 @@ class CupyBackend(Backend):
         self.cupy, self.xp = cupy, xp
         if self._count(cupy) == 0:
             raise MissingError(f"backend 'cupy' {self._why_none(cupy.cuda.runtime)}")
+        try:
+            # Both are loaded when they are first used, which would be amid a step.
+            cupy.cuda.cublas, cupy.cuda.nvrtc.getVersion()
+        except (ImportError, RuntimeError) as error:
+            raise MissingError(
+                f"backend 'cupy' needs cuBLAS and NVRTC beside CuPy: {error}: {INSTALL}"
+            ) from None
 
     @staticmethod
     def _count(cupy: Any) -> int:

@@ -1,9 +1,15 @@
 """Tests and times npnn on an NVIDIA GPU, beside its peers, and writes a section of RESULTS.md.
 
-First the tests that need a GPU are run. Then every contestant runs in a process of its own, one
-after the other for each workload, round after round. A large device copy and a large product in
-tf32, measured in the same run, say what the card can do. Run: ``python benchmarks/gpu.py``; with
-``--rounds 3 --seconds 0.3`` it takes less than ten minutes.
+The tests that need a GPU are run first, then LeNet-5 is trained on the card and on the CPU. Then
+every contestant runs in a process of its own, one after the other for each workload, round after
+round. A large device copy and a large product in tf32, measured in the same run, say what the card
+can do, and a table says which goals were met. Run: ``python benchmarks/gpu.py``; all of it takes
+less than ten minutes.
+
+It needs CuPy; PyTorch and JAX take part where they are installed. To a machine without a network
+all else is brought as wheels: ``python benchmarks/gpu.py --wheels FOLDER`` downloads them, and
+there ``python benchmarks/gpu.py --install FOLDER`` runs with them. On an emulated device (``make
+cupy ARGS=benchmarks/gpu.py``) it is a rehearsal: all is small, and nothing is written.
 """
 
 from __future__ import annotations
@@ -13,23 +19,28 @@ import importlib.metadata
 import importlib.util
 import math
 import os
+import select
 import statistics
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gpu_contestants import ADAM, COLUMNS, CONTESTANTS, LARGE, PARAMETERS
+import gpu_wheels
+import lenet5
+from gpu_contestants import COLUMNS, CONTESTANTS
+from gpu_report import OURS, SIDE, Accuracy, Times, tables
 from side_by_side import machine, write_section
 
 HERE = Path(__file__).parent
 NEEDS = {name: "torch" if "PyTorch" in name else "jax" for name in CONTESTANTS}
-NEEDS["npnn cupy"] = "cupy"
+NEEDS[OURS] = "cupy"
 LIBRARIES = ("cupy-cuda13x", "cupy-cuda12x", "nvmath-python", "torch", "jax", "numpy")
-SIDE = 8192  # rows and columns of the product that is the ceiling
+LONGEST = 120.0  # seconds that a contestant may take to begin and to be measured
 COPIED = 1 << 31  # bytes
-ADAM_BYTES = 7 * 4 * PARAMETERS  # p, m and v are read and written, g is read
 
 
 class Process:
@@ -43,24 +54,30 @@ class Process:
             text=True,
             cwd=HERE,
         )
+        self._answer()
+
+    def _answer(self) -> str:
+        """Return a line of its output; it is ended if none comes in time."""
         assert self.process.stdout is not None
-        self.process.stdout.readline()
+        if not select.select([self.process.stdout], [], [], LONGEST)[0]:
+            print(f"{self.process.args[-1]}: no answer", file=sys.stderr, flush=True)
+            self.process.kill()
+        return self.process.stdout.readline()
 
     def measure(self, workload: str, seconds: float) -> float:
         """Return the microseconds of a step; NaN if there is none."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         try:
             self.process.stdin.write(f"{workload} {seconds}\n")
             self.process.stdin.flush()
-            return float(self.process.stdout.readline() or "nan")
+            return float(self._answer() or "nan")
         except BrokenPipeError:
             return math.nan
 
 
 def measure(
     names: list[str], columns: list[str], rounds: int, seconds: float, until: float
-) -> dict[str, dict[str, float]]:
+) -> Times:
     """Return the median microseconds of each contestant, by workload, as far as time allows."""
     processes = {name: Process(name) for name in names}
     times: dict[str, dict[str, list[float]]] = {n: {w: [] for w in columns} for n in names}
@@ -68,30 +85,44 @@ def measure(
         for number in range(rounds):
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
-                if time.monotonic() < until or not times[name][workload]:
-                    times[name][workload].append(processes[name].measure(workload, seconds))
-        print(f"{workload} is done", file=sys.stderr, flush=True)
+                before = times[name][workload]
+                due = time.monotonic() < until or (name == OURS and not before)
+                if due and not any(map(math.isnan, before)):
+                    before.append(processes[name].measure(workload, seconds))
+        row = ", ".join(f"{n} {times[n][workload]}" for n in names)
+        print(f"{workload}: {row}", file=sys.stderr, flush=True)
     for process in processes.values():
         process.process.kill()
     for process in processes.values():
         process.process.wait()  # until their memory is free again
-    return {n: {w: statistics.median(v) for w, v in ws.items()} for n, ws in times.items()}
+    return {
+        n: {w: statistics.median(v or [math.nan]) for w, v in ws.items()} for n, ws in times.items()
+    }
 
 
-def ceilings() -> tuple[float, float]:
+def ceilings(copied: int, side: int) -> tuple[float, float]:
     """Return the bytes a second of a device copy, and the FLOPs a second of a product in tf32."""
     import cupy
+
+    found = 2 * copied / _copying(cupy, copied), 2 * side**3 / _multiplying(cupy, side)
+    cupy.get_default_memory_pool().free_all_blocks()
+    return found
+
+
+def _copying(cupy: Any, nbytes: int) -> float:
+    a, b = (cupy.arange(nbytes // 4, dtype="float32") for _ in range(2))
+    return _seconds(cupy, lambda: cupy.copyto(b, a))
+
+
+def _multiplying(cupy: Any, side: int) -> float:
     import numpy as np
 
     from npnn.backends.products import Matrix, Product, find_products
 
-    a, b = cupy.zeros(COPIED // 4, np.float32), cupy.empty(COPIED // 4, np.float32)
-    copying = _seconds(cupy, lambda: cupy.copyto(b, a))
-    x, y = (cupy.random.standard_normal((SIDE, SIDE), dtype=np.float32) for _ in range(2))
-    out = cupy.empty((SIDE, SIDE), np.float32)
-    parts = (Matrix(m.data.ptr, SIDE, SIDE, SIDE, False, 0) for m in (x, y, out))
-    multiply = find_products(cupy, "tf32").make(Product(*parts, 1, "float32"))
-    return 2 * COPIED / copying, 2 * SIDE**3 / _seconds(cupy, multiply)
+    rng = np.random.default_rng(0)
+    x, y, out = (cupy.asarray(rng.random((side, side), np.float32) - 0.5) for _ in range(3))
+    parts = (Matrix(m.data.ptr, side, side, side, False, 0) for m in (x, y, out))
+    return _seconds(cupy, find_products(cupy, "tf32").make(Product(*parts, 1, "float32")))
 
 
 def _seconds(cupy: Any, call: Any, repeats: int = 20) -> float:
@@ -104,62 +135,60 @@ def _seconds(cupy: Any, call: Any, repeats: int = 20) -> float:
         call()
     stop.record()
     stop.synchronize()
-    return float(cupy.cuda.get_elapsed_time(start, stop)) / 1e3 / repeats
+    # No clock ticks while an emulated device does something small.
+    return max(1e-9, float(cupy.cuda.get_elapsed_time(start, stop)) / 1e3 / repeats)
 
 
-def tables(times: dict[str, dict[str, float]], copy: float, product: float) -> str:
-    """Return times, ratios and shares of what the card can do as Markdown."""
-    from tabulate import tabulate
+def accuracy(mnist: Path | None, rehearsal: bool) -> Accuracy:
+    """Train LeNet-5 on the CPU and on the card: on MNIST, or on the digits that npnn has."""
+    import numpy as np
 
-    columns = list(next(iter(times.values())))
-    align = ("left", *["right"] * len(columns))
-    rows = [[n, *(_shown(own[w], ",.0f") for w in columns)] for n, own in times.items()]
-    text = [
-        "Microseconds of one training step (forward, backward, Adam), many put on the device and "
-        "waited for at the end; `large` in tf32, the others in float32; `adam` is the update of "
-        f"{PARAMETERS:,} parameters alone:\n",
-        tabulate(rows, ["", *columns], tablefmt="github", colalign=align),
-    ]
-    ours = times.get("npnn cupy")
-    if ours is None:
-        return "\n".join(text)
-    rows = [
-        [n, *(_shown(own[w] / ours[w], ".2f") for w in columns)]
-        for n, own in times.items()
-        if own is not ours
-    ]
-    if rows:
-        text.append("\nThe peer's time divided by that of npnn (above 1: npnn is faster):\n")
-        text.append(tabulate(rows, ["", *columns], tablefmt="github", colalign=align))
-    text.append(
-        f"\nA device copy moved {copy / 1e9:,.0f} GB/s (read and written), a product of "
-        f"{SIDE}x{SIDE} matrices in tf32 ran at {product / 1e12:,.0f} TFLOP/s."
-    )
-    if ADAM in ours:
-        share = ADAM_BYTES / (ours[ADAM] * 1e-6) / copy
-        text.append(f"Adam reached {share:.0%} of the copy's rate.")
-    if "large" in ours:
-        share = LARGE.flops / (ours["large"] * 1e-6) / product
-        text.append(
-            f"The products of `large` reached, with all else, {share:.0%} of the product's."
+    import npnn
+    from npnn.datasets import MNIST, Digits
+
+    if mnist is not None:
+        data: Any = MNIST(mnist, seed=0, flat=False)
+        parts = (data.x_train_data, data.x_validation_data)
+        epochs, name = 3, f"{data.num_train_data:,} images of MNIST"
+    else:
+        data = Digits(seed=0, flat=False)
+        wide = np.ones((1, 3, 3, 1), np.float32)
+        parts = tuple(
+            np.pad(np.kron(x, wide), ((0, 0), (2, 2), (2, 2), (0, 0)))
+            for x in (data.x_train_data, data.x_validation_data)
         )
-    return "\n".join(text)
-
-
-def _shown(value: float, how: str) -> str:
-    return "" if math.isnan(value) else f"{value:{how}}"
+        epochs, name = 20, f"{data.num_train_data:,} digits of 8x8 pixels, widened"
+    count = 8 if rehearsal else None
+    reached = []
+    for backend in ("numpy", "cupy"):
+        model = npnn.Sequential(lenet5.npnn_layers(), backend=backend, seed=0)
+        model.norm = data.norm
+        started = time.perf_counter()
+        history = model.fit(
+            parts[0][:count],
+            data.y_train_data[:count],
+            validation_data=(parts[1][:count], data.y_validation_data[:count]),
+            loss=npnn.CrossEntropyLoss(),
+            optimizer=npnn.Adam(alpha=1e-3),
+            epochs=1 if rehearsal else epochs,
+            batch_size=64,
+            seed=0,
+        )
+        reached.append((history["val_accuracy"][-1], time.perf_counter() - started))
+    (cpu, cpu_seconds), (gpu, gpu_seconds) = reached
+    return Accuracy(name, len(parts[1][:count]), cpu, gpu, cpu_seconds, gpu_seconds)
 
 
 def card() -> str:
     """Return the card, its driver and the versions of the libraries."""
     import cupy
 
+    from npnn import backends
+
     runtime = cupy.cuda.runtime
     name = runtime.getDeviceProperties(0)["name"].decode()
     versions = []
     for library in LIBRARIES:
-        if importlib.util.find_spec(library.split("-")[0]) is None:
-            continue
         try:
             versions.append(f"{library} {importlib.metadata.version(library)}")
         except importlib.metadata.PackageNotFoundError:
@@ -170,17 +199,26 @@ def card() -> str:
         driver = (answer.split() or ["unknown"])[0]
     except OSError:
         driver = "unknown"
-    return f"{name}, driver {driver}, CUDA {runtime.runtimeGetVersion()}; {', '.join(versions)}"
+    products = backends.get("cupy").products.name
+    return (
+        f"{name}, driver {driver}, CUDA {runtime.runtimeGetVersion()}; products by {products}; "
+        + ", ".join(versions)
+    )
 
 
 def run_tests(seconds: float) -> str:
     """Run the tests on the GPU, and return their last line."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    # Not with the folder of the sources in the path: npnn is to be the one that is installed.
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    if importlib.util.find_spec("xdist"):
+        command += ["-n", str(min(8, os.cpu_count() or 1))]
     try:
         done = subprocess.run(
             command, cwd=HERE.parent, capture_output=True, text=True, timeout=seconds, check=False
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
+        output = error.stdout or b""
+        print(output if isinstance(output, str) else output.decode(), file=sys.stderr)
         return f"the tests did not end within {seconds:.0f} s"
     lines = [line for line in done.stdout.splitlines() if not line.startswith("SKIPPED")]
     print("\n".join(lines[-60:]), file=sys.stderr)
@@ -196,17 +234,70 @@ def main() -> None:
     parser.add_argument("--no-tests", action="store_true", help="leave the tests out")
     parser.add_argument("--only", nargs="+", choices=COLUMNS, default=list(COLUMNS))
     parser.add_argument("--no-write", action="store_true", help="leave RESULTS.md as it is")
+    parser.add_argument("--mnist", type=Path, help="folder of MNIST's four files, for LeNet-5")
+    parser.add_argument("--wheels", type=Path, help="download what --install needs, and end")
+    parser.add_argument("--python", default="3.12", help="of the machine that the wheels are for")
+    parser.add_argument("--cuda", type=int, default=13, help="of the CuPy on that machine")
+    parser.add_argument("--install", type=Path, help="run with the wheels of this folder")
     options = parser.parse_args()
+    if options.wheels:
+        gpu_wheels.download(options.wheels, options.python, options.cuda)
+        return
+    if options.install:
+        gpu_wheels.install(options.install)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do all that the options ask for; what fails is told, and the rest is done."""
     until = time.monotonic() + 60.0 * options.minutes
-    tested = "not run" if options.no_tests else run_tests(30.0 * options.minutes)
-    print(f"tests: {tested}", file=sys.stderr, flush=True)
+    failures = []
+
+    def attempt(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            result = function(*arguments)
+        except Exception:
+            failures.append(what)
+            traceback.print_exc()
+            return None
+        print(f"{what}: {result}", file=sys.stderr, flush=True)
+        return result
+
+    where = attempt("the card", card)
+    if where is None:
+        sys.exit("npnn does not run on a GPU here")
+    rehearsal = "Emulated" in where
     names = [n for n, module in NEEDS.items() if importlib.util.find_spec(module)]
-    times = measure(names, options.only, options.rounds, options.seconds, until)
-    text = "\n\n".join([tables(times, *ceilings()), f"Tests on it: {tested}", card(), machine()])
-    print(text)
-    if not options.no_write:
-        write_section("On a GPU, side by side", text)
+    if rehearsal:
+        # An emulated device is CuPy's alone.
+        names = [OURS]
+        os.environ["NPNN_REHEARSAL"] = "1"
+    tested = "not run"
+    if not options.no_tests:
+        tested = attempt("tests", run_tests, 30.0 * options.minutes)
+        if " passed" not in str(tested) or " failed" in tested or " error" in tested:
+            failures.append("tests")
+    sizes = (1 << 20, 64) if rehearsal else (COPIED, SIDE)
+    copy, product = attempt("copy and product", ceilings, *sizes) or (math.nan, math.nan)
+    lenet = attempt("LeNet-5", accuracy, options.mnist, rehearsal)
+    given = names, options.only, options.rounds, options.seconds, until
+    times = attempt("microseconds", measure, *given) or {}
+    text = "\n\n".join(
+        [tables(times, copy, product, lenet), f"Tests on it: {tested}", where, machine()]
+    )
+    lost = [f"{w} of {n}" for n, own in times.items() for w, t in own.items() if math.isnan(t)]
+    if rehearsal:
+        print(
+            "a rehearsal: the device is emulated, so that there is no speed to be told or written"
+        )
+        failures += lost
+    else:
+        print(text)
+        if not options.no_write:
+            write_section("On a GPU, side by side", text)
+    if failures:
+        sys.exit(f"failed: {', '.join(failures)}")
 
 
 if __name__ == "__main__":
