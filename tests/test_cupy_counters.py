@@ -37,14 +37,15 @@ STEP = {"graphLaunch": 1, "copy h2d pageable async": 1}
 # The inputs are a copy of their own where they lie on the host and are too large for the small one.
 LARGE = {"mnist", "wide", "lenet5"}
 WAITS_FOR_METRICS = 2
-WAITS_OF_AN_EPOCH = {"resident": 3, "resident, validated": 5, "streamed": 4}
+WAITS_OF_AN_EPOCH = {"resident": 1, "resident, validated": 1, "streamed": 2}
 
+# Batches are small: what is counted does not depend on them, and products take their time here.
 NETWORKS = {
     "xor": (functools.partial(dense, 2, 4, 4, 2), 16),
     "small": (functools.partial(dense, 20, 64, 64, 5), 64),
-    "mnist": (functools.partial(dense, 784, 256, 128, 10), 128),
-    "wide": (functools.partial(dense, 784, 1024, 1024, 10), 256),
-    "lenet5": (lenet5, 64),
+    "mnist": (functools.partial(dense, 784, 256, 128, 10), 16),
+    "wide": (functools.partial(dense, 784, 1024, 1024, 10), 16),
+    "lenet5": (lenet5, 12),
 }
 
 
@@ -133,8 +134,8 @@ def test_an_epoch_launches_a_graph_for_each_batch(how, emulated, monkeypatch):
     batches = 4 if share else 5
     assert epoch["graphLaunch"] == batches + (share > 0)
     assert epoch["copy h2d pageable async"] == epoch["graphLaunch"]
-    # Each batch's numbers are one copy, or its inputs and its targets two.
-    assert epoch["copy h2d pinned async"] == (10 if how == "streamed" else batches)
+    # The order is one copy; or each batch two, its inputs and its targets.
+    assert epoch["copy h2d pinned async"] == (10 if how == "streamed" else 1)
     assert epoch["wait stream"] <= WAITS_OF_AN_EPOCH[how]
     for what in ("wait device", "hostAlloc", "malloc", "captures", "moduleLoad"):
         assert epoch[what] <= 0
