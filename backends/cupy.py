@@ -166,7 +166,8 @@ class CupyBackend(Backend):
     def read(self, arrays: Sequence[Array]) -> list[float]:  # noqa: D102
         with self.current():
             # One copy for all of them, and one wait.
-            return self.cupy.asnumpy(self.xp.stack(arrays)).tolist()  # type: ignore[no-any-return]
+            numbers: np.ndarray = self.cupy.asnumpy(self.xp.stack(arrays))
+            return numbers.tolist()  # type: ignore[no-any-return]
 
     # Memory ------------------------------------------------------------------------------------
 

@@ -280,8 +280,8 @@ class CupyPlan(NumbaPlan):
         arrays = [self.array(leaf) for leaf in self.entering]
         for number, (leaf, target) in enumerate(zip(self.entering, arrays, strict=True)):
             if leaf in self.numbers:
-                wide = "double" if leaf.dtype.kind == "f" else "long long"
-                lines.append(f"if (thread == 0) y{number}[0] = (({wide}*)block)[{number}];")
+                word = f"({TYPES[leaf.dtype.name]}*)((long long*)block + {number})"
+                lines.append(f"if (thread == 0) y{number}[0] = *{word};")
                 continue
             ctype = TYPES[leaf.dtype.name]
             lines.append(f"const {ctype}* x{number} = ((const {ctype}**)block)[{number}];")
@@ -444,6 +444,9 @@ class CupyPlan(NumbaPlan):
         return self.loops.get(group[0])
 
 
+_WORDS = {"float64": "d", "float32": "f4x"}  # numbers as they lie in 8 bytes; the others are whole
+
+
 class Letter:
     """What the host tells the device at each step, in one block of memory.
 
@@ -462,9 +465,9 @@ class Letter:
     """
 
     def __init__(self, entering: list[Node], numbers: set[Node], outputs: int) -> None:
-        kinds = ["d" if n in numbers and n.dtype.kind == "f" else "q" for n in entering]
+        kinds = [_WORDS.get(n.dtype.name, "q") if n in numbers else "q" for n in entering]
         self.words = struct.Struct("".join(kinds) + "q" * outputs)
-        self.floats = [kind == "d" for kind in kinds]
+        self.floats = [node.dtype.kind == "f" for node in entering]
         self.numbers = [node in numbers for node in entering]
         self.starts: list[int | None] = []  # of each array's place behind the words
         self.nbytes = -(-self.words.size // ALIGNED) * ALIGNED

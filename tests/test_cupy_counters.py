@@ -137,5 +137,6 @@ def test_an_epoch_launches_a_graph_for_each_batch(how, emulated, monkeypatch):
     # The order is one copy; or each batch two, its inputs and its targets.
     assert epoch["copy h2d pinned async"] == (10 if how == "streamed" else 1)
     assert epoch["wait stream"] <= WAITS_OF_AN_EPOCH[how]
-    for what in ("wait device", "hostAlloc", "malloc", "captures", "moduleLoad"):
-        assert epoch[what] <= 0
+    for what in ("wait device", "hostAlloc", "captures", "moduleLoad"):
+        assert epoch[what] <= 0, what
+    assert epoch["malloc"] <= 1  # of CuPy's pool, which grows by what it was asked for before

@@ -296,7 +296,8 @@ def test_float16_loses_no_small_gradient_and_leaves_out_what_overflows():
         trains, batches = trainer(classifier, backend, npnn.SGD, **options)
         trains.alpha = 1.0
         # Almost certain of what is right: of gradients so small float16 keeps hardly a digit.
-        trains.model.layers[-2].b[0] = 14.0
+        with trains.model.backend.current():
+            trains.model.layers[-2].b[0] = 14.0
         before = weights(trains)
         x, _ = batches[0]
         trains.step(x * large, np.zeros(len(x), int))

@@ -11,21 +11,25 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("emulated")]
 PLANTED = {
     "nothing": ("", "", ""),
     "no barrier after a share of a block's sum is written": (
-        "cells[threadIdx.y][threadIdx.x] = v;\n    __syncthreads();",
-        "cells[threadIdx.y][threadIdx.x] = v;",
+        "cells[threadIdx.y / EACH][threadIdx.x] = v;\n    __syncthreads();",
+        "cells[threadIdx.y / EACH][threadIdx.x] = v;",
         "races",
     ),
-    "no barrier between the halvings of a block's sum": (
-        "cells[threadIdx.y + half][threadIdx.x];\n        __syncthreads();",
-        "cells[threadIdx.y + half][threadIdx.x];",
+    "no barrier after a share of what the blocks left is written": (
+        "cells[thread] = sum;\n            __syncthreads();",
+        "cells[thread] = sum;",
         "races",
     ),
     "no barrier before the memory of a block's sum is used again": (
-        "T cells[TEAMS][LANES];\n    __syncthreads();",
-        "T cells[TEAMS][LANES];",
+        "v += __shfl_xor_sync(0xffffffffu, v, step, 32);\n    __syncthreads();",
+        "v += __shfl_xor_sync(0xffffffffu, v, step, 32);",
         "races",
     ),
-    "all threads halve a block's sum": ("if (threadIdx.y < half)", "", "races"),
+    "all warps of a block write to one cell": (
+        "cells[threadIdx.y / EACH][threadIdx.x] = v;",
+        "cells[0][threadIdx.x] = v;",
+        "races",
+    ),
     "no fence before a block says that it is done": (
         "__shared__ bool last;\n    __threadfence();",
         "__shared__ bool last;",
@@ -37,13 +41,17 @@ PLANTED = {
         "races",
     ),
     "each block believes that it is the last": ("== blocks - 1;", "< blocks;", "races"),
-    "rows beyond the last are worked on": ("if (inside && j < 33)", "if (j < 33)", "races"),
+    "rows beyond the last are worked on": (
+        "if (inside && column < 33)",
+        "if (column < 33)",
+        "out of bounds",
+    ),
     "each thread of a team writes what stands for a row": (
         "if (inside && lane == 0)",
         "if (inside)",
         "races",
     ),
-    "an element too many": ("e < 8001", "e <= 8001", "out of bounds"),
+    "an element too many": ("if (q < 2001)", "if (q < 2002)", "out of bounds"),
 }
 
 PROGRAM = """
