@@ -208,13 +208,20 @@ def card() -> str:
 
 def run_tests(seconds: float) -> str:
     """Run the tests on the GPU, and return their last line."""
-    # Not with the folder of the sources in the path: npnn is to be the one that is installed.
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     if importlib.util.find_spec("xdist"):
-        command += ["-n", str(min(8, os.cpu_count() or 1))]
+        command += ["-n", str(min(12, os.cpu_count() or 1))]
+    # Not with the folder of the sources in the path: npnn is to be the one that is installed.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     try:
         done = subprocess.run(
-            command, cwd=HERE.parent, capture_output=True, text=True, timeout=seconds, check=False
+            command,
+            cwd=HERE.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""

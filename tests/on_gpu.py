@@ -111,10 +111,10 @@ def some_mode(number):
 
 def run_apart(program, stdin="", **environment):
     """Run a program in a process of its own, and return what it prints."""
-    folder = str(Path(__file__).parent)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path[1:]])
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, "PYTHONPATH": folder, **environment},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         input=stdin,
         capture_output=True,
         text=True,
