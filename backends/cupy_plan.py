@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn.backends.capture import defined
 from npnn.backends.cuda import (
     EXPRESSIONS,
     FLAT_THREADS,
@@ -152,6 +153,8 @@ class CupyPlan(NumbaPlan):
         self.entering = [n for n in self.inputs if n in self.users or n in self.kept]
         self.letter = Letter(self.entering, self.numbers, len(self.outputs))
         self.block = self.cupy.zeros(self.letter.nbytes, np.uint8)
+        # One small copy to the device says all. It has left the host's memory when it returns.
+        self.send = self.letter.sender(self.cupy, self.block, self.outputs)
         self.enter, self.leave = self._write_entrance(), self._write_exit()
         passages = [self.enter, *(function for function, _ in self.calls), self.leave]
         self.launches: list[Any] = [launch for launch in passages if launch is not None]
@@ -319,21 +322,10 @@ class CupyPlan(NumbaPlan):
             (FLAT_THREADS,),
         )
 
-    def send(self, values: list[Any]) -> list[Any]:
-        """Say where a value for each of `entering` is found, and return arrays for the outputs.
-
-        One small copy to the device says it all. It has left the host's memory when it returns.
-        """
-        outputs = [self.cupy.empty(node.shape, node.dtype) for node in self.outputs]
-        nbytes = self.letter.write(self.cupy, values, outputs, self.block.data.ptr)
-        if nbytes:
-            self.block.data.copy_from_host_async(self.letter.address, nbytes)
-        return outputs
-
     def take_in(self, values: list[Any]) -> None:
         """Have a value for each of `entering` copied into the plan's memory."""
         self.given = values  # what is timed takes them in again
-        self.send(values)
+        self.send(*values)
         if self.enter is not None:
             self.enter()
 
@@ -467,7 +459,6 @@ class Letter:
     def __init__(self, entering: list[Node], numbers: set[Node], outputs: int) -> None:
         kinds = [_WORDS.get(n.dtype.name, "q") if n in numbers else "q" for n in entering]
         self.words = struct.Struct("".join(kinds) + "q" * outputs)
-        self.floats = [node.dtype.kind == "f" for node in entering]
         self.numbers = [node in numbers for node in entering]
         self.starts: list[int | None] = []  # of each array's place behind the words
         self.nbytes = -(-self.words.size // ALIGNED) * ALIGNED
@@ -486,28 +477,48 @@ class Letter:
         ]
         self.dtypes = [node.dtype for node in entering]
         self.kept: list[Any] = []
+        self.sent = 0  # bytes of it that count
 
-    def write(self, cupy: Any, values: list[Any], outputs: list[Any], block: int) -> int:
-        """Write it, for a `block` at that address of the device; return how many bytes count."""
-        words: list[Any] = []
-        nbytes, ndarray = self.words.size, cupy.ndarray
-        self.kept.clear()  # what the last step read; memory is given again in the stream's order
-        for n, value in enumerate(values):
+    def sender(self, cupy: Any, block: Any, outputs: list[Node]) -> Callable[..., list[Any]]:
+        """Return the function that copies a letter with its arguments to a block of the device.
+
+        It returns arrays for the outputs, which the letter names too.
+        """
+        names: dict[str, Any] = {
+            "ndarray": cupy.ndarray, "letter": self, "bring": partial(self._bring, cupy, block),
+            "pack": self.words.pack_into, "memory": self.memory.data,
+            "copy": block.data.copy_from_host_async, "address": self.address,
+        }  # fmt: skip
+        given = [f"x{n}" for n in range(len(self.dtypes))]
+        words, lines = [], [f"letter.sent = {self.words.size}", "letter.kept.clear()"]
+        for n, x in enumerate(given):
             if self.numbers[n]:
-                words.append(float(value) if self.floats[n] else int(value))
+                words.append(f"{'float' if self.dtypes[n].kind == 'f' else 'int'}({x})")
                 continue
-            start, place = self.starts[n], self.places[n]
-            if place is not None and start is not None and not isinstance(value, ndarray):
-                place[...] = value
-                nbytes = start + place.nbytes
-                words.append(block + start)
-                continue
-            if not isinstance(value, ndarray) or not value.flags.c_contiguous:
-                value = cupy.ascontiguousarray(cupy.asarray(value, self.dtypes[n]))
-                self.kept.append(value)
-            words.append(value.data.ptr)
-        self.words.pack_into(self.memory.data, 0, *words, *(array.data.ptr for array in outputs))
-        return nbytes
+            simple = f"type({x}) is ndarray and {x}.flags.c_contiguous"
+            lines.append(f"word{n} = {x}.data.ptr if {simple} else bring({n}, {x})")
+            words.append(f"word{n}")
+        for n, node in enumerate(outputs):
+            names[f"dtype{n}"] = node.dtype
+            lines.append(f"y{n} = ndarray({node.shape}, dtype{n})")
+            words.append(f"y{n}.data.ptr")
+        lines.append(f"pack({', '.join(['memory', '0', *words])})")
+        if words:
+            lines.append("copy(address, letter.sent)")
+        lines.append(f"return [{', '.join(f'y{n}' for n in range(len(outputs)))}]")
+        return defined(f"send({', '.join(given)})", lines, names)
+
+    def _bring(self, cupy: Any, block: Any, n: int, value: Any) -> int:
+        """Return where the device finds an array that is the host's, or lies unsuitably."""
+        start, place = self.starts[n], self.places[n]
+        if place is not None and start is not None and not isinstance(value, cupy.ndarray):
+            place[...] = value
+            self.sent = start + place.nbytes
+            return int(block.data.ptr + start)
+        copied = cupy.ascontiguousarray(cupy.asarray(value, self.dtypes[n]))
+        # Until the next step: memory that is freed is given again in the stream's order.
+        self.kept.append(copied)
+        return int(copied.data.ptr)
 
 
 class ProductLaunch:
