@@ -9,7 +9,8 @@ import numpy as np
 
 from npnn.backends.backend import Step, Tree
 from npnn.backends.capture import CapturedStep, defined, expression, source
-from npnn.backends.cupy_plan import CupyPlan, shadow_of
+from npnn.backends.cupy_plan import CupyPlan
+from npnn.backends.cupy_shadows import shadow_of
 from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node
 from npnn.trees import Path, mapped
