@@ -269,10 +269,10 @@ class RMSLoss(LossLayer):
 
     canonical_activation = Linear
 
-    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def value(self, y: Array, t: Array) -> Array:
         return 0.5 * (y - t) ** 2
 
-    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def derivative(self, y: Array, t: Array) -> Array:
         return y - t
 
 
@@ -289,10 +289,10 @@ class L1Loss(LossLayer):
         Shape of one sample; inferred if None.
     """
 
-    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def value(self, y: Array, t: Array) -> Array:
         return array_namespace(y).abs(y - t)
 
-    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def derivative(self, y: Array, t: Array) -> Array:
         return array_namespace(y).sign(y - t)
 
 
@@ -328,11 +328,11 @@ class HuberLoss(LossLayer):
             raise ValueError(f"delta must be positive and finite, such as 1.0, not {delta}")
         self.delta = delta
 
-    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def value(self, y: Array, t: Array) -> Array:
         near = self.derivative(y, t)
         return near * (y - t - 0.5 * near)
 
-    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def derivative(self, y: Array, t: Array) -> Array:
         xp = array_namespace(y)
         return xp.minimum(xp.maximum(y - t, -self.delta), self.delta)
 
@@ -437,20 +437,20 @@ class CrossEntropyLoss(LossLayer):
                 "use Sigmoid and BinaryCrossEntropyLoss"
             )
 
-    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def value(self, y: Array, t: Array) -> Array:
         xp, t = array_namespace(y), self.weigh(t)
         return -t * xp.log(xp.where(t > 0.0, y, 1.0))  # 0 ln 0 is 0
 
-    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def derivative(self, y: Array, t: Array) -> Array:
         xp, t = array_namespace(y), self.weigh(t)
         return -t / xp.where(t > 0.0, y, 1.0)
 
-    def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:  # noqa: D102
+    def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:
         xp, t = array_namespace(logits), self.weigh(t)
         shifted = logits - xp.max(logits, axis=-1, keepdims=True)
         return t * (xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True)) - shifted)
 
-    def canonical_derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def canonical_derivative(self, y: Array, t: Array) -> Array:
         t = self.weigh(t)
         if self.class_weights is None:
             return y - t
@@ -468,7 +468,7 @@ class CrossEntropyLoss(LossLayer):
         ]
         return t * xp.concat(weights)
 
-    def correct(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def correct(self, y: Array, t: Array) -> Array:
         xp = array_namespace(y)
         return xp.astype(xp.argmax(y, axis=-1) == xp.argmax(t, axis=-1), y.dtype)
 
@@ -516,12 +516,12 @@ class BinaryCrossEntropyLoss(LossLayer):
                 "t == t.max()"
             )
 
-    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def value(self, y: Array, t: Array) -> Array:
         xp = array_namespace(y)
         yes, no = self._where_it_counts(y, t)
         return -t * xp.log(yes) - (1.0 - t) * xp.log(no)
 
-    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def derivative(self, y: Array, t: Array) -> Array:
         yes, no = self._where_it_counts(y, t)
         return (1.0 - t) / no - t / yes
 
@@ -531,11 +531,11 @@ class BinaryCrossEntropyLoss(LossLayer):
         xp = array_namespace(y)
         return xp.where(t > 0.0, y, 1.0), xp.where(t < 1.0, 1.0 - y, 1.0)
 
-    def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:  # noqa: D102
+    def canonical_value(self, logits: Array, y: Array, t: Array) -> Array:
         xp = array_namespace(logits)
         return xp.maximum(logits, 0.0) - t * logits + xp.log1p(xp.exp(-xp.abs(logits)))
 
-    def correct(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def correct(self, y: Array, t: Array) -> Array:
         xp = array_namespace(y)
         return xp.astype((y > 0.5) == (t > 0.5), y.dtype)
 
@@ -597,13 +597,13 @@ class KullbackLeiblerLoss(LossLayer):
             )
         return shape
 
-    def value(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def value(self, y: Array, t: Array) -> Array:
         xp, (mean, variance) = array_namespace(y), _halves(y)
         of_mean = 0.5 * mean * mean
         of_variance = 0.5 * (variance - xp.log(variance) - 1.0)
         return self.beta * xp.concat([of_mean, of_variance], axis=-1)
 
-    def derivative(self, y: Array, t: Array) -> Array:  # noqa: D102
+    def derivative(self, y: Array, t: Array) -> Array:
         xp, (mean, variance) = array_namespace(y), _halves(y)
         return self.beta * xp.concat([mean, 0.5 - 0.5 / variance], axis=-1)
 

@@ -303,7 +303,7 @@ class GradientDescent(Optimizer):
     Cauchy 1847; Robbins and Monro 1951, "A stochastic approximation method".
     """
 
-    def update(self, p: Array, g: Array, *, rate: Array) -> tuple[Array, ...]:  # noqa: D102
+    def update(self, p: Array, g: Array, *, rate: Array) -> tuple[Array, ...]:
         return (p - rate * g,)
 
 
@@ -345,7 +345,7 @@ class SGD(Optimizer):
         self.momentum = checked.fraction(momentum, "momentum")
         self.nesterov = nesterov
 
-    def update(self, p: Array, g: Array, v: Array, *, rate: Array) -> tuple[Array, ...]:  # noqa: D102
+    def update(self, p: Array, g: Array, v: Array, *, rate: Array) -> tuple[Array, ...]:
         v = self.momentum * v + g
         step = g + self.momentum * v if self.nesterov else v
         return p - rate * step, v
@@ -384,7 +384,7 @@ class RMSprop(Optimizer):
         self.beta = checked.fraction(beta, "beta")
         self.epsilon = checked.positive(epsilon, "epsilon")
 
-    def update(self, p: Array, g: Array, s: Array, *, rate: Array) -> tuple[Array, ...]:  # noqa: D102
+    def update(self, p: Array, g: Array, s: Array, *, rate: Array) -> tuple[Array, ...]:
         xp = array_namespace(g)
         s = self.beta * s + (1.0 - self.beta) * (g * g)
         return p - rate * (g / (xp.sqrt(s) + self.epsilon)), s
@@ -436,12 +436,12 @@ class Adam(Optimizer):
         self.beta2 = checked.fraction(beta2, "beta2")
         self.epsilon = checked.positive(epsilon, "epsilon")
 
-    def scalars(self) -> dict[str, float]:  # noqa: D102
+    def scalars(self) -> dict[str, float]:
         c = math.sqrt(1.0 - self.beta2**self.steps)
         rate = self.rate * c / (1.0 - self.beta1**self.steps)
         return {"rate": rate, "epsilon": self.epsilon * c}
 
-    def update(  # noqa: D102
+    def update(
         self, p: Array, g: Array, m: Array, v: Array, *, rate: Array, epsilon: Array
     ) -> tuple[Array, ...]:
         xp = array_namespace(g)
@@ -489,10 +489,10 @@ class AdamW(Adam):
         super().__init__(alpha, beta1, beta2, epsilon, **options)
         self.decay = checked.not_negative(decay, "decay")
 
-    def scalars(self) -> dict[str, float]:  # noqa: D102
+    def scalars(self) -> dict[str, float]:
         return {**super().scalars(), "keep": 1.0 - self.rate * self.decay}
 
-    def update(  # type: ignore[override]  # noqa: D102
+    def update(  # type: ignore[override]
         self, p: Array, g: Array, m: Array, v: Array, *, rate: Array, epsilon: Array, keep: Array
     ) -> tuple[Array, ...]:
         return super().update(keep * p, g, m, v, rate=rate, epsilon=epsilon)
@@ -526,7 +526,7 @@ class Adagrad(Optimizer):
         super().__init__(alpha, **options)
         self.epsilon = checked.positive(epsilon, "epsilon")
 
-    def update(self, p: Array, g: Array, s: Array, *, rate: Array) -> tuple[Array, ...]:  # noqa: D102
+    def update(self, p: Array, g: Array, s: Array, *, rate: Array) -> tuple[Array, ...]:
         xp = array_namespace(g)
         s = s + g * g
         return p - rate * (g / (xp.sqrt(s) + self.epsilon)), s
@@ -567,9 +567,7 @@ class Adadelta(Optimizer):
         self.rho = checked.fraction(rho, "rho")
         self.epsilon = checked.positive(epsilon, "epsilon")
 
-    def update(  # noqa: D102
-        self, p: Array, g: Array, s: Array, d: Array, *, rate: Array
-    ) -> tuple[Array, ...]:
+    def update(self, p: Array, g: Array, s: Array, d: Array, *, rate: Array) -> tuple[Array, ...]:
         xp = array_namespace(g)
         s = self.rho * s + (1.0 - self.rho) * (g * g)
         delta = xp.sqrt(d + self.epsilon) / xp.sqrt(s + self.epsilon) * g

@@ -14,7 +14,7 @@ import numpy as np
 
 from npnn.errors import extra
 from npnn.io import replacing
-from npnn.reports import check_counts, regression_metrics
+from npnn.reports import NOTHING, check_counts, regression_metrics
 
 if TYPE_CHECKING:
     from npnn.backends.inspection import Row
@@ -143,7 +143,7 @@ def confusion_matrix(
     axes.set_xticks(shown, [labels[i] for i in shown], fontsize=size, **rotation)
     axes.set_yticks(shown, [labels[i] for i in shown], fontsize=size)
     for row in shown:
-        recall = f"{shares[row, row]:.3f}" if support[row] else "–"  # noqa: RUF001
+        recall = f"{shares[row, row]:.3f}" if support[row] else NOTHING
         _beside(axes, row, recall, size)
     _beside(axes, -0.5, "recall", size, lift=9)
     axes.set_xlabel("predicted class", color=QUIET)

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import array_api_strict
+
 ROOT = Path(__file__).parent.parent
 PLACES = {"npnn": ROOT / "npnn", "npnn.backends": ROOT / "backends"}
 
@@ -86,3 +88,38 @@ def test_the_first_sentence_of_a_file_says_what_lives_there():
         text = ast.get_docstring(ast.parse(file.read_text()))
         assert text, name
         assert text.splitlines()[0].endswith((".", ":")), name
+
+
+def classes():
+    """Return of each class its bases, its methods, and those of them that have a docstring."""
+    found = {}
+    for file in modules().values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = [m for m in node.body if isinstance(m, ast.FunctionDef)]
+                methods = [m for m in methods if not any(map(is_setter, m.decorator_list))]
+                bases, names, documented = found.setdefault(node.name, (set(), set(), set()))
+                bases |= {ast.unparse(base).split(".")[-1] for base in node.bases}
+                names |= {m.name for m in methods if not m.name.startswith("_")}
+                documented |= {m.name for m in methods if ast.get_docstring(m)}
+    return found
+
+
+def is_setter(decorator):
+    return isinstance(decorator, ast.Attribute) and decorator.attr == "setter"
+
+
+def test_every_public_method_is_documented_or_overrides_one_that_is():
+    found = classes()
+
+    def documented(name):
+        bases, _, own = found.get(name, ((), (), set()))
+        return own.union(*map(documented, bases))
+
+    assert len(found) > 100
+    assert "backward" in documented("Dense")
+    for name, (_, methods, _) in found.items():
+        if name == "Namespace":  # whose functions are the standard's
+            assert methods <= set(dir(array_api_strict))
+        elif not name.startswith("_"):
+            assert methods <= documented(name), name

@@ -276,7 +276,7 @@ class SaveNowAndThen(Callback):
         self.saved = 0
         self.last = time.monotonic()
 
-    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         done = training.epoch >= training.epochs
         if done or not self.saved or time.monotonic() - self.last >= self.seconds:
             training.when_epoch_is_complete(lambda: self._save(training))
