@@ -1,6 +1,7 @@
 """How the package is put together: no module imports one that imports it, at the top or later."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import array_api_strict
@@ -76,11 +77,25 @@ def test_the_mathematics_name_no_array_library():
             continue
         roots = {m.partition(".")[0] for m in imported(ast.parse(file.read_text()), {})}
         assert not roots & {"cupy", "torch", "jax", "numba"}, name
-        if name.startswith("npnn.layers") or name in {
-            "npnn.step", "npnn.network", "npnn.losses", "npnn.optimizers", "npnn.runner",
-            "npnn.loss_scaling", "npnn.metrics", "npnn.watch", "npnn.arrays",
+        if name.startswith(("npnn.layers", "npnn.losses", "npnn.optimizers")) or name in {
+            "npnn.step", "npnn.network", "npnn.runner", "npnn.loss_scaling", "npnn.metrics",
+            "npnn.watch", "npnn.arrays",
         }:  # fmt: skip
             assert "numpy" not in roots, name
+
+
+def test_a_file_is_read_in_one_sitting():
+    """Of no more than 500 lines, but for some that are being taken apart."""
+    for name, file in modules().items():
+        if name.removeprefix("npnn.backends.") not in {"cuda", "loops", "cupy_plan"}:
+            assert len(file.read_text().splitlines()) <= 500, name
+
+
+def test_every_folder_is_installed():
+    known = modules()
+    packages = {name for name, file in known.items() if file.name == "__init__.py"}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert packages == set(settings["packages"]) - {"npnn.datasets.data"}
 
 
 def test_the_first_sentence_of_a_file_says_what_lives_there():
