@@ -14,15 +14,15 @@ class ArrayApiStrictBackend(Backend):
 
     name = "array_api_strict"
 
-    def load(self) -> None:  # noqa: D102
+    def load(self) -> None:
         try:
             import array_api_strict
         except ImportError:
             raise missing("array-api-strict", self.name, "pip install array-api-strict") from None
         self.xp = array_api_strict
 
-    def owns(self, x: Any) -> bool:  # noqa: D102
+    def owns(self, x: Any) -> bool:
         return isinstance(x, self.xp.asarray(0).__class__)
 
-    def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
+    def to_numpy(self, x: Array) -> np.ndarray:
         return np.from_dlpack(x)

@@ -31,7 +31,7 @@ class CupyBackend(Backend):
     precisions = PRECISIONS
     asynchronous = True
 
-    def load(self) -> None:  # noqa: D102
+    def load(self) -> None:
         try:
             import cupy
         except ImportError as error:
@@ -83,7 +83,7 @@ class CupyBackend(Backend):
             "nvidia-smi lists those there are, CUDA_VISIBLE_DEVICES may hide them"
         )
 
-    def find_device(self, device: str | int | None) -> Any:  # noqa: D102
+    def find_device(self, device: str | int | None) -> Any:
         kind, _, index = str(device).rpartition(":")
         if device is None or device == "cuda":
             number = self.cupy.cuda.runtime.getDevice()
@@ -96,12 +96,12 @@ class CupyBackend(Backend):
         return self.cupy.cuda.Device(number)
 
     @classmethod
-    def devices(cls) -> list[str]:  # noqa: D102
+    def devices(cls) -> list[str]:
         import cupy
 
         return [f"cuda:{i}" for i in range(cls._count(cupy))]
 
-    def current(self) -> Context:  # noqa: D102
+    def current(self) -> Context:
         return self._context
 
     @cached_property
@@ -110,28 +110,28 @@ class CupyBackend(Backend):
 
     # What launches kernels must do so where the arrays are -------------------------------------
 
-    def asarray(self, x: Any, *, keep_integers: bool = False, copy: bool = False) -> Array:  # noqa: D102
+    def asarray(self, x: Any, *, keep_integers: bool = False, copy: bool = False) -> Array:
         if not copy and self.owns(x) and x.dtype == self.dtype:
             return x
         with self.current():
             return super().asarray(x, keep_integers=keep_integers, copy=copy)
 
-    def copy(self, x: Array) -> Array:  # noqa: D102
+    def copy(self, x: Array) -> Array:
         with self.current():
             return super().copy(x)
 
-    def pack(self, arrays: Sequence[Array]) -> list[Array]:  # noqa: D102
+    def pack(self, arrays: Sequence[Array]) -> list[Array]:
         with self.current():
             return super().pack(arrays)
 
-    def store(self, old: list[Array], new: list[Array]) -> list[Array]:  # noqa: D102
+    def store(self, old: list[Array], new: list[Array]) -> list[Array]:
         with self.current():
             return super().store(old, new)
 
-    def owns(self, x: Any) -> bool:  # noqa: D102
+    def owns(self, x: Any) -> bool:
         return isinstance(x, self.cupy.ndarray) and x.device == self.device
 
-    def convert(self, x: Any) -> Array:  # noqa: D102
+    def convert(self, x: Any) -> Array:
         with self._memory("what is copied to the device", getattr(x, "nbytes", 0)):
             if _on_gpu(x) and not isinstance(x, self.cupy.ndarray):
                 x = self.cupy.from_dlpack(x.detach() if hasattr(x, "detach") else x)
@@ -154,18 +154,18 @@ class CupyBackend(Backend):
             current_stream().wait_event(read)
         return copied
 
-    def entrance(self, *arrays: Any) -> Backend:  # noqa: D102
+    def entrance(self, *arrays: Any) -> Backend:
         return self if any(map(_on_gpu, arrays)) else self._host
 
     @cached_property
     def _host(self) -> Backend:
         return NumpyBackend(self.dtype_name)
 
-    def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
+    def to_numpy(self, x: Array) -> np.ndarray:
         with self.current():
             return self.cupy.asnumpy(x)  # type: ignore[no-any-return]
 
-    def read(self, arrays: Sequence[Array]) -> list[float]:  # noqa: D102
+    def read(self, arrays: Sequence[Array]) -> list[float]:
         with self.current():
             # One copy for all of them, and one wait.
             numbers: np.ndarray = self.cupy.asnumpy(self.xp.stack(arrays))
@@ -173,7 +173,7 @@ class CupyBackend(Backend):
 
     # Memory ------------------------------------------------------------------------------------
 
-    def zeros(self, shape: tuple[int, ...]) -> Array:  # noqa: D102
+    def zeros(self, shape: tuple[int, ...]) -> Array:
         nbytes = math.prod(shape) * np.dtype(self.dtype_name).itemsize
         with self._memory(f"an array of shape {shape}", nbytes):
             return super().zeros(shape)
@@ -183,7 +183,7 @@ class CupyBackend(Backend):
         with self._memory(f"a step with batch size {batch_size}", nbytes, batch_size, fixed):
             return self.cupy.cuda.alloc(nbytes)
 
-    def free_memory(self) -> int:  # noqa: D102
+    def free_memory(self) -> int:
         # What CuPy's pool keeps for later is as good as free.
         with self.device:
             return int(self.device.mem_info[0] + self.cupy.get_default_memory_pool().free_bytes())
@@ -205,7 +205,7 @@ class CupyBackend(Backend):
                 f"{_size(free)} are free{hint}"
             ) from None
 
-    def batches(  # noqa: D102
+    def batches(
         self, arrays: dict[str, np.ndarray], indices: Sequence[np.ndarray]
     ) -> Iterator[dict[str, Array]]:
         batches = streamed(self.cupy, arrays, indices)
@@ -227,17 +227,17 @@ class CupyBackend(Backend):
         with self.current():
             return find_products(self.cupy, self.precision)
 
-    def capture(self, step: Step) -> Step:  # noqa: D102
+    def capture(self, step: Step) -> Step:
         return CupyStep(step, self)
 
-    def uncaptured(self, step: Step) -> Step:  # noqa: D102
+    def uncaptured(self, step: Step) -> Step:
         def on_device(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
             with self.current():
                 return step(carry, data, inputs)
 
         return on_device
 
-    def synchronize(self) -> None:  # noqa: D102
+    def synchronize(self) -> None:
         self.device.synchronize()
 
 

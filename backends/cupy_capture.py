@@ -46,18 +46,18 @@ class CupyStep(CapturedStep):
     def _brought(self, x: Any) -> Any:
         return self.backend.cupy.asarray(x) if isinstance(x, np.ndarray) else x
 
-    def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:  # noqa: D102
+    def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
         with self.backend.current():
             return super().__call__(carry, data, inputs)
 
-    def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:  # noqa: D102
+    def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:
         with self.backend.current():
             return super().plan(carry, data, inputs)
 
-    def sample(self, array: Any) -> np.ndarray:  # noqa: D102
+    def sample(self, array: Any) -> np.ndarray:
         return shadow_of(array)[0]
 
-    def plan_of(  # noqa: D102
+    def plan_of(
         self,
         nodes: list[Node],
         carry: list[tuple[Node, Any, Node]],
@@ -70,7 +70,7 @@ class CupyStep(CapturedStep):
         leaves = [leaf for leaf, _ in inputs]
         return CupyPlan(self.backend, nodes, carry, data, leaves, outputs, numbers)
 
-    def replay_of(  # noqa: D102
+    def replay_of(
         self, plan: CupyPlan, leaves: dict[Path, Node], outputs: Any
     ) -> Callable[..., Any]:
         paths = {leaf: path for path, leaf in leaves.items()}
@@ -81,6 +81,6 @@ class CupyStep(CapturedStep):
         names = {"send": plan.send, "replay_plan": plan.replay}
         return defined("replay(carry, data, inputs)", lines, names)
 
-    def fill(self, plan: CupyPlan, values: list[Any]) -> None:  # noqa: D102
+    def fill(self, plan: CupyPlan, values: list[Any]) -> None:
         given = dict(zip(plan.inputs, values, strict=True))
         plan.take_in([given[leaf] for leaf in plan.entering])

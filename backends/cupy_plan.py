@@ -94,7 +94,7 @@ class CupyPlan(NumbaPlan):
 
     # What rides on a product -------------------------------------------------------------------
 
-    def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
+    def group(self, nodes: list[Node]) -> list[list[Node]]:
         self.riders = self._riders(nodes) if self.backend.products.epilogues else {}
         riding = {node for riders in self.riders.values() for node in riders}
         self.loop_type = partial(CudaLoop, riding)
@@ -142,7 +142,7 @@ class CupyPlan(NumbaPlan):
 
     # Running it --------------------------------------------------------------------------------
 
-    def run(self, group: list[Node], memory: Memory) -> list[Call]:  # noqa: D102
+    def run(self, group: list[Node], memory: Memory) -> list[Call]:
         self.scratch_top = ALIGNED
         loop = self._loop(group)
         if group[0] in self.riders:
@@ -259,15 +259,15 @@ class CupyPlan(NumbaPlan):
         if self.enter is not None:
             self.enter()
 
-    def keep_inputs(self) -> Callable[[], None]:  # noqa: D102
+    def keep_inputs(self) -> Callable[[], None]:
         return (lambda: None) if self.enter is None else self.enter
 
-    def wait(self) -> None:  # noqa: D102
+    def wait(self) -> None:
         self.cupy.cuda.get_current_stream().synchronize()
 
     # Memory ------------------------------------------------------------------------------------
 
-    def memory(self, nbytes: int) -> np.ndarray:  # noqa: D102
+    def memory(self, nbytes: int) -> np.ndarray:
         batch_size = max((n.shape[0] for n in self.inputs if n.shape), default=1)
         # The gradients take as much, whatever the batch.
         fixed = sum(join.nbytes for join in {join for join, _ in self.parts.values()})
@@ -320,7 +320,7 @@ class CupyPlan(NumbaPlan):
 
     # Operations --------------------------------------------------------------------------------
 
-    def write(self, array: np.ndarray, result: Node) -> list[Call]:  # noqa: D102
+    def write(self, array: np.ndarray, result: Node) -> list[Call]:
         return [(launch, ()) for launch in write_copy(self, array, self.array(result))]
 
     def _written(self, node: Node) -> list[Any]:

@@ -31,7 +31,7 @@ class JaxBackend(Backend):
             # JAX turns float64 into float32 without this, for all its arrays.
             self.jax.config.update("jax_enable_x64", True)
 
-    def load(self) -> None:  # noqa: D102
+    def load(self) -> None:
         try:
             import jax
         except ImportError:
@@ -40,7 +40,7 @@ class JaxBackend(Backend):
             ) from None
         self.jax, self.xp = jax, jax.numpy
 
-    def find_device(self, device: str | int | None) -> Any:  # noqa: D102
+    def find_device(self, device: str | int | None) -> Any:
         if device is None:
             return self.jax.devices()[0]
         platform, _, index = str(device).partition(":")
@@ -60,26 +60,26 @@ class JaxBackend(Backend):
         return found[int(index or 0)]
 
     @classmethod
-    def devices(cls) -> list[str]:  # noqa: D102
+    def devices(cls) -> list[str]:
         import jax
 
         found = [*jax.devices(), *(jax.devices("cpu") if jax.default_backend() != "cpu" else [])]
         return ["cpu" if d.platform == "cpu" else f"{d.platform}:{d.id}" for d in found]
 
-    def owns(self, x: Any) -> bool:  # noqa: D102
+    def owns(self, x: Any) -> bool:
         concrete = isinstance(x, self.jax.Array) and not isinstance(x, self.jax.core.Tracer)
         return concrete and x.devices() == {self.device}
 
-    def convert(self, x: Any) -> Array:  # noqa: D102
+    def convert(self, x: Any) -> Array:
         if not isinstance(x, self.jax.Array):
             x = host_array(x)
             if x.dtype == np.float64 and self.dtype_name == "float32":
                 x = x.astype(np.float32)
         return self.jax.device_put(x, self.device)
 
-    def synchronize(self) -> None:  # noqa: D102
+    def synchronize(self) -> None:
         for array in self.jax.live_arrays():
             array.block_until_ready()
 
-    def capture(self, step: Step) -> Step:  # noqa: D102
+    def capture(self, step: Step) -> Step:
         return self.jax.jit(step, donate_argnums=0)  # type: ignore[no-any-return]

@@ -36,13 +36,13 @@ class NumbaBackend(NumpyBackend):
 
     name = "numba"
 
-    def load(self) -> None:  # noqa: D102
+    def load(self) -> None:
         super().load()
         if importlib.util.find_spec("numba") is None:
             command = "pip install 'npnn-xp[numba]', or pip install numba"
             raise missing("Numba", self.name, command)
 
-    def capture(self, step: Step) -> Step:  # noqa: D102
+    def capture(self, step: Step) -> Step:
         from numba import config
 
         if config.DISABLE_JIT:  # for a debugger, say
@@ -53,7 +53,7 @@ class NumbaBackend(NumpyBackend):
 class CompiledStep(CapturedStep):
     """A captured step that several threads share already where it is short."""
 
-    def plan_of(self, nodes: list[Node], *rest: Any) -> Plan:  # noqa: D102
+    def plan_of(self, nodes: list[Node], *rest: Any) -> Plan:
         count = self.threads_for(nodes, WORTH_AWAKE)
         if count > 1:
             carry, data, inputs, outputs = rest
@@ -69,7 +69,7 @@ class NumbaPlan(Plan):
 
     loop_type: Callable[..., Loop] = Loop
 
-    def group(self, nodes: list[Node]) -> list[list[Node]]:  # noqa: D102
+    def group(self, nodes: list[Node]) -> list[list[Node]]:
         self.loops: dict[Node, Loop] = {}
         carried = {result.base for _, _, result in self.carry}
         outside = {n.base for n in self.outputs} | carried
@@ -126,7 +126,7 @@ class NumbaPlan(Plan):
                 transient.add(node)
         return transient
 
-    def run(self, group: list[Node], memory: Memory) -> list[Call]:  # noqa: D102
+    def run(self, group: list[Node], memory: Memory) -> list[Call]:
         loop = self._loop(group)
         if self.awake and number(group[0]):
             return [of_numbers(group[0], memory)]
@@ -134,12 +134,12 @@ class NumbaPlan(Plan):
             return [piece for call in super().run(group, memory) for piece in _native(call)]
         return Writer(memory, self.transient, loop, self._shape(loop, memory)).calls()
 
-    def joined(self, calls: Iterable[Call]) -> list[Call]:  # noqa: D102
+    def joined(self, calls: Iterable[Call]) -> list[Call]:
         from npnn.backends import native
 
         return native.joined(calls)
 
-    def write(self, array: np.ndarray, result: Node) -> list[Call]:  # noqa: D102
+    def write(self, array: np.ndarray, result: Node) -> list[Call]:
         return [piece for call in super().write(array, result) for piece in _native(call)]
 
     def _may_join(self, loop: Loop, node: Node) -> bool:
@@ -166,7 +166,7 @@ class NumbaPlan(Plan):
             return *loop.lead, cut.at[memory.thread + 1] - cut.at[memory.thread]
         return loop.shape if cut is None else cut.shape_of_part(loop.shape, memory.thread)
 
-    def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:  # noqa: D102
+    def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:
         loop = self._loop(self.groups[self.time[node]])
         if loop is None:
             return super().reads_in_time(user, old, node)
@@ -212,7 +212,7 @@ class AwakePlan(NumbaPlan):
 
         return all(isinstance(function, Native) for function, _ in self.calls)
 
-    def without_lock(self, brought: Mapping[Node, Cut]) -> Any:  # noqa: D102
+    def without_lock(self, brought: Mapping[Node, Cut]) -> Any:
         if self.division is None or not self.of_machine_code:
             return None
         from npnn.backends.team import Step

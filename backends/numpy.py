@@ -16,14 +16,14 @@ class NumpyBackend(Backend):
 
     name = "numpy"
 
-    def load(self) -> None:  # noqa: D102
+    def load(self) -> None:
         self.xp = xp
 
-    def owns(self, x: Any) -> bool:  # noqa: D102
+    def owns(self, x: Any) -> bool:
         return type(x) is np.ndarray and x.dtype.isnative
 
-    def convert(self, x: Any) -> Array:  # noqa: D102
+    def convert(self, x: Any) -> Array:
         return host_array(x)
 
-    def capture(self, step: Step) -> Step:  # noqa: D102
+    def capture(self, step: Step) -> Step:
         return CapturedStep(step, self.dtype)

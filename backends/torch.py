@@ -15,7 +15,7 @@ class TorchBackend(Backend):
 
     name = "torch"
 
-    def load(self) -> None:  # noqa: D102
+    def load(self) -> None:
         try:
             import torch
         except ImportError:
@@ -24,7 +24,7 @@ class TorchBackend(Backend):
 
         self.torch, self.xp = torch, xp
 
-    def find_device(self, device: str | int | None) -> Any:  # noqa: D102
+    def find_device(self, device: str | int | None) -> Any:
         name = f"cuda:{device}" if isinstance(device, int) else device or "cpu"
         try:
             found = self.torch.device(name)
@@ -42,15 +42,15 @@ class TorchBackend(Backend):
         return found
 
     @classmethod
-    def devices(cls) -> list[str]:  # noqa: D102
+    def devices(cls) -> list[str]:
         import torch
 
         return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 
-    def owns(self, x: Any) -> bool:  # noqa: D102
+    def owns(self, x: Any) -> bool:
         return isinstance(x, self.torch.Tensor) and x.device == self.device and not x.requires_grad
 
-    def convert(self, x: Any) -> Array:  # noqa: D102
+    def convert(self, x: Any) -> Array:
         if isinstance(x, self.torch.Tensor):
             return x.detach().to(self.device)
         if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
@@ -61,13 +61,13 @@ class TorchBackend(Backend):
         # A copy: PyTorch warns of arrays that NumPy holds read-only.
         return self.torch.asarray(host_array(x).copy(), device=self.device)
 
-    def to_numpy(self, x: Array) -> np.ndarray:  # noqa: D102
+    def to_numpy(self, x: Array) -> np.ndarray:
         result: np.ndarray = x.detach().cpu().numpy()
         return result
 
-    def synchronize(self) -> None:  # noqa: D102
+    def synchronize(self) -> None:
         if self.device.type == "cuda":
             self.torch.cuda.synchronize(self.device)
 
-    def capture(self, step: Step) -> Step:  # noqa: D102
+    def capture(self, step: Step) -> Step:
         return self.torch.no_grad()(step)  # type: ignore[no-any-return]

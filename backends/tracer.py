@@ -291,28 +291,28 @@ class Namespace:
 
         return function
 
-    def zeros_like(self, x: Recorded, dtype: Any = None, device: Any = None) -> Recorded:  # noqa: D102
+    def zeros_like(self, x: Recorded, dtype: Any = None, device: Any = None) -> Recorded:
         zeros = np.zeros(x.shape, x.dtype if dtype is None else dtype)
         return Recorded(self._trace, self._trace.constant(zeros))
 
-    def asarray(self, x: Any, dtype: Any = None, copy: bool | None = None) -> Recorded:  # noqa: D102
+    def asarray(self, x: Any, dtype: Any = None, copy: bool | None = None) -> Recorded:
         given = Recorded(self._trace, self._trace.node(x, dtype))
         return given if dtype is None else self.astype(given, dtype)
 
     # Elementwise -------------------------------------------------------------------------------
 
-    def where(self, condition: Recorded, a: Any, b: Any) -> Recorded:  # noqa: D102
+    def where(self, condition: Recorded, a: Any, b: Any) -> Recorded:
         dtype = np.result_type(*(_dtype_or_number(v) for v in (a, b)))
         given = (self.asarray(v, t) for v, t in ((condition, bool), (a, dtype), (b, dtype)))
         nodes = [v.node for v in given]
         shape = np.broadcast_shapes(*(node.shape for node in nodes))
         return self._trace.add("where", nodes, shape, dtype)
 
-    def astype(self, x: Recorded, dtype: Any, copy: bool = True) -> Recorded:  # noqa: D102
+    def astype(self, x: Recorded, dtype: Any, copy: bool = True) -> Recorded:
         same = x.dtype == np.dtype(dtype)
         return x if same else self._trace.add("astype", (x.node,), x.shape, dtype, (str(dtype),))
 
-    def clip(self, x: Recorded, min: Any = None, max: Any = None) -> Recorded:  # noqa: D102
+    def clip(self, x: Recorded, min: Any = None, max: Any = None) -> Recorded:
         x = x if min is None else self._trace.ufunc(np.maximum, x, min)
         return x if max is None else self._trace.ufunc(np.minimum, x, max)
 
@@ -334,18 +334,18 @@ class Namespace:
     max = partialmethod(_reduce, "max")
     min = partialmethod(_reduce, "min")
 
-    def mean(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:  # noqa: D102
+    def mean(self, x: Recorded, *, axis: Any = None, keepdims: bool = False) -> Recorded:
         total = self._reduce("sum", x, axis=axis, keepdims=keepdims)
         return self._trace.ufunc(np.divide, total, x.size // total.size)
 
-    def argmax(self, x: Recorded, *, axis: int, keepdims: bool = False) -> Recorded:  # noqa: D102
+    def argmax(self, x: Recorded, *, axis: int, keepdims: bool = False) -> Recorded:
         if keepdims or axis % x.ndim != x.ndim - 1:
             raise NotRecorded("argmax() but over the last axis")
         return self._trace.add("argmax", (x.node,), x.shape[:-1], np.intp)
 
     # Products, gathers, joins ------------------------------------------------------------------
 
-    def matmul(self, a: Recorded, b: Recorded) -> Recorded:  # noqa: D102
+    def matmul(self, a: Recorded, b: Recorded) -> Recorded:
         a_node, b_node = self._trace.node(a), self._trace.node(b)
         if min(len(a_node.shape), len(b_node.shape)) < 2:
             raise NotRecorded("matmul() of vectors")
@@ -356,13 +356,13 @@ class Namespace:
         dtype = np.result_type(a_node.dtype, b_node.dtype)
         return self._trace.add("matmul", (a_node, b_node), shape, dtype)
 
-    def take(self, x: Recorded, index: Recorded, *, axis: int) -> Recorded:  # noqa: D102
+    def take(self, x: Recorded, index: Recorded, *, axis: int) -> Recorded:
         axis %= x.ndim
         shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
         nodes = (x.node, self._trace.node(index))
         return self._trace.add("take", nodes, shape, x.dtype, (axis,))
 
-    def concat(self, arrays: Sequence[Recorded], *, axis: int = 0) -> Recorded:  # noqa: D102
+    def concat(self, arrays: Sequence[Recorded], *, axis: int = 0) -> Recorded:
         first, axis = arrays[0], axis % arrays[0].ndim
         length = sum(a.shape[axis] for a in arrays)
         shape = (*first.shape[:axis], length, *first.shape[axis + 1 :])

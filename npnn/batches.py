@@ -1,4 +1,4 @@
-"""Data of a training, and the order in which they are cut into batches."""
+"""The order of the samples in each epoch, and the data that are cut into batches by it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,30 @@ def order(seed: int, epoch: int, num_samples: int, shuffle: bool = True) -> np.n
     if shuffle:
         return np.random.default_rng([seed, epoch]).permutation(num_samples)
     return np.arange(num_samples)
+
+
+class Walk:
+    """The samples of one epoch after another, so many at a time, without an end.
+
+    Where that number divides an epoch, these are the batches that :func:`npnn.training.fit` trains
+    on. Where it does not, fit ends an epoch with a smaller batch, and here one takes in samples of
+    the next epoch: of those the first that it does not hold already.
+    """
+
+    def __init__(self, seed: int, num_samples: int) -> None:
+        self.seed, self.num_samples, self.epoch = seed, num_samples, 0
+        self._rest = order(seed, 0, 0)
+
+    def take(self, size: int) -> np.ndarray:
+        """Return the numbers of the next samples, no more than there are, each of them once."""
+        batch, self._rest = self._rest[:size], self._rest[size:]
+        if len(batch) < size:
+            self.epoch += 1
+            following = order(self.seed, self.epoch, self.num_samples)
+            first = following[~np.isin(following, batch)][: size - len(batch)]
+            self._rest = following[~np.isin(following, first)]
+            batch = np.concatenate([batch, first])
+        return batch
 
 
 def cut(samples: Any, size: int) -> list[Any]:

@@ -138,7 +138,7 @@ class EarlyStopping(Monitor):
         self.best_epoch = 0
         self.best_arrays: dict[str, np.ndarray] = {}
 
-    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+    def on_train_begin(self, training: Training) -> None:
         super().on_train_begin(training)
         if not training.history.num_epochs:
             # What was seen in another training says nothing of this one.
@@ -146,7 +146,7 @@ class EarlyStopping(Monitor):
         elif self.waited >= self.patience:
             self._stop(training)
 
-    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         if self.improved(metrics, self.min_delta):
             self.waited, self.best_epoch = 0, training.epoch
             if self.restore_best:
@@ -162,17 +162,17 @@ class EarlyStopping(Monitor):
             f"no improvement for {self.waited} {epochs}; best was epoch {self.best_epoch}"
         )
 
-    def on_train_end(self, training: Training) -> None:  # noqa: D102
+    def on_train_end(self, training: Training) -> None:
         if self.best_arrays:
             training.set_arrays(self.best_arrays)
 
-    def get_state(self) -> dict[str, Any]:  # noqa: D102
+    def get_state(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "best_epoch": self.best_epoch}
 
-    def get_arrays(self) -> dict[str, np.ndarray]:  # noqa: D102
+    def get_arrays(self) -> dict[str, np.ndarray]:
         return self.best_arrays
 
-    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:  # noqa: D102
+    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.best, self.waited = state["best"], state["waited"]
         self.best_epoch, self.best_arrays = state["best_epoch"], arrays
 
@@ -205,19 +205,19 @@ class Checkpoint(Monitor):
         checked.integer(every, "every", 1)
         self.path, self.every, self.best_only = os.fspath(path), every, best_only
 
-    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+    def on_train_begin(self, training: Training) -> None:
         super().on_train_begin(training)
         check_place(self.path)
 
-    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         improved = self.improved(metrics) if self.best_only else True
         if improved and training.epoch % self.every == 0:
             training.when_epoch_is_complete(lambda: training.save(self.path))
 
-    def get_state(self) -> dict[str, Any]:  # noqa: D102
+    def get_state(self) -> dict[str, Any]:
         return {"best": self.best}
 
-    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:  # noqa: D102
+    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.best = state["best"]
 
 
@@ -233,14 +233,14 @@ class CSVLog(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
 
-    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+    def on_train_begin(self, training: Training) -> None:
         check_place(self.path)
         if training.history.num_epochs:
             training.history.to_csv(self.path)
         else:
             open(self.path, "w").close()
 
-    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\n")
         if os.path.getsize(self.path) == 0:
@@ -273,39 +273,39 @@ class LearningRateSchedule(Callback):
         self.schedule = schedule
         self.watch = Monitor(monitor)
 
-    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+    def on_train_begin(self, training: Training) -> None:
         self.watch.check_name(training.metric_names, type(self).__name__)
 
-    def on_epoch_begin(self, training: Training) -> None:  # noqa: D102
+    def on_epoch_begin(self, training: Training) -> None:
         training.optimizer.factor = self.schedule(training.epoch - 1)
 
-    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         self.schedule.observe(self.watch.cost(metrics))
 
-    def on_train_end(self, training: Training) -> None:  # noqa: D102
+    def on_train_end(self, training: Training) -> None:
         training.optimizer.factor = 1.0
 
-    def get_state(self) -> dict[str, Any]:  # noqa: D102
+    def get_state(self) -> dict[str, Any]:
         return self.schedule.to_config()
 
-    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:  # noqa: D102
+    def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.schedule = Schedule.from_config(state)
 
 
 class ProgressBar(Callback):
     """A progress bar over the epochs, with the metrics behind it."""
 
-    def on_train_begin(self, training: Training) -> None:  # noqa: D102
+    def on_train_begin(self, training: Training) -> None:
         from tqdm.auto import tqdm
 
         if training.remark:
             tqdm.write(training.remark, file=sys.stderr)
         self.bar = tqdm(total=training.epochs, initial=training.epoch, unit="epoch")
 
-    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:  # noqa: D102
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         shown = {name: f"{value:.4f}" for name, value in metrics.items()}
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
-    def on_train_end(self, training: Training) -> None:  # noqa: D102
+    def on_train_end(self, training: Training) -> None:
         self.bar.close()

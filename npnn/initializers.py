@@ -40,18 +40,21 @@ class Initializer:
         return hash(repr(self))
 
 
-class _Normal(Initializer):
+class _Scaled(Initializer):
+    @staticmethod
+    def variance(fan_in: int, fan_out: int) -> float:
+        """Return the variance of what is drawn."""
+        raise NotImplementedError
+
+
+class _Normal(_Scaled):
     def __call__(
         self, rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
     ) -> np.ndarray:
         return rng.standard_normal(shape) * math.sqrt(self.variance(fan_in, fan_out))
 
-    @staticmethod
-    def variance(fan_in: int, fan_out: int) -> float:
-        raise NotImplementedError
 
-
-class _Uniform(Initializer):
+class _Uniform(_Scaled):
     def __call__(
         self, rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
     ) -> np.ndarray:
@@ -59,16 +62,12 @@ class _Uniform(Initializer):
         limit = math.sqrt(3.0 * self.variance(fan_in, fan_out))
         return rng.uniform(-limit, limit, shape)
 
-    @staticmethod
-    def variance(fan_in: int, fan_out: int) -> float:
-        raise NotImplementedError
-
 
 class GlorotNormal(_Normal):
     """Normal with variance 2 / (fan_in + fan_out): Glorot and Bengio 2010, section 4.2."""
 
     @staticmethod
-    def variance(fan_in: int, fan_out: int) -> float:  # noqa: D102
+    def variance(fan_in: int, fan_out: int) -> float:
         return 2.0 / (fan_in + fan_out)
 
 
@@ -82,7 +81,7 @@ class HeNormal(_Normal):
     """Normal with variance 2 / fan_in: He et al. 2015, equation 10, for rectifiers."""
 
     @staticmethod
-    def variance(fan_in: int, fan_out: int) -> float:  # noqa: D102
+    def variance(fan_in: int, fan_out: int) -> float:
         return 2.0 / fan_in
 
 
@@ -96,7 +95,7 @@ class LeCunNormal(_Normal):
     """Normal with variance 1 / fan_in: LeCun et al. 1998, "Efficient BackProp", section 4.6."""
 
     @staticmethod
-    def variance(fan_in: int, fan_out: int) -> float:  # noqa: D102
+    def variance(fan_in: int, fan_out: int) -> float:
         return 1.0 / fan_in
 
 
@@ -115,7 +114,7 @@ class Orthogonal(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
     ) -> np.ndarray:
         rows, columns = shape[0], math.prod(shape[1:])
@@ -133,7 +132,7 @@ class Constant(Initializer):
     def __init__(self, value: float = 0.0) -> None:
         self.value = value
 
-    def __call__(  # noqa: D102
+    def __call__(
         self, rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
     ) -> np.ndarray:
         return np.full(shape, self.value, dtype=np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from npnn.arrays import Array
-from npnn.losses import mean
+from npnn.losses.loss import mean
 
 if TYPE_CHECKING:
     from npnn.losses import LossLayer

@@ -54,7 +54,7 @@ class Schedule:
 class ConstantRate(Schedule):
     """Always 1."""
 
-    def __call__(self, count: int) -> float:  # noqa: D102
+    def __call__(self, count: int) -> float:
         return 1.0
 
 
@@ -74,7 +74,7 @@ class StepDecay(Schedule):
         self.every = checked.integer(every, "every", 1)
         self.factor = checked.factor(factor, "factor")
 
-    def __call__(self, count: int) -> float:  # noqa: D102
+    def __call__(self, count: int) -> float:
         return float(self.factor ** (count // self.every))
 
 
@@ -92,7 +92,7 @@ class ExponentialDecay(Schedule):
     def __init__(self, factor: float) -> None:
         self.factor = checked.factor(factor, "factor")
 
-    def __call__(self, count: int) -> float:  # noqa: D102
+    def __call__(self, count: int) -> float:
         return float(self.factor**count)
 
 
@@ -130,7 +130,7 @@ class Cosine(Schedule):
             raise ValueError(f"final must be between 0 and 1, not {final}")
         self.warm_up, self.final = warm_up, final
 
-    def __call__(self, count: int) -> float:  # noqa: D102
+    def __call__(self, count: int) -> float:
         if count < self.warm_up:
             return (count + 1) / self.warm_up
         progress = min(1.0, (count - self.warm_up) / (self.length - self.warm_up))
@@ -167,7 +167,7 @@ class ReduceOnPlateau(Schedule):
         self.threshold, self.smallest = threshold, smallest
         self.best, self.waited, self.current = math.inf, 0, 1.0
 
-    def observe(self, value: float) -> None:  # noqa: D102
+    def observe(self, value: float) -> None:
         if value < self.best - self.threshold * abs(self.best if math.isfinite(self.best) else 0.0):
             self.best, self.waited = value, 0
             return
@@ -176,5 +176,5 @@ class ReduceOnPlateau(Schedule):
             self.current = max(self.current * self.factor, self.smallest)
             self.waited = 0
 
-    def __call__(self, count: int) -> float:  # noqa: D102
+    def __call__(self, count: int) -> float:
         return self.current

@@ -13,7 +13,7 @@ import pytest
 
 import npnn
 from npnn import files
-from npnn.cli import main, train
+from npnn.cli import main, outputs, recipes, train
 
 XOR = ["train", "xor-two-classes", "--no-pictures"]
 FLOWERS = ("daisy", "rose, red")
@@ -505,7 +505,7 @@ def test_ctrl_c_saves_what_there_is(monkeypatch, capsys, tmp_path):
         if training.epoch == 4:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(train.SaveNowAndThen, "on_batch_end", interrupt)
+    monkeypatch.setattr(outputs.SaveNowAndThen, "on_batch_end", interrupt)
     assert main([*XOR, "--epochs", "12", "--seed", "4", "--output", "parts"]) == 130
     out, err = capsys.readouterr()
     assert err == "npnn: interrupted after 3 of 12 epochs\n"
@@ -523,7 +523,7 @@ def test_ctrl_c_before_the_first_epoch_is_over_is_no_error(monkeypatch, capsys):
     def interrupt(self, training):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(train.SaveNowAndThen, "on_batch_end", interrupt)
+    monkeypatch.setattr(outputs.SaveNowAndThen, "on_batch_end", interrupt)
     assert main(["train", "xor-two-classes"]) == 130
     out, err = capsys.readouterr()
     assert "interrupted after 0 of 60 epochs" in err
@@ -581,7 +581,7 @@ def test_version_and_help(capsys):
         assert out.startswith("usage: npnn")
     assert main(["train", "--help"]) == 0
     out = capsys.readouterr().out
-    for name in (*train.RECIPES, *train.ACTIVATIONS, *train.OPTIMIZERS):
+    for name in (*recipes.RECIPES, *recipes.ACTIVATIONS, *recipes.OPTIMIZERS):
         assert name in out
 
 

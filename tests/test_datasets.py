@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import npnn
 import npnn.datasets as nd
 from npnn.errors import MissingError
 from npnn.normalization import Normalization
@@ -250,6 +251,25 @@ def test_wrong_batch_size_of_validation():
         data.get_train_batch(2.0)
     with pytest.raises(TypeError, match="batch_size must be an int, not True"):
         data.get_train_batch(True)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_training_batches_are_those_of_fit(size):
+    """With the same seed: in all epochs if the size divides them, else in the first."""
+    trained = []
+
+    class SeeingDense(npnn.Dense):
+        def forward(self, x):
+            trained.append(x[:, 0].tolist())
+            return super().forward(x)
+
+    data = nd.Dataset(np.arange(20.0), np.arange(20.0), num_train=12, seed=5)
+    model = npnn.Sequential([SeeingDense(1, 1)], capture=False)
+    model.fit(data.x_train_data, data.y_train_data, epochs=3, batch_size=size, seed=5)
+    assert len({tuple(batch) for batch in trained}) == 3 * -(-12 // size)
+    alike = len(trained) if 12 % size == 0 else 12 // size
+    handed_out = [data.get_train_batch(size)[0][:, 0].tolist() for _ in trained]
+    assert handed_out[:alike] == trained[:alike]
 
 
 # ---------------------------------------------------------------------------- generated points

@@ -1,7 +1,10 @@
 """How the package is put together: no module imports one that imports it, at the top or later."""
 
 import ast
+import tomllib
 from pathlib import Path
+
+import array_api_strict
 
 ROOT = Path(__file__).parent.parent
 PLACES = {"npnn": ROOT / "npnn", "npnn.backends": ROOT / "backends"}
@@ -74,11 +77,25 @@ def test_the_mathematics_name_no_array_library():
             continue
         roots = {m.partition(".")[0] for m in imported(ast.parse(file.read_text()), {})}
         assert not roots & {"cupy", "torch", "jax", "numba"}, name
-        if name.startswith("npnn.layers") or name in {
-            "npnn.step", "npnn.network", "npnn.losses", "npnn.optimizers", "npnn.runner",
-            "npnn.loss_scaling", "npnn.metrics", "npnn.watch", "npnn.arrays",
+        if name.startswith(("npnn.layers", "npnn.losses", "npnn.optimizers")) or name in {
+            "npnn.step", "npnn.network", "npnn.runner", "npnn.loss_scaling", "npnn.metrics",
+            "npnn.watch", "npnn.arrays",
         }:  # fmt: skip
             assert "numpy" not in roots, name
+
+
+def test_a_file_is_read_in_one_sitting():
+    """Of no more than 500 lines, but for some that are being taken apart."""
+    for name, file in modules().items():
+        if name.removeprefix("npnn.backends.") not in {"cuda", "loops", "cupy_plan"}:
+            assert len(file.read_text().splitlines()) <= 500, name
+
+
+def test_every_folder_is_installed():
+    known = modules()
+    packages = {name for name, file in known.items() if file.name == "__init__.py"}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert packages == set(settings["packages"]) - {"npnn.datasets.data"}
 
 
 def test_the_first_sentence_of_a_file_says_what_lives_there():
@@ -86,3 +103,38 @@ def test_the_first_sentence_of_a_file_says_what_lives_there():
         text = ast.get_docstring(ast.parse(file.read_text()))
         assert text, name
         assert text.splitlines()[0].endswith((".", ":")), name
+
+
+def classes():
+    """Return of each class its bases, its methods, and those of them that have a docstring."""
+    found = {}
+    for file in modules().values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = [m for m in node.body if isinstance(m, ast.FunctionDef)]
+                methods = [m for m in methods if not any(map(is_setter, m.decorator_list))]
+                bases, names, documented = found.setdefault(node.name, (set(), set(), set()))
+                bases |= {ast.unparse(base).split(".")[-1] for base in node.bases}
+                names |= {m.name for m in methods if not m.name.startswith("_")}
+                documented |= {m.name for m in methods if ast.get_docstring(m)}
+    return found
+
+
+def is_setter(decorator):
+    return isinstance(decorator, ast.Attribute) and decorator.attr == "setter"
+
+
+def test_every_public_method_is_documented_or_overrides_one_that_is():
+    found = classes()
+
+    def documented(name):
+        bases, _, own = found.get(name, ((), (), set()))
+        return own.union(*map(documented, bases))
+
+    assert len(found) > 100
+    assert "backward" in documented("Dense")
+    for name, (_, methods, _) in found.items():
+        if name == "Namespace":  # whose functions are the standard's
+            assert methods <= set(dir(array_api_strict))
+        elif not name.startswith("_"):
+            assert methods <= documented(name), name

@@ -110,7 +110,7 @@ def _check_output(options: argparse.Namespace) -> None:
 def _read(schema: TableSchema, run: dict[str, Any], options: argparse.Namespace) -> tuple[Any, Any]:
     """Return inputs and targets; a CSV file is read like the one trained on, if not told how."""
     from npnn.datasets.cells import existing
-    from npnn.datasets.table import is_npz
+    from npnn.datasets.npz import is_npz
 
     path = existing(options.data)
     given = {name: getattr(options, name) for name in TABLE_OPTIONS}

@@ -8,7 +8,8 @@ from typing import Any
 
 from npnn import plots
 from npnn.cli.arguments import whole
-from npnn.cli.train import add_model_options, check_writable, dataset_of, new_model, settings
+from npnn.cli.outputs import check_writable
+from npnn.cli.recipes import add_model_options, dataset_of, new_model, settings
 
 
 def add_profile(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -20,7 +20,8 @@ from npnn.datasets.points import (
     XORFunction,
     XORTwoClasses,
 )
-from npnn.datasets.table import Table, TableColumn, TableSchema
+from npnn.datasets.schema import TableColumn, TableSchema
+from npnn.datasets.table import Table
 
 __all__ = [
     "MNIST",

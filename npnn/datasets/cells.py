@@ -323,6 +323,18 @@ def to_numbers(cells: list[str]) -> tuple[NDArray, int | None]:
     return values, None
 
 
+def as_float32(path: Path, name: str, values: NDArray) -> NDArray:
+    """Return numbers as float32, or say which one is beyond it."""
+    with np.errstate(over="ignore"):
+        floats = values.astype(np.float32)
+    large = np.isfinite(values) & ~np.isfinite(floats)
+    if large.any():
+        raise ValueError(
+            f"{path}: {name!r} holds {values[large][0]}, which is beyond what a float32 can hold"
+        )
+    return floats
+
+
 def is_missing(cell: str) -> bool:
     """Whether a cell says that there is no value, or none that is finite."""
     if cell.lower() in MISSING or cell in DASHES:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npnn import checked
+from npnn.batches import Walk
 from npnn.normalization import Normalization
 
 NDArray = npt.NDArray[Any]
@@ -86,8 +87,10 @@ class Dataset:
     The batches of each part walk through a random permutation of it and go on with a fresh one
     when it is used up. A batch never holds a sample twice, also where it spans two permutations,
     and the numbers of times that any two samples were served never differ by more than one.
-    The two parts are walked by independent generators: drawing validation batches does not
-    change the training batches that follow.
+    Training batches come in the order in which `fit` trains on them where it is given the same
+    `seed` and batch size; that it ends an epoch with a smaller batch, if the samples do not divide,
+    is the one difference. The two parts are walked independently: drawing validation batches does
+    not change the training batches that follow.
 
     Examples
     --------
@@ -118,6 +121,7 @@ class Dataset:
         if task is not None and task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
         split_rng, train_rng, validation_rng = generators(seed)[:3]
+        train_seed = int(train_rng.integers(1 << 32)) if seed is None else seed
 
         self.seed = seed
         self.name = type(self).__name__ if name is None else name
@@ -152,8 +156,8 @@ class Dataset:
         if norm is None:
             norm = Normalization.standard(self.x_train_data)
         self.norm = norm
-        self._train = _Walk(self.num_train_data, train_rng)
-        self._validation = _Walk(self.num_validation_data, validation_rng)
+        self._train = Walk(train_seed, self.num_train_data)
+        self._validation = Walk(int(validation_rng.integers(1 << 32)), self.num_validation_data)
         self._train_batch_size: int = max(1, round(self.num_train_data**0.5))
         self._validation_batch_size: int = max(1, round(self.num_validation_data**0.5))
 
@@ -229,29 +233,6 @@ class Dataset:
             f"{self.num_validation_data} validation samples, shape_in={self.shape_in}, "
             f"shape_out={self.shape_out}>"
         )
-
-
-class _Walk:
-    """An endless walk through fresh permutations of ``range(num)``."""
-
-    def __init__(self, num: int, rng: np.random.Generator) -> None:
-        self._num = num
-        self._rng = rng
-        self._rest = np.empty(0, dtype=np.int64)
-
-    def take(self, size: int) -> NDArray:
-        rest = self._rest
-        if size <= len(rest):
-            self._rest = rest[size:]
-            return rest[:size]
-        order = self._rng.permutation(self._num)
-        used = np.zeros(self._num, dtype=bool)
-        used[rest] = True
-        head = order[~used[order]][: size - len(rest)]
-        used[:] = False
-        used[head] = True
-        self._rest = order[~used[order]]
-        return np.concatenate([rest, head])
 
 
 def generators(seed: int | None) -> list[np.random.Generator]:

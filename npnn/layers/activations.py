@@ -40,10 +40,10 @@ class Linear(Activation):
 
     operations = 0
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         return x
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return grad_y
 
 
@@ -66,12 +66,12 @@ class ReLU(Activation):
 
     default_initializer = "HeNormal"
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         self.y = xp.maximum(x, 0.0)
         return self.y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         return xp.where(self.y > 0.0, grad_y, 0.0)
 
@@ -104,12 +104,12 @@ class LeakyReLU(Activation):
             raise ValueError(f"slope must be at least 0 and below 1, not {slope}")
         self.slope = slope
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         self.y = xp.maximum(x, self.slope * x)
         return self.y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         return xp.where(self.y > 0.0, grad_y, self.slope * grad_y)
 
@@ -123,12 +123,12 @@ class Tanh(Activation):
         Shape of one sample; inferred if None.
     """
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         self.y = xp.tanh(x)
         return self.y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return grad_y * (1.0 - self.y * self.y)
 
 
@@ -150,11 +150,11 @@ class Sigmoid(Activation):
 
     operations = 5
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         self.y = _sigmoid(x)
         return self.y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return grad_y * (self.y * (1.0 - self.y))
 
 
@@ -178,12 +178,12 @@ class Swish(Activation):
     default_initializer = "HeNormal"
     operations = 6
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         self.sigmoid = _sigmoid(x)
         self.y = x * self.sigmoid
         return self.y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return grad_y * (self.sigmoid + self.y * (1.0 - self.sigmoid))
 
 
@@ -207,12 +207,12 @@ class Softplus(Activation):
     default_initializer = "HeNormal"
     operations = 5
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         self.x = x
         return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return grad_y * _sigmoid(self.x)
 
 
@@ -247,13 +247,13 @@ class Softmax(Activation):
 
     operations = 5
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
         self.y = e / xp.sum(e, axis=-1, keepdims=True)
         return self.y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         return self.y * (grad_y - xp.sum(grad_y * self.y, axis=-1, keepdims=True))
 

@@ -59,13 +59,13 @@ class Parallel(Layer):
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
 
     @property
-    def is_built(self) -> bool:  # noqa: D102
+    def is_built(self) -> bool:
         return self.shape_out is not None and _are_built(self.branches)
 
-    def children(self) -> Iterator[tuple[str, Layer]]:  # noqa: D102
+    def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(number), branch) for number, branch in enumerate(self.branches))
 
-    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         shape = self.accept(shape_in)
         shapes = []
         for number, branch in enumerate(self.branches):
@@ -82,10 +82,10 @@ class Parallel(Layer):
         self.shape_in, self.shape_out = shape, (*shapes[0][:-1], sum(self._parts))
         return self.shape_out
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         return array_namespace(x).concat([branch.forward(x) for branch in self.branches], axis=-1)
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         grad_x, start = None, 0
         for branch, size in zip(self.branches, self._parts, strict=True):
             part = branch.backward(grad_y[..., start : start + size])
@@ -94,7 +94,7 @@ class Parallel(Layer):
         return grad_x
 
     @property
-    def flops(self) -> int:  # noqa: D102
+    def flops(self) -> int:
         return sum(branch.flops for branch in self.branches)
 
     def __repr__(self) -> str:
@@ -132,13 +132,13 @@ class Residual(Layer):
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
 
     @property
-    def is_built(self) -> bool:  # noqa: D102
+    def is_built(self) -> bool:
         return self.shape_out is not None and _are_built([self.layers])
 
-    def children(self) -> Iterator[tuple[str, Layer]]:  # noqa: D102
+    def children(self) -> Iterator[tuple[str, Layer]]:
         yield "layers", self.layers
 
-    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         shape = self.accept(shape_in)
         outputs = _build_row(self.layers, self, shape, rng)
         if outputs != shape:
@@ -149,14 +149,14 @@ class Residual(Layer):
         self.shape_in = self.shape_out = shape
         return shape
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         return x + self.layers.forward(x)
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return grad_y + self.layers.backward(grad_y)
 
     @property
-    def flops(self) -> int:  # noqa: D102
+    def flops(self) -> int:
         return self.layers.flops
 
     def __repr__(self) -> str:

@@ -156,28 +156,28 @@ class Conv2D(_Convolution):
     LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.
     """
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         self.columns = _gather(pad(x, self.window.margins), self.window, self.groups)
         y = _join(self.columns @ _matrix(self.w, self.groups).mT, self.window.steps)
         y += self.b
         return y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         self.grad_b = xp.sum(grad_y, axis=(0, 1, 2))
         grad_y = _cut(grad_y, self.groups)
         self.grad_w = xp.reshape(grad_y.mT @ self.columns, self.w.shape)
         return crop(_spread(grad_y, self.w, self.window), self.window.margins)
 
-    def find_window(self, size: Pair) -> Window:  # noqa: D102
+    def find_window(self, size: Pair) -> Window:
         hint = "padding='same'"
         return Window.over(size, self.kernel, self.strides, self.padding, hint)
 
     @property
-    def size_out(self) -> Pair:  # noqa: D102
+    def size_out(self) -> Pair:
         return self.window.steps
 
-    def shape_of_w(self, inputs: int, outputs: int) -> Shape:  # noqa: D102
+    def shape_of_w(self, inputs: int, outputs: int) -> Shape:
         return outputs, *self.kernel, inputs // self.groups
 
 
@@ -234,25 +234,25 @@ class UpConv2D(_Convolution):
     Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", chapter 4.
     """
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         self.x = _cut(x, self.groups)
         return crop(_spread(self.x, self.w, self.window), self.window.margins) + self.b
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         self.grad_b = xp.sum(grad_y, axis=(0, 1, 2))
         columns = _gather(pad(grad_y, self.window.margins), self.window, self.groups)
         self.grad_w = xp.reshape(self.x.mT @ columns, self.w.shape)
         return _join(columns @ _matrix(self.w, self.groups).mT, self.window.steps)
 
-    def find_window(self, size: Pair) -> Window:  # noqa: D102
+    def find_window(self, size: Pair) -> Window:
         return Window.between(size, self.kernel, self.strides, self.padding)
 
     @property
-    def size_out(self) -> Pair:  # noqa: D102
+    def size_out(self) -> Pair:
         return self.window.size
 
-    def shape_of_w(self, inputs: int, outputs: int) -> Shape:  # noqa: D102
+    def shape_of_w(self, inputs: int, outputs: int) -> Shape:
         return inputs, *self.kernel, outputs // self.groups
 
 

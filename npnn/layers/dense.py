@@ -81,20 +81,20 @@ class Dense(Layer):
         self.shape_out = as_shape(shape_out, "shape_out")
         self.initializer = initializers.get(initializer)
 
-    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         self.shape_in = self.accept(shape_in)
         inputs, outputs = math.prod(self.shape_in), math.prod(self.shape_out)
         self.draw("w", self.initializer, rng, (inputs, outputs), inputs, outputs)
         self.draw("b", "Constant", rng, (outputs,))
         return self.shape_out
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         self.x = _merge_features(x, self.shape_in)
         y = self.x @ self.w
         y += self.b[..., None, :]
         return _split_features(y, self.shape_out)
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         grad_y = _merge_features(grad_y, self.shape_out)
         self.grad_w = self.x.mT @ grad_y
@@ -102,7 +102,7 @@ class Dense(Layer):
         return _split_features(grad_y @ self.w.mT, self.shape_in)
 
     @property
-    def flops(self) -> int:  # noqa: D102
+    def flops(self) -> int:
         return 2 * math.prod(self.shape_in or ()) * math.prod(self.shape_out)
 
 

@@ -87,17 +87,17 @@ class Sample(Layer):
     def __init__(self, shape_in: int | Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
 
-    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         shape = self.accept(shape_in)
         self.shape_in, self.shape_out = shape, _half(shape)
         return self.shape_out
 
     @property
-    def noise_shape(self) -> Shape:  # noqa: D102
+    def noise_shape(self) -> Shape:
         assert self.shape_out is not None
         return self.shape_out
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         half = x.shape[-1] // 2
         mean, variance = x[..., :half], x[..., half:]
@@ -108,7 +108,7 @@ class Sample(Layer):
         self.slope = 0.5 * self.random / deviation
         return mean + deviation * self.random
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return array_namespace(grad_y).concat([grad_y, grad_y * self.slope], axis=-1)
 
 

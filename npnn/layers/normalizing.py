@@ -98,13 +98,13 @@ class BatchNorm(_Normalizing):
             raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}")
         self.momentum = momentum
 
-    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         shape = super().build(shape_in, rng)
         self.draw("running_mean", _ZERO, rng, shape[-1:])
         self.draw("running_variance", _ONE, rng, shape[-1:])
         return shape
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         self.of_batch = self.training
         if self.of_batch:
@@ -120,7 +120,7 @@ class BatchNorm(_Normalizing):
         self.normal = centred * self.scale
         return self.gamma * self.normal + self.beta
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         axes = tuple(range(grad_y.ndim - 1))
         self.grad_gamma = xp.sum(grad_y * self.normal, axis=axes)
@@ -182,7 +182,7 @@ class LayerNorm(_Normalizing):
     def __init__(self, shape: int | Shape | None = None, epsilon: float = 1e-5) -> None:
         super().__init__(shape, epsilon)
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         centred = x - xp.mean(x, axis=-1, keepdims=True)
         variance = xp.mean(centred * centred, axis=-1, keepdims=True)
@@ -190,7 +190,7 @@ class LayerNorm(_Normalizing):
         self.normal = centred * self.scale
         return self.gamma * self.normal + self.beta
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         axes = tuple(range(grad_y.ndim - 1))
         self.grad_gamma = xp.sum(grad_y * self.normal, axis=axes)

@@ -94,7 +94,7 @@ class MaxPool(_Pool):
     Ranzato et al. 2007, "Unsupervised learning of invariant feature hierarchies".
     """
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         first, *others = self.taps
         y = x[first]
@@ -103,7 +103,7 @@ class MaxPool(_Pool):
         self.x, self.y = x, y
         return y
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         grad_x = xp.zeros(self.x.shape, dtype=grad_y.dtype, device=device(grad_y))
         left = grad_y  # what no pixel has had yet
@@ -147,14 +147,14 @@ class AvgPool(_Pool):
     LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.
     """
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         first, *others = self.taps
         y = x[first]
         for tap in others:
             y = y + x[tap]
         return y * (1.0 / len(self.taps))
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         assert self.shape_in is not None
         shape = (grad_y.shape[0], *self.shape_in)
@@ -186,15 +186,15 @@ class GlobalAvgPool(Layer):
     def __init__(self, shape_in: Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
 
-    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:  # noqa: D102
+    def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         self.shape_in = as_image(self.accept(shape_in))
         self.shape_out = self.shape_in[2:]
         return self.shape_out
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         return array_namespace(x).mean(x, axis=(1, 2))
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         assert self.shape_in is not None
         height, width, channels = self.shape_in
@@ -202,5 +202,5 @@ class GlobalAvgPool(Layer):
         return xp.broadcast_to(part, (grad_y.shape[0], height, width, channels))
 
     @property
-    def flops(self) -> int:  # noqa: D102
+    def flops(self) -> int:
         return math.prod(self.shape_in or ())

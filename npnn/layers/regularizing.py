@@ -43,7 +43,7 @@ class Dropout(Layer):
         self.probability = probability
         self.shape = self.shape_in = None if shape is None else as_shape(shape, "shape")
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         if not self.training:
             self.factor = None
             return x
@@ -51,7 +51,7 @@ class Dropout(Layer):
         self.factor = kept * (1.0 / (1.0 - self.probability))
         return x * self.factor
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return grad_y if self.factor is None else grad_y * self.factor
 
     def __repr__(self) -> str:

@@ -67,7 +67,7 @@ class Row(Link):
         return bool(self._layers) and self._layers[0].takes_integers
 
     @property
-    def is_built(self) -> bool:  # noqa: D102
+    def is_built(self) -> bool:
         return self.shape_out is not None and all(layer.is_built for layer in self._layers)
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:

@@ -54,7 +54,7 @@ class Pad2D(Layer):
             checked.pair(pad_axis1, "pad_axis1", 0),
         )
 
-    def build(  # noqa: D102
+    def build(
         self, shape_in: arrays.Shape | int, rng: np.random.Generator | None = None
     ) -> arrays.Shape:
         height, width, channels = self.shape_in = as_image(self.accept(shape_in))
@@ -62,10 +62,10 @@ class Pad2D(Layer):
         self.shape_out = height + sum(rows), width + sum(columns), channels
         return self.shape_out
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         return pad(x, self.margins, self.pad_value)
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         return crop(grad_y, self.margins)
 
 
@@ -100,10 +100,10 @@ class Shape(Layer):
             self.build(self.shape_in)
 
     @property
-    def is_built(self) -> bool:  # noqa: D102
+    def is_built(self) -> bool:
         return self.shape_in is not None
 
-    def build(  # noqa: D102
+    def build(
         self, shape_in: arrays.Shape | int, rng: np.random.Generator | None = None
     ) -> arrays.Shape:
         shape, size = self.accept(shape_in), math.prod(self.shape_out or ())
@@ -116,11 +116,11 @@ class Shape(Layer):
         self.shape_in = shape
         return self.shape_out
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         assert self.shape_out is not None
         return array_namespace(x).reshape(x, (x.shape[0], *self.shape_out))
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         assert self.shape_in is not None
         return array_namespace(grad_y).reshape(grad_y, (grad_y.shape[0], *self.shape_in))
 
@@ -137,16 +137,16 @@ class Flatten(Layer):
     def __init__(self, shape_in: int | arrays.Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
 
-    def build(  # noqa: D102
+    def build(
         self, shape_in: arrays.Shape | int, rng: np.random.Generator | None = None
     ) -> arrays.Shape:
         self.shape_in = self.accept(shape_in)
         self.shape_out = (math.prod(self.shape_in),)
         return self.shape_out
 
-    def forward(self, x: Array) -> Array:  # noqa: D102
+    def forward(self, x: Array) -> Array:
         return array_namespace(x).reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
-    def backward(self, grad_y: Array) -> Array:  # noqa: D102
+    def backward(self, grad_y: Array) -> Array:
         assert self.shape_in is not None
         return array_namespace(grad_y).reshape(grad_y, (grad_y.shape[0], *self.shape_in))

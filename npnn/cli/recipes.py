@@ -1,0 +1,251 @@
+"""What is trained on what: data sets, the settings that suit them, and the model made of those."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import npnn
+from npnn import backends
+from npnn.cli.arguments import (
+    TABLE_OPTIONS,
+    add_table_options,
+    backend_name,
+    column_list,
+    device_name,
+    hidden_sizes,
+    positive,
+    table_options,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from npnn.datasets import Dataset, TableSchema
+
+ACTIVATIONS = {
+    "relu": "ReLU",
+    "leaky-relu": "LeakyReLU",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "softplus": "Softplus",
+    "swish": "Swish",
+    "linear": "Linear",
+}
+# Name -> class, arguments beside alpha, and alpha (None: the data set's own, which suits Adam).
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any], float | None]] = {
+    "adam": ("Adam", {}, None),
+    "adamw": ("AdamW", {}, None),
+    "rmsprop": ("RMSprop", {}, None),
+    "sgd": ("SGD", {"momentum": 0.9}, 0.02),
+    "gradient-descent": ("GradientDescent", {}, 0.1),
+    "adagrad": ("Adagrad", {}, 0.02),
+    "adadelta": ("Adadelta", {}, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A data set and settings that train well on it."""
+
+    dataset: str
+    description: str
+    hidden: tuple[int, ...]
+    epochs: int
+    alpha: float
+    batch_size: int
+    activation: str = "relu"
+
+
+RECIPES = {
+    "digits": Recipe("Digits", "1,797 images of 8x8 pixels, 10 classes", (512,), 60, 1e-3, 16),
+    "mnist": Recipe("MNIST", "70,000 images of digits, 28x28 pixels", (256, 128), 10, 1e-3, 128),
+    "fashion-mnist": Recipe(
+        "FashionMNIST", "70,000 images of clothes, 28x28 pixels", (256, 128), 10, 1e-3, 128
+    ),
+    "xor-two-classes": Recipe(
+        "XORTwoClasses", "exclusive or, two outputs", (16,), 60, 2e-2, 16, "tanh"
+    ),
+    "xor-bin-classes": Recipe(
+        "XORBinClasses", "exclusive or, one output", (16,), 60, 2e-2, 16, "tanh"
+    ),
+    "xor-function": Recipe(
+        "XORFunction", "exclusive or as a regression", (16,), 60, 2e-2, 16, "tanh"
+    ),
+    "and-function": Recipe("ANDFunction", "and as a regression", (8,), 60, 2e-2, 16, "tanh"),
+    "noisy-linear": Recipe("NoisyLinear", "a straight line with noise", (), 60, 2e-2, 16),
+    "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
+}
+TABLE = Recipe("Table", "a CSV or NPZ file", (64,), 0, 1e-3, 32)
+TABLE_STEPS = 2000
+"""About as many steps are taken on a table, so that small ones get more epochs than large ones."""
+
+
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say what is trained on what, and where the results go."""
+    add = command.add_argument
+    add("data", nargs="?", metavar="DATA", help="a data set below, or a CSV or NPZ file (digits)")
+    add(
+        "--output",
+        default="npnn-output",
+        metavar="DIR",
+        help="folder for the results (%(default)s)",
+    )
+    add("--backend", type=backend_name, metavar="NAME", help="array library (numpy); see npnn info")
+    add("--device", type=device_name, help="such as cuda:1, or 1; the library's default")
+    add("--dtype", choices=backends.DTYPES, help="floating-point type (float32)")
+    add(
+        "--precision",
+        metavar="NAME",
+        help="of matrix products on a GPU: float32, tf32, bfloat16 or float16",
+    )
+    add("--hidden", type=hidden_sizes, metavar="N,N", help="sizes of the hidden layers; 0 for none")
+    add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
+    add("--batch-size", type=whole(1), metavar="N", help="samples of one step")
+    add("--alpha", type=positive, help="learning rate")
+    add("--optimizer", choices=OPTIMIZERS, metavar="NAME", help=", ".join(OPTIMIZERS))
+    add("--seed", type=whole(0), metavar="N", help="of the split, the weights and the order (0)")
+    add(
+        "--target",
+        metavar="COLUMN",
+        help="a file's target: name, or number from 0 up, or from -1 at the end (the last column)",
+    )
+    add(
+        "--task",
+        choices=("auto", "classification", "binary", "regression"),
+        help="what a file's target means (auto: found out)",
+    )
+    add(
+        "--ignore",
+        type=column_list,
+        metavar="COLUMN,COLUMN",
+        help="columns of a CSV to leave out, named or numbered like the target (--ignore=-1,0)",
+    )
+    add_table_options(command)
+    add("--folder", metavar="DIR", help="where the files of MNIST are (downloaded once)")
+    add("--no-pictures", action="store_true", help="draw nothing")
+
+
+def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the settings of a run: the user's, or those of the run before, or the recipe's."""
+    if before is not None:
+        fixed = ("data", "hidden", "activation", "optimizer", "seed", "target", "task", "ignore")
+        for name in (*fixed, *TABLE_OPTIONS):
+            value = getattr(options, name)
+            if value not in (None, "auto") and value != before.get(name):
+                argument = name if name == "data" else f"--{name}"
+                raise ValueError(
+                    f"argument {argument}: the checkpoint was made with {before.get(name)}, and "
+                    f"training that goes on cannot change to {value}"
+                )
+        own = {
+            name: value
+            for name in ("epochs", "batch_size", "alpha", "backend", "folder")
+            if (value := getattr(options, name)) is not None
+        }
+        return {**before, **own}
+    data = options.data or "digits"
+    recipe = RECIPES.get(data, TABLE)
+    for name in ("target", "task", "ignore", *TABLE_OPTIONS):
+        if recipe is not TABLE and getattr(options, name) is not None:
+            raise ValueError(f"argument --{name}: is for CSV and NPZ files, not for {data}")
+    if options.folder is not None and data not in ("mnist", "fashion-mnist"):
+        raise ValueError(f"argument --folder: is for mnist and fashion-mnist, not for {data}")
+    optimizer = options.optimizer or "adam"
+    alpha = OPTIMIZERS[optimizer][2] or recipe.alpha
+    return {
+        "data": data,
+        "target": options.target,
+        "task": None if options.task == "auto" else options.task,
+        "ignore": options.ignore,
+        **{name: getattr(options, name) for name in TABLE_OPTIONS},
+        "folder": options.folder,
+        "backend": options.backend or "numpy",
+        "hidden": list(recipe.hidden) if options.hidden is None else options.hidden,
+        "activation": options.activation or recipe.activation,
+        "epochs": options.epochs or recipe.epochs,
+        "batch_size": options.batch_size or recipe.batch_size,
+        "alpha": options.alpha or alpha,
+        "optimizer": optimizer,
+        "seed": options.seed or 0,
+    }
+
+
+def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
+    """Return the data set that the settings name."""
+    from npnn import datasets
+
+    recipe, seed = RECIPES.get(run["data"]), run["seed"]
+    if recipe is None:
+        if not os.path.exists(run["data"]):
+            raise ValueError(
+                f"argument DATA: there is no file {run['data']!r}, and no data set of that name; "
+                f"there are {', '.join(RECIPES)}"
+            )
+        return datasets.Table(
+            run["data"],
+            run["target"],
+            ignore=run.get("ignore") or (),
+            task=run["task"],
+            seed=seed,
+            **table_options(run),
+        )
+    make: Callable[..., Dataset] = getattr(datasets, recipe.dataset)
+    if run["folder"] is not None:
+        return make(run["folder"], seed=seed)
+    return make(seed=seed)
+
+
+def table_epochs(data: Dataset, batch_size: int) -> int:
+    """Return how many epochs of a table are about the steps that it is given."""
+    steps = math.ceil(data.num_train_data / batch_size)
+    return min(100, max(10, TABLE_STEPS // steps))
+
+
+def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -> npnn.Sequential:
+    """Return a fresh model for the data."""
+    activation = npnn.Layer.registry[ACTIVATIONS[run["activation"]]]
+    layers: list[npnn.Layer] = []
+    shape = data.shape_in
+    for size in run["hidden"]:
+        layers += [npnn.Dense(shape, size), activation()]
+        shape = (size,)
+    layers.append(npnn.Dense(shape, data.shape_out))
+    if data.task != "regression":
+        layers.append(npnn.Softmax() if data.task == "classification" else npnn.Sigmoid())
+    model = npnn.Sequential(
+        layers,
+        backend=run["backend"],
+        dtype=options.dtype or "float32",
+        device=options.device,
+        precision=options.precision,
+        seed=run["seed"],
+        capture=not options.no_capture,
+    )
+    model.norm = data.norm
+    model.class_names = None if data.class_names is None else list(data.class_names)
+    schema: TableSchema | None = getattr(data, "schema", None)
+    if math.prod(data.shape_in) <= 2:
+        model.details["feature_names"] = list(data.feature_names or ())
+    if schema is not None:
+        model.details["schema"] = schema.to_config()
+        model.details["target_name"] = schema.target
+        if data.task == "regression":
+            # Targets of any size are learnt at unit scale; fold_target_units undoes it.
+            spread = np.std(data.y_train_data, axis=0, dtype=np.float64)
+            model.details["target_units"] = {
+                "offset": np.mean(data.y_train_data, axis=0, dtype=np.float64).tolist(),
+                "scale": np.where(spread > 0.0, spread, 1.0).tolist(),
+            }
+    return model
+
+
+def new_optimizer(run: dict[str, Any]) -> npnn.Optimizer:
+    """Return the optimizer that the settings name."""
+    kind, arguments, _ = OPTIMIZERS[run["optimizer"]]
+    return npnn.Optimizer.registry[kind](run["alpha"], **arguments)

@@ -1,0 +1,152 @@
+"""What a training tells: what it trains on what, how good it became, and the pictures of that."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+import npnn
+from npnn.cli.arguments import say_aside
+from npnn.cli.models import outputs_of
+from npnn.errors import MissingError
+
+if TYPE_CHECKING:
+    from npnn.datasets import Dataset, Table
+    from npnn.history import History
+
+
+def described(data: Dataset) -> str:
+    """Say what is trained on."""
+    classes = "" if data.class_names is None else f", {len(data.class_names)} classes"
+    count = math.prod(data.shape_in)
+    lines = [
+        f"{data.name}: {data.num_train_data:,} training and {data.num_validation_data:,} "
+        f"validation samples, {count:,} input{'s' * (count != 1)}{classes}"
+    ]
+    if getattr(data, "schema", None) is not None:
+        lines += _described_table(cast("Table", data))
+    return "\n".join(lines)
+
+
+def _described_table(data: Table) -> list[str]:
+    """Say what became of a table: its target, its categories, and whether line 1 is names."""
+    from npnn.datasets.cells import quoted
+
+    schema = data.schema
+    kind = data.task
+    if data.class_names is not None:
+        kind = f"{data.task} into {quoted(data.class_names, 10)}"
+    if data.has_header is None:
+        return [f"target {schema.target!r}: {kind}"]
+    place = f"column {schema.target_position}"
+    place = "" if schema.target == place else f", {place} counted from 0"
+    lines = [f"target {schema.target!r}{place}: {kind}"]
+    for column in schema.columns:
+        if column.categories is not None:
+            lines.append(
+                f"column {column.name!r}: {len(column.categories)} categories, "
+                f"{quoted(column.categories, 5)}"
+            )
+    if schema.ignored:
+        lines.append(f"left out: column(s) {', '.join(map(str, schema.ignored))}, counted from 0")
+    if not data.has_header:
+        lines.append("no header: line 1 is read as data (--header yes if it holds names)")
+    return lines
+
+
+def described_model(model: npnn.Sequential, run: dict[str, Any]) -> str:
+    """Say what is trained."""
+    sizes = (math.prod(model.shape_in or ()), *run["hidden"], math.prod(model.shape_out or ()))
+    activation = f" with {run['activation']}" if run["hidden"] else ""
+    count = sum(math.prod(array.shape) for array in model.parameters().values())
+    return (
+        f"network {' → '.join(map(str, sizes))}{activation}: {count:,} parameters, "
+        f"on {model.backend.name} in {model.dtype}"
+    )
+
+
+def report(
+    model: npnn.Sequential,
+    data: Dataset,
+    y: Any,
+    history: History,
+    metrics: dict[str, dict[str, float]],
+    loss_name: str,
+) -> str:
+    """Return the tables of how good the model became, and the time it took."""
+    from npnn import reports
+
+    parts: dict[str, dict[str, float]] = {}
+    for name, (x, t) in parts_of(data).items():
+        parts[name] = {key.replace("loss", loss_name): v for key, v in metrics[name].items()}
+        if data.task == "regression":
+            outputs = y if name == "validation" else outputs_of(model, x)
+            parts[name] |= reports.regression_metrics(outputs, t)
+    tables = [reports.metrics_table(parts)]
+    if data.c_validation_data is not None:
+        tables.append(reports.class_table(_counts(data, y), data.class_names))
+    return "\n\n".join([*tables, reports.time_line(history)])
+
+
+def renamed(history: History, loss_name: str) -> History:
+    """Return the history with its loss called by its full name."""
+    full = loss_name.replace(" ", "_")
+    return type(history)({name.replace("loss", full): v for name, v in history.items()})
+
+
+def parts_of(data: Dataset) -> dict[str, tuple[Any, Any]]:
+    """Return the inputs and targets of each part, by its name."""
+    return {
+        "training": (data.x_train_data, data.y_train_data),
+        "validation": (data.x_validation_data, data.y_validation_data),
+    }
+
+
+def _counts(data: Dataset, y: Any) -> Any:
+    from npnn import reports
+
+    predicted = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
+    return reports.confusion_counts(data.c_validation_data, predicted, max(2, y.shape[1]))
+
+
+def draw(
+    model: npnn.Sequential,
+    data: Dataset,
+    y: Any,
+    history: History,
+    folder: Path,
+    loss_name: str,
+) -> list[tuple[str, str]]:
+    """Draw what there is to see and return names and files; without matplotlib, say so."""
+    from npnn import plots
+
+    x, t, inputs = data.x_validation_data, data.y_validation_data, math.prod(data.shape_in)
+    classes = data.c_validation_data
+    if classes is None and t.shape[1] == 1 and np.isin(t, (0.0, 1.0)).all():
+        classes = t[:, 0].astype(np.int64)
+    drawn = []
+    try:
+        if history.num_epochs:
+            plots.curves(history, folder / "curves.png", loss_name)
+            drawn.append(("curves", "curves.png"))
+        if data.c_validation_data is not None:
+            plots.confusion_matrix(_counts(data, y), data.class_names, folder / "confusion.png")
+            drawn.append(("confusion", "confusion.png"))
+        if inputs == 2 and classes is not None:
+            plots.decision_boundary(
+                model, x.reshape(-1, 2), classes, folder / "boundary.png", data.class_names
+            )
+            drawn.append(("boundary", "boundary.png"))
+        if inputs == 1 and data.task == "regression":
+            plots.regression(model, x.reshape(-1, 1), t, folder / "regression.png")
+            drawn.append(("regression", "regression.png"))
+        elif data.task == "regression" and (inputs != 2 or classes is None):
+            name = str(model.details.get("target_name", "target"))
+            plots.predicted_against_true(y, t, folder / "predicted.png", name)
+            drawn.append(("predicted", "predicted.png"))
+    except MissingError as error:
+        say_aside(f"no pictures: {error}")
+    return drawn

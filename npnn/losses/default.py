@@ -1,0 +1,18 @@
+"""The loss of a model that was given none."""
+
+from __future__ import annotations
+
+from npnn.layers.layer import Layer
+from npnn.losses.distances import RMSLoss
+from npnn.losses.loss import LossLayer
+
+
+def default_loss(model: Layer) -> LossLayer:
+    """Return a loss of the last layer's canonical kind; half the squared distance for the rest."""
+    last = model
+    while children := list(last.children()):
+        last = children[-1][1]
+    for kind in LossLayer.__subclasses__():
+        if kind.canonical_activation is type(last):
+            return kind(model.shape_out)
+    return RMSLoss(model.shape_out)
