@@ -64,7 +64,8 @@ class Settings:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {hint}")
 
     @classmethod
-    def _arguments(cls) -> list[str]:
+    @cache
+    def _arguments(cls) -> tuple[str, ...]:
         """Return the names of the constructor's arguments, those passed on to a base included."""
         names: list[str] = []
         for base in cls.__mro__:
@@ -74,7 +75,7 @@ class Settings:
             names += [p.name for p in parameters if p.kind not in _REST and p.name not in names]
             if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
                 break
-        return names
+        return tuple(names)
 
 
 _NOTHING = object()

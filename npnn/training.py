@@ -23,7 +23,7 @@ from npnn.errors import DivergedError
 from npnn.history import History
 from npnn.layers.layer import Link
 from npnn.losses import LossLayer, default_loss
-from npnn.metrics import Measured
+from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Training:
         self.seed, self.epoch, self.step = seed, 0, 0
         self.num_samples, self.num_validation = sizes
         self.losses = self.runner.network.losses
-        own = list(self.runner.metrics())
+        own = metric_names(self.losses)
         self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
@@ -372,18 +372,21 @@ def _described(value: Any) -> str:
 @contextlib.contextmanager
 def _interruptions() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a flag that is looked at between steps; a second one is real."""
-    seen = threading.Event()
+    seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if seen.is_set():
+        if seen:
             raise KeyboardInterrupt
-        seen.set()
+        seen.append(number)
+
+    def interrupted() -> bool:
+        return bool(seen)
 
     if threading.current_thread() is not threading.main_thread():
-        yield seen.is_set
+        yield interrupted
         return
     previous = signal.signal(signal.SIGINT, note)
     try:
-        yield seen.is_set
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, previous)
