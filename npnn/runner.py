@@ -10,7 +10,7 @@ import contextlib
 import math
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, len_of
@@ -19,15 +19,18 @@ from npnn.metrics import Measured
 from npnn.network import Network, Slot
 from npnn.settings import changes
 from npnn.step import predict_step, train_step
-from npnn.trees import leaves, mapped
+from npnn.trees import Path, leaves, mapped
 from npnn.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
 
     from npnn.backends.backend import Step, Tree
+    from npnn.backends.plan import Plan
+    from npnn.layers.layer import Layer
     from npnn.losses import LossLayer
     from npnn.model import Sequential
+    from npnn.normalization import Normalization
     from npnn.optimizers import Optimizer
 
 MOST_OPTIMIZERS = 4  # whose recorded steps are kept
@@ -51,15 +54,19 @@ class Runner:
         self.packed: list[Array] = []
         self._slots: list[Slot] = []  # of the packed parameters
         self._views: list[Array] = []
-        self._resting: dict[Any, list[Array]] = {}  # moments of parameters that are frozen now
+        self._resting: dict[
+            tuple[Layer, str], list[Array]
+        ] = {}  # moments of parameters that are frozen now
         self._sides: dict[bool, Side] = {}
         self._seen = -1
-        self._attached: tuple[Any, Any] = (lambda: None, None)
-        self._moments_of: Any = lambda: None  # the optimizer whose moments are in `_lent`
+        self._attached: tuple[Callable[[], Optimizer | None], Side | None] = (lambda: None, None)
+        self._moments_of: Callable[[], Optimizer | None] = lambda: (
+            None
+        )  # the optimizer whose moments are in `_lent`
         self._lent: list[list[Array]] = []
-        self._data: dict[Any, Array] = {}
+        self._data: dict[Path, Array] = {}
         self._data_are_used = False
-        self._norm: tuple[Any, Tree] = (None, {})
+        self._norm: tuple[Normalization | None, Tree] = (None, {})
 
     def numbers(self, *values: float) -> list[Array]:
         """Return arrays of no axes."""
@@ -133,7 +140,7 @@ class Runner:
                 self._store(optimizer, side, updated)
             _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
 
-    def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Any:
+    def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Plan | None:
         """Return the static plan of a training step on a batch; None if the backend makes none."""
         side = self.attach(optimizer)
         captured = side.capture(self, train_step(side.network, optimizer, self.backend, side.watch))
@@ -148,13 +155,13 @@ class Runner:
         }
         optimizer.steps = steps
         data = {"frozen": [slot.get() for slot in side.network.frozen]}
-        return captured.plan(self._carry(optimizer, side.network), data, inputs)
+        plan: Plan | None = captured.plan(self._carry(optimizer, side.network), data, inputs)
+        return plan
 
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
-        attached: Any = self._attached[0]
-        side: Side = self._attached[1]
-        if attached() is optimizer and self._seen == changes[0]:
+        attached, side = self._attached
+        if side is not None and attached() is optimizer and self._seen == changes[0]:
             if not self.backend.in_place:
                 # Somebody else may have replaced them.
                 self.packed = [slot.get() for slot in self._slots]
@@ -246,7 +253,7 @@ class Runner:
         finally:
             self._data_are_used = False
 
-    def _moments(self, optimizer: Optimizer) -> dict[Any, list[Array]]:
+    def _moments(self, optimizer: Optimizer) -> dict[tuple[Layer, str], list[Array]]:
         """Return the moments of each parameter that the optimizer has, or had, here."""
         if not optimizer.slots or not optimizer.state or not optimizer.moments:
             return {}
@@ -418,15 +425,14 @@ class Side:
         self.network = network
         self.accept = Acceptance(network)
         self.watch = Watch(keeps=not capture)
-        self._training: OrderedDict[Any, Step] = OrderedDict()  # by the optimizer's recipe
-        self._last: tuple[int, int, Any] = (0, 0, None)
+        self._training: OrderedDict[object, Step] = OrderedDict()  # by the optimizer's recipe
+        self._last: tuple[int, int, Step] | None = None
         self._prediction: Step | None = None
 
     def training(self, optimizer: Optimizer, runner: Runner) -> Step:
         """Return the training step of an optimizer, recorded or to be."""
-        step: Step = self._last[2]
-        if self._last[:2] == (id(optimizer), optimizer.changed):
-            return step
+        if self._last is not None and self._last[:2] == (id(optimizer), optimizer.changed):
+            return self._last[2]
         recipe = optimizer.recipe()
         if recipe not in self._training:
             step = train_step(self.network, optimizer.twin(), runner.backend, self.watch)
@@ -448,7 +454,7 @@ class Side:
         return (backend.capture if runner.model.capture else backend.uncaptured)(step)
 
 
-def _take_sums(losses: Any, sums: list[list[Array]], num_samples: int) -> None:
+def _take_sums(losses: Sequence[LossLayer], sums: list[list[Array]], num_samples: int) -> None:
     for loss, values in zip(losses, sums, strict=True):
         loss.set_sums(values)
         loss.num_samples += num_samples

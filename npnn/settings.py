@@ -81,7 +81,7 @@ class Settings:
 _NOTHING = object()
 
 
-def _same(old: Any, new: Any) -> bool:
+def _same(old: object, new: object) -> bool:
     return old is new or (type(new) in (bool, int, float, str, tuple) and old == new)
 
 
@@ -107,7 +107,7 @@ def _attributes(cls: type[Settings]) -> tuple[frozenset[str], frozenset[str]]:
 
 def _functions(cls: type) -> Iterator[FunctionType]:
     for value in vars(cls).values():
-        parts: tuple[Any, ...] = (value,)
+        parts: tuple[object, ...] = (value,)
         if isinstance(value, property):
             parts = value.fget, value.fset
         elif isinstance(value, cached_property):

@@ -216,7 +216,7 @@ class Training:
             measured = [self.runner.measured()]
             if validation is not None:
                 measured.append(self._measure(validation))
-            is_good, metrics, *found = self._read(*measured)
+            is_good, (metrics, *found) = self._read(*measured)
             if not is_good:
                 self._go_back_to_last_good_step(before, data, indices)
                 return
@@ -229,7 +229,7 @@ class Training:
         while self._later:
             self._later.pop(0)()
 
-    def _quiet(self) -> contextlib.AbstractContextManager[Any]:
+    def _quiet(self) -> contextlib.AbstractContextManager[object]:
         # What NumPy would warn of in code of ours, DivergedError says better. Without capture the
         # warning comes from the layer that is to blame, which is what such a run is made to find.
         return quiet() if self.model.capture else contextlib.nullcontext()
@@ -248,7 +248,7 @@ class Training:
             self.runner.run_prediction({}, part, len_of(part["x"]))
         return self.runner.measured()
 
-    def _read(self, *measured: Measured) -> tuple[Any, ...]:
+    def _read(self, *measured: Measured) -> tuple[bool, list[dict[str, float]]]:
         """Return whether the loss and the parameters are finite, and metrics: one wait for all."""
         backend, packed = self.runner.backend, self.runner.packed
         with backend.current():
@@ -257,7 +257,7 @@ class Training:
         numbers = iter(backend.read([*sums, *(a for m in measured for a in m.sums)]))
         parameters = [next(numbers) for _ in sums]
         metrics = [m.metrics([next(numbers) for _ in m.sums]) for m in measured]
-        return all(map(math.isfinite, [metrics[0]["loss"], *parameters])), *metrics
+        return all(map(math.isfinite, [metrics[0]["loss"], *parameters])), metrics
 
     # A loss that is no number any more ---------------------------------------------------------
 
@@ -273,7 +273,7 @@ class Training:
             for loss in self.losses:
                 loss.reset()
             self._train_batch(data, inputs, noise)
-            is_good, metrics = self._read(self.runner.measured())
+            is_good, (metrics,) = self._read(self.runner.measured())
             value = metrics["loss"]
             if not is_good:
                 self._return_to(good)
@@ -329,7 +329,7 @@ class Training:
             getattr(callback, moment)(self)
 
 
-def _check_callbacks(callbacks: Any) -> None:
+def _check_callbacks(callbacks: object) -> None:
     if not isinstance(callbacks, (list, tuple)):
         hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
         raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
@@ -360,7 +360,7 @@ def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: An
             )
 
 
-def _described(value: Any) -> str:
+def _described(value: object) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"an array of shape {tuple(shape)}"
