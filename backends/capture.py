@@ -188,7 +188,8 @@ def _flush_denormals(carried: Iterator[tuple[Path, Any]]) -> None:
                 block *= np.abs(block) > limit
 
 
-def _expression(name: str, path: Path) -> str:
+def expression(name: str, path: Path) -> str:
+    """Return the Python expression of a leaf."""
     return name + "".join(f"[{part!r}]" for part in path)
 
 
@@ -196,10 +197,10 @@ def _key_function(carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
     """Compile the function that tells which plan a call needs."""
     parts = []
     for name, tree in (("carry", carry), ("data", data)):
-        parts += [f"id({_expression(name, path)})" for path, _ in leaves(tree)]
+        parts += [f"id({expression(name, path)})" for path, _ in leaves(tree)]
     for path, value in leaves(inputs):
         if not isinstance(value, float) and np.ndim(value):
-            place = _expression("inputs", path)
+            place = expression("inputs", path)
             parts += [f"{place}.shape", f"{place}.dtype"]
     code = f"lambda carry, data, inputs: ({''.join(part + ', ' for part in parts)})"
     return eval(code)  # type: ignore[no-any-return]  # of paths only, which are keys of ours
@@ -239,20 +240,20 @@ def _compile(plan: Plan, entering: dict[Path, Node], outputs: Any) -> Callable[.
     for path, leaf in entering.items():
         if leaf not in plan.users and leaf not in plan.kept:
             continue
-        target, source = plan.array(leaf), _expression("inputs", path)
+        target, given = plan.array(leaf), expression("inputs", path)
         cut = samples.get(leaf)
         if leaf.shape == ():
-            first.append(f"{name(target)}[()] = {source}")
+            first.append(f"{name(target)}[()] = {given}")
         elif without_lock is not None and leaf in without_lock.brought:
-            first.append(f"{name(without_lock.brought[leaf])}({source})")
+            first.append(f"{name(without_lock.brought[leaf])}({given})")
         elif cut is None:
-            first.append(f"copyto({name(target)}, {source})")
+            first.append(f"copyto({name(target)}, {given})")
         else:
             # Each thread brings its samples itself: they are in its cache then.
             for number, task in enumerate(tasks[0]):
                 start, stop = cut.at[number : number + 2]
                 part = name(cut.part(target, number))
-                task.insert(0, f"copyto({part}, {source}[{start}:{stop}])")
+                task.insert(0, f"copyto({part}, {given}[{start}:{stop}])")
     if without_lock is not None:
         first.append(f"{name(without_lock)}()")
     elif plan.division is None:
@@ -262,9 +263,8 @@ def _compile(plan: Plan, entering: dict[Path, Node], outputs: Any) -> Callable[.
         first += _side_by_side(tasks)
     nodes = iter(plan.outputs)
     values = mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
-    first.append(f"return carry, {_source(values)}")
-    exec("def replay(carry, data, inputs):\n    " + "\n    ".join(first), names)
-    return names["replay"]  # type: ignore[no-any-return]
+    first.append(f"return carry, {source(values)}")
+    return defined("replay(carry, data, inputs)", first, names)
 
 
 def _side_by_side(tasks: list[list[list[str]]]) -> list[str]:
@@ -280,10 +280,16 @@ def _side_by_side(tasks: list[list[list[str]]]) -> list[str]:
     return [*lines, f"run_phases(({', '.join(phases)},))"]
 
 
-def _source(tree: Any) -> str:
+def defined(signature: str, lines: list[str], names: dict[str, Any]) -> Callable[..., Any]:
+    """Return a Python function of these lines, which know these names."""
+    exec(f"def {signature}:\n    " + "\n    ".join(lines), names)
+    return names[signature.partition("(")[0]]  # type: ignore[no-any-return]
+
+
+def source(tree: Any) -> str:
     """Return the Python expression of nested dicts and lists whose leaves are expressions."""
     if isinstance(tree, dict):
-        return "{" + ", ".join(f"{key!r}: {_source(value)}" for key, value in tree.items()) + "}"
+        return "{" + ", ".join(f"{key!r}: {source(value)}" for key, value in tree.items()) + "}"
     if isinstance(tree, list):
-        return "[" + ", ".join(map(_source, tree)) + "]"
+        return "[" + ", ".join(map(source, tree)) + "]"
     return str(tree)

@@ -111,6 +111,8 @@ class CupyBackend(Backend):
     # What launches kernels must do so where the arrays are -------------------------------------
 
     def asarray(self, x: Any, *, keep_integers: bool = False, copy: bool = False) -> Array:
+        if not copy and self.owns(x) and x.dtype == self.dtype:
+            return x
         with self.current():
             return super().asarray(x, keep_integers=keep_integers, copy=copy)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npnn.backends.backend import Step, Tree
-from npnn.backends.capture import CapturedStep
-from npnn.backends.cupy_plan import CupyPlan, shadow_of
+from npnn.backends.capture import CapturedStep, defined, expression, source
+from npnn.backends.cupy_plan import CupyPlan
+from npnn.backends.cupy_shadows import shadow_of
 from npnn.backends.plan import Plan
 from npnn.backends.tracer import Node
 from npnn.trees import Path, mapped
@@ -73,28 +73,14 @@ class CupyStep(CapturedStep):
     def replay_of(
         self, plan: CupyPlan, leaves: dict[Path, Node], outputs: Any
     ) -> Callable[..., Any]:
-        used = set(plan.entering)
-        find = [_finder(path) for path, leaf in leaves.items() if leaf in used]
-
-        def replay(carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
-            arrays = iter(plan.send([found(inputs) for found in find]))
-            plan.replay()
-            return carry, mapped(outputs, lambda _: next(arrays))
-
-        return replay
+        paths = {leaf: path for path, leaf in leaves.items()}
+        given = ", ".join(expression("inputs", paths[leaf]) for leaf in plan.entering)
+        numbers = iter(range(len(plan.outputs)))
+        returned = source(mapped(outputs, lambda _: f"arrays[{next(numbers)}]"))
+        lines = [f"arrays = send({given})", "replay_plan()", f"return carry, {returned}"]
+        names = {"send": plan.send, "replay_plan": plan.replay}
+        return defined("replay(carry, data, inputs)", lines, names)
 
     def fill(self, plan: CupyPlan, values: list[Any]) -> None:
         given = dict(zip(plan.inputs, values, strict=True))
         plan.take_in([given[leaf] for leaf in plan.entering])
-
-
-def _finder(path: Path) -> Callable[[Any], Any]:
-    """Return the function that finds what lies at a path of nested dicts and lists."""
-    steps = [itemgetter(part) for part in path]
-
-    def find(tree: Any) -> Any:
-        for step in steps:
-            tree = step(tree)
-        return tree
-
-    return find

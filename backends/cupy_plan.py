@@ -1,16 +1,11 @@
 """The static plan on a GPU: fused kernels and matrix products, replayed as one CUDA graph.
 
-A plan is laid out on *shadows*: NumPy arrays over addresses of the host that are never read, each
-of which stands for an address of the device. Shapes, strides, views and what shares memory are so
-found by the same code as for a plan on the CPU; only where a kernel is handed its arguments do the
-addresses of the device take the place of theirs.
+It is laid out on shadows of the device's memory, by the same code as a plan on the CPU; the
+addresses of the device take the place of theirs only where a kernel is handed its arguments.
 """
 
 from __future__ import annotations
 
-import bisect
-import mmap
-import struct
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -33,6 +28,8 @@ from npnn.backends.cuda import (
     write_copy,
     write_elementwise,
 )
+from npnn.backends.cupy_letter import Letter
+from npnn.backends.cupy_shadows import ALIGNED, Region, Shadows
 from npnn.backends.numba import NumbaPlan
 from npnn.backends.operations import Call, Memory
 from npnn.backends.products import Matrix, Product
@@ -41,73 +38,7 @@ from npnn.backends.tracer import Node, NotRecorded
 if TYPE_CHECKING:
     from npnn.backends.cupy import CupyBackend
 
-ALIGNED = 256  # bytes: what device memory of one's own begins at
 VECTOR = 16  # bytes: what cuBLASLt may read of a bias at once
-LETTER = 1 << 15  # bytes: what a copy takes along while the host goes on
-
-
-class Region:
-    """A stretch of shadow, and the device memory it stands for."""
-
-    def __init__(self, nbytes: int, address: int | None = None, owner: Any = None) -> None:
-        self.bytes = np.frombuffer(_untouched(max(1, nbytes)), np.uint8)
-        self.start = self.bytes.__array_interface__["data"][0]
-        self.stop = self.start + len(self.bytes)
-        self.address, self.owner = address, owner
-
-
-def _untouched(nbytes: int) -> mmap.mmap:
-    """Return memory that cannot be written to, and takes none as long as nobody reads it."""
-    if hasattr(mmap, "MAP_PRIVATE"):
-        # What is shared would be charged for, and there may be less of it than on the device.
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        return mmap.mmap(-1, nbytes, flags=flags, prot=mmap.PROT_READ)
-    return mmap.mmap(-1, nbytes, access=mmap.ACCESS_READ)
-
-
-class Shadows:
-    """The regions of one plan, and the device addresses of what lies in them."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._regions: list[Region] = []
-
-    def add(self, region: Region) -> Region:
-        """Take in a region."""
-        at = bisect.bisect(self._starts, region.start)
-        self._starts.insert(at, region.start)
-        self._regions.insert(at, region)
-        return region
-
-    def of(self, array: Any) -> np.ndarray:
-        """Return the shadow of an array on the device."""
-        shadow, region = shadow_of(array)
-        self.add(region)
-        return shadow
-
-    def where(self, shadow: np.ndarray) -> tuple[Region, int]:
-        """Return the region of a shadow, and the offset in it."""
-        address = shadow.__array_interface__["data"][0]
-        region = self._regions[bisect.bisect(self._starts, address) - 1]
-        assert region.start <= address <= region.stop, "memory that is not of the plan"
-        return region, address - region.start
-
-    def pointer(self, shadow: np.ndarray) -> int:
-        """Return the device address that a shadow stands for."""
-        region, offset = self.where(shadow)
-        assert region.address is not None
-        return region.address + offset
-
-
-def shadow_of(array: Any) -> tuple[np.ndarray, Region]:
-    """Return a shadow with the shape and the strides of an array on the device."""
-    dtype, steps = np.dtype(array.dtype), zip(array.shape, array.strides, strict=True)
-    reach = [(n - 1) * s for n, s in steps] if array.size else []
-    low = sum(r for r in reach if r < 0)
-    high = sum(r for r in reach if r > 0) + dtype.itemsize
-    region = Region(high - low, array.data.ptr + low, array)
-    shadow = np.ndarray(array.shape, dtype, region.bytes, -low, array.strides)
-    return shadow, region
 
 
 class CupyPlan(NumbaPlan):
@@ -152,6 +83,8 @@ class CupyPlan(NumbaPlan):
         self.entering = [n for n in self.inputs if n in self.users or n in self.kept]
         self.letter = Letter(self.entering, self.numbers, len(self.outputs))
         self.block = self.cupy.zeros(self.letter.nbytes, np.uint8)
+        # One small copy to the device says all. It has left the host's memory when it returns.
+        self.send = self.letter.sender(self.cupy, self.block, self.outputs)
         self.enter, self.leave = self._write_entrance(), self._write_exit()
         passages = [self.enter, *(function for function, _ in self.calls), self.leave]
         self.launches: list[Any] = [launch for launch in passages if launch is not None]
@@ -319,21 +252,10 @@ class CupyPlan(NumbaPlan):
             (FLAT_THREADS,),
         )
 
-    def send(self, values: list[Any]) -> list[Any]:
-        """Say where a value for each of `entering` is found, and return arrays for the outputs.
-
-        One small copy to the device says it all. It has left the host's memory when it returns.
-        """
-        outputs = [self.cupy.empty(node.shape, node.dtype) for node in self.outputs]
-        nbytes = self.letter.write(self.cupy, values, outputs, self.block.data.ptr)
-        if nbytes:
-            self.block.data.copy_from_host_async(self.letter.address, nbytes)
-        return outputs
-
     def take_in(self, values: list[Any]) -> None:
         """Have a value for each of `entering` copied into the plan's memory."""
         self.given = values  # what is timed takes them in again
-        self.send(values)
+        self.send(*values)
         if self.enter is not None:
             self.enter()
 
@@ -442,72 +364,6 @@ class CupyPlan(NumbaPlan):
 
     def _loop(self, group: list[Node]) -> Any:
         return self.loops.get(group[0])
-
-
-_WORDS = {"float64": "d", "float32": "f4x"}  # numbers as they lie in 8 bytes; the others are whole
-
-
-class Letter:
-    """What the host tells the device at each step, in one block of memory.
-
-    It begins with a word of 8 bytes for each value that comes in, a number itself or where an array
-    lies, and one for where each output is to be written. Behind them are the arrays themselves that
-    the host brings, where they are small.
-
-    Parameters
-    ----------
-    entering : list of Node
-        What comes in.
-    numbers : set of Node
-        Those of it that are numbers.
-    outputs : int
-        How many arrays go out.
-    """
-
-    def __init__(self, entering: list[Node], numbers: set[Node], outputs: int) -> None:
-        kinds = [_WORDS.get(n.dtype.name, "q") if n in numbers else "q" for n in entering]
-        self.words = struct.Struct("".join(kinds) + "q" * outputs)
-        self.floats = [node.dtype.kind == "f" for node in entering]
-        self.numbers = [node in numbers for node in entering]
-        self.starts: list[int | None] = []  # of each array's place behind the words
-        self.nbytes = -(-self.words.size // ALIGNED) * ALIGNED
-        for node in entering:
-            fits = node not in numbers and self.nbytes + node.nbytes <= LETTER
-            self.starts.append(self.nbytes if fits else None)
-            if fits:
-                self.nbytes += -(-node.nbytes // ALIGNED) * ALIGNED
-        self.memory = np.zeros(self.nbytes, np.uint8)
-        self.address = self.memory.ctypes.data
-        self.places = [
-            None
-            if start is None
-            else self.memory[start : start + n.nbytes].view(n.dtype).reshape(n.shape)
-            for n, start in zip(entering, self.starts, strict=True)
-        ]
-        self.dtypes = [node.dtype for node in entering]
-        self.kept: list[Any] = []
-
-    def write(self, cupy: Any, values: list[Any], outputs: list[Any], block: int) -> int:
-        """Write it, for a `block` at that address of the device; return how many bytes count."""
-        words: list[Any] = []
-        nbytes, ndarray = self.words.size, cupy.ndarray
-        self.kept.clear()  # what the last step read; memory is given again in the stream's order
-        for n, value in enumerate(values):
-            if self.numbers[n]:
-                words.append(float(value) if self.floats[n] else int(value))
-                continue
-            start, place = self.starts[n], self.places[n]
-            if place is not None and start is not None and not isinstance(value, ndarray):
-                place[...] = value
-                nbytes = start + place.nbytes
-                words.append(block + start)
-                continue
-            if not isinstance(value, ndarray) or not value.flags.c_contiguous:
-                value = cupy.ascontiguousarray(cupy.asarray(value, self.dtypes[n]))
-                self.kept.append(value)
-            words.append(value.data.ptr)
-        self.words.pack_into(self.memory.data, 0, *words, *(array.data.ptr for array in outputs))
-        return nbytes
 
 
 class ProductLaunch:

@@ -208,7 +208,8 @@ def card() -> str:
 
 def run_tests(seconds: float) -> str:
     """Run the tests on the GPU, and return their last line."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu"]
+    command += ["-p", "no:cacheprovider", "-p", "no:benchmark"]
     if importlib.util.find_spec("xdist"):
         command += ["-n", str(min(12, os.cpu_count() or 1))]
     # Not with the folder of the sources in the path: npnn is to be the one that is installed.

@@ -265,6 +265,7 @@ def microseconds(contestant: Contestant, seconds: float) -> float:
 
     run(3)
     count = max(3, int(seconds / max(run(10) / 10, 1e-6)))
+    run(1 + count // 2)  # until the clocks of an idle card are up
     return run(count) / count * 1e6
 
 

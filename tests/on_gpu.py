@@ -28,6 +28,7 @@ try:
 except ModuleNotFoundError:
     emulated = None
 
+EMULATED = emulated is not None
 DEVICES = AVAILABLE["cupy"]["devices"]
 # Where there are two, what goes to the first one by mistake is seen.
 DEVICE = DEVICES[-1]

@@ -27,7 +27,7 @@ from npnn.arrays import array_namespace
 from npnn.backends import cuda
 from npnn.backends import plan as planning
 from npnn.backends.capture import mapped
-from npnn.backends.cupy_plan import Region
+from npnn.backends.cupy_shadows import Region
 from npnn.profiling import profile
 
 pytestmark = pytest.mark.gpu

@@ -1,11 +1,13 @@
 """Every program in examples/ runs, prints its result and draws its picture."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import WORKING
 
 pytest.importorskip("matplotlib")
 
@@ -45,6 +47,24 @@ def test_an_example_runs_and_draws_its_picture(path, tmp_path, mnist_folder, mon
 def test_an_example_runs_on_every_backend(backend_name, tmp_path, monkeypatch):
     (path,) = (path for path in EXAMPLES if path.stem == "xor_sigmoid")
     run(monkeypatch, path, "--backend", backend_name, "--epochs", 1, "--output", tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:.*tqdm.*")
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_finds_on_a_gpu_what_it_finds_on_numpy(
+    path, tmp_path, mnist_folder, monkeypatch, capsys
+):
+    if "cupy" not in WORKING:
+        pytest.skip("CuPy does not work here")
+    folder = ("--folder", mnist_folder) if path.stem in ON_MNIST else ()
+    printed = []
+    for backend in ("numpy", "cupy"):
+        run(monkeypatch, path, "--backend", backend, "--epochs", 1, "--output", tmp_path, *folder)
+        lines = [x for x in capsys.readouterr().out.splitlines() if "iB" not in x]  # of memory
+        printed.append([float(x) for line in lines for x in re.findall(r"-?\d+\.\d+", line)])
+    assert printed[0]
+    np.testing.assert_allclose(printed[1], printed[0], rtol=1e-3)
 
 
 def test_there_are_examples():

@@ -50,9 +50,6 @@ cp "$here/requirements.txt" "$build/requirements.done"
 say "the device, its library of products, the headers of kernels"
 rm -rf "$build/include"
 cp -r "$here"/{emulated.py,emulated_compiler.py,emulated_pytest.py,nvrtc_server.py,run,include} "$build/"
-# Its folder is searched, and it is imported, in every Python that `run` starts.
-printf '%s\n' ../../../emulated 'import os; "EMU_HOME" in os.environ and __import__("emulated")' \
-    > "$site/emulated_cuda.pth"
 compile() { g++ -std=c++17 -fPIC -w -I"$build/include" -I"$cuda/include" -I"$here/device" "$@"; }
 started=()
 if [ ! -e "$build/runtime.done" ]; then
@@ -93,4 +90,7 @@ absent '^cublas' 15 "$build/products.o" "${modules[@]}" > "$build/absent_product
 library libcuda.so.1 'cuda*; cu[A-Z]*; emu_*; __tsan_*; __ubsan_*' "$build"/{device.o,absent_device.cpp} -ldl
 library libcublas.so.13 'cublas*' "$build"/{products.o,absent_products.cpp} \
     -L"$build" -l:libcuda.so.1 -Wl,-rpath,'$ORIGIN' -ldl
+# Its folder is searched, and it is imported, in every Python that `run` starts.
+printf '%s\n' ../../../emulated 'import os; "EMU_HOME" in os.environ and __import__("emulated")' \
+    > "$site/emulated_cuda.pth"
 say "done: $build/run -m pytest ..."
