@@ -250,7 +250,7 @@ class Training:
 
     def _read(self, *measured: Measured) -> tuple[bool, list[dict[str, float]]]:
         """Return whether the loss and the parameters are finite, and metrics: one wait for all."""
-        backend, packed = self.runner.backend, self.runner.packed
+        backend, packed = self.runner.backend, self.runner.packing.arrays
         with backend.current():
             # A sum is not finite if a term is not; one number comes to the host instead of all.
             sums = [backend.xp.sum(a) for a in packed]
@@ -287,7 +287,7 @@ class Training:
     def _snapshot(self) -> dict[str, Any]:
         copy, runner = self.runner.backend.copy, self.runner
         return {
-            "parameters": [copy(a) for a in runner.packed],
+            "parameters": [copy(a) for a in runner.packing.arrays],
             "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
             "state": [copy(a) for a in runner.state()],
             "scaling": [copy(a) for a in runner.scaling],
