@@ -9,7 +9,7 @@ import numpy as np
 
 from npnn.arrays import Array, array_namespace
 from npnn.backends.backend import Backend, host_array
-from npnn.trees import first, leaves, mapped, place
+from npnn.trees import Path, first, leaves, mapped, place
 
 if TYPE_CHECKING:
     from npnn.backends.backend import Tree
@@ -29,8 +29,8 @@ class Acceptance:
 
     def __init__(self, network: Network) -> None:
         self.network, self.model = network, network.model
-        self._accepted: set[Any] = set()
-        self._looked_at: set[Any] = set()
+        self._accepted: set[object] = set()
+        self._looked_at: set[object] = set()
 
     def batch(self, x: Any, t: Any = None, w: Any = None) -> Tree:
         """Return a batch as arrays that a step takes in, their shapes checked."""
@@ -128,7 +128,7 @@ def len_of(x: Any) -> int:
     return int(first(x).shape[0])
 
 
-def _key(x: Any) -> Any:
+def _key(x: Any) -> object:
     return x.shape if hasattr(x, "shape") else tuple((path, a.shape) for path, a in leaves(x))
 
 
@@ -150,7 +150,7 @@ def _of_tree(x: Any, function: Any) -> Any:
     return tuple(_of_tree(v, function) for v in x) if isinstance(x, tuple) else function(x)
 
 
-def _at(x: Any, path: tuple[Any, ...]) -> Any:
+def _at(x: Any, path: Path) -> Any:
     for part in path:
         x = x[part]
     return x
@@ -243,7 +243,7 @@ def check_inputs(x: Any, model: Sequential) -> None:
         raise ValueError(f"inputs have different numbers of samples: {sorted(lengths)}")
 
 
-def _described(shapes: Any) -> str:
+def _described(shapes: object) -> str:
     return f"arrays of shapes {shapes}"
 
 
@@ -342,6 +342,6 @@ def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
     raise ValueError(f"{what} must be finite numbers, but there is a {host[place]} {where}")
 
 
-def quiet() -> contextlib.AbstractContextManager[Any]:
+def quiet() -> contextlib.AbstractContextManager[object]:
     """Keep NumPy from warning of numbers that a check is about to name."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -147,18 +147,17 @@ def prepared(accept: Acceptance, x: Any, t: Any, w: Any, name: str) -> Data:
     """Return data on the device, or on the host if they would leave it too little memory."""
     backend = accept.network.backend
     free = backend.free_memory()
-    size = 0 if free is None or backend.owns(x) else _nbytes(x, t, backend)
-    if free is None or size <= SHARE_OF_DATA * free:
+    if backend.owns(x) or (free is not None and _nbytes(x, t, backend) <= SHARE_OF_DATA * free):
         return Data(backend, accept.data(x, t, w, f"{name}: "))
+    host = backends.get("numpy", backend.dtype_name)
+    arrays = accept.data(x, t, w, f"{name}: ", host)
+    if free is None:
+        return Data(backend, mapped(arrays, partial(backend.asarray, keep_integers=True)))
     remark = (
-        f"{name} ({size / 1e9:.1f} GB) stay in the host's memory and are streamed: the device has "
-        f"{free / 1e9:.1f} GB free"
+        f"{name} ({_nbytes(x, t, backend) / 1e9:.1f} GB) stay in the host's memory and are "
+        f"streamed: the device has {free / 1e9:.1f} GB free"
     )
-    return StreamedData(
-        backend,
-        accept.data(x, t, w, f"{name}: ", backends.get("numpy", backend.dtype_name)),
-        remark,
-    )
+    return StreamedData(backend, arrays, remark)
 
 
 def _nbytes(x: Any, t: Any, backend: Backend) -> int:

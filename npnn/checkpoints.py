@@ -22,7 +22,7 @@ def save(training: Training, path: str | os.PathLike[str]) -> None:
     runner = training.runner
     arrays = {f"chain/{name}": array for name, array in training.get_arrays().items()}
     for name, packed in zip(training.optimizer.moments, training.optimizer.state, strict=True):
-        for slot, array in runner.unpack(packed):
+        for slot, array in runner.packing.unpack(packed):
             arrays[f"optimizer/{name}/{slot}"] = np.array(runner.backend.to_numpy(array))
     for number, callback in enumerate(training.callbacks):
         for name, array in callback.get_arrays().items():
@@ -67,7 +67,7 @@ def restore(
     try:
         training.set_arrays(_folder(tensors, "chain"))
         training.optimizer.state = [
-            runner.pack(_folder(tensors, f"optimizer/{name}"))
+            runner.packing.pack(_folder(tensors, f"optimizer/{name}"))
             for name in training.optimizer.moments
         ]
     except (KeyError, ValueError) as error:

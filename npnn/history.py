@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from npnn.io import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class History(dict[str, list[float]]):
@@ -62,7 +65,7 @@ class History(dict[str, list[float]]):
         with replacing(path) as file:
             file.write(text.getvalue().encode())
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the curves of loss and accuracy, as :func:`npnn.plots.curves` does."""
         from npnn.plots import curves
 

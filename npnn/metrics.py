@@ -21,19 +21,19 @@ class Measured(NamedTuple):
         Arrays of no axes: for each loss the sum of it, of what is correct, and of weights.
     counts : list of int
         Samples without weights, of each loss.
-    has_accuracy : bool
-        Whether the last loss has a notion of a correct answer.
+    names : list of str
+        Those of the metrics.
     """
 
     sums: list[Array]
     counts: list[int]
-    has_accuracy: bool
+    names: list[str]
 
     @classmethod
     def of(cls, losses: Sequence[LossLayer], sums: list[list[Array]]) -> Measured:
         """Return what was measured until now; the next batch starts new sums."""
         flat = [array for each in sums for array in each]
-        return cls(flat, [loss.end() for loss in losses], losses[-1].has_accuracy)
+        return cls(flat, [loss.end() for loss in losses], metric_names(losses))
 
     def metrics(self, numbers: Sequence[float]) -> dict[str, float]:
         """Return the metrics, given the numbers that :attr:`sums` hold.
@@ -43,9 +43,13 @@ class Measured(NamedTuple):
         each = [numbers[start : start + 3] for start in range(0, len(numbers), 3)]
         weights = [found[2] + count for found, count in zip(each, self.counts, strict=True)]
         losses = [mean(found[0], weight) for found, weight in zip(each, weights, strict=True)]
-        metrics = {"loss": sum(losses)}
-        if len(losses) > 1:
-            metrics |= {f"loss_{number}": value for number, value in enumerate(losses)}
-        if self.has_accuracy:
-            metrics["accuracy"] = mean(each[-1][1], weights[-1])
-        return metrics
+        each_loss = losses if len(losses) > 1 else []
+        # The accuracy is left out where the last loss has no notion of a correct answer.
+        values = [sum(losses), *each_loss, mean(each[-1][1], weights[-1])]
+        return dict(zip(self.names, values, strict=False))
+
+
+def metric_names(losses: Sequence[LossLayer]) -> list[str]:
+    """Return the names of the metrics of a chain with these losses."""
+    each = [f"loss_{number}" for number in range(len(losses))] if len(losses) > 1 else []
+    return ["loss", *each, *["accuracy"] * losses[-1].has_accuracy]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from npnn.history import History
@@ -41,7 +42,7 @@ class ClassReport:
 
 def confusion_counts(
     classes: Any, predicted: Any, num_classes: int | None = None
-) -> np.ndarray[Any, np.dtype[np.int64]]:
+) -> npt.NDArray[np.int64]:
     """Return how many samples of each class were taken for each class.
 
     Parameters
@@ -183,7 +184,7 @@ def time_line(history: History) -> str:
 
 def check_counts(
     counts: Any, class_names: Sequence[str] | None
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[str]]:
+) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Return confusion counts as an array, and a name for each class, or say what is wrong."""
     counts = np.asarray(counts)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
@@ -194,7 +195,7 @@ def check_counts(
     return counts, names
 
 
-def _classes(name: str, values: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _classes(name: str, values: Any) -> npt.NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What runs the steps of one model: its packed parameters, its captured steps, what is carried.
+"""What runs the steps of one model: its captured steps, what is carried, what comes in.
 
 A model has one runner, which ``fit``, ``step``, ``predict``, ``evaluate``, ``summary`` and ``plan``
 share, so that each step is recorded once.
@@ -10,24 +10,27 @@ import contextlib
 import math
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, len_of
 from npnn.arrays import Array, array_namespace
 from npnn.metrics import Measured
-from npnn.network import Network, Slot
+from npnn.network import Network
+from npnn.packing import Packing
 from npnn.settings import changes
 from npnn.step import predict_step, train_step
-from npnn.trees import leaves, mapped
+from npnn.trees import Path, leaves, mapped
 from npnn.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
 
     from npnn.backends.backend import Step, Tree
+    from npnn.backends.plan import Plan
     from npnn.losses import LossLayer
     from npnn.model import Sequential
+    from npnn.normalization import Normalization
     from npnn.optimizers import Optimizer
 
 MOST_OPTIMIZERS = 4  # whose recorded steps are kept
@@ -48,18 +51,13 @@ class Runner:
         self.zero = self.backend.zeros(())
         scale = self.backend.loss_scale
         self.scaling = [] if scale is None else self.numbers(scale, 0.0)
-        self.packed: list[Array] = []
-        self._slots: list[Slot] = []  # of the packed parameters
-        self._views: list[Array] = []
-        self._resting: dict[Any, list[Array]] = {}  # moments of parameters that are frozen now
+        self.packing = Packing(self.backend)
         self._sides: dict[bool, Side] = {}
         self._seen = -1
-        self._attached: tuple[Any, Any] = (lambda: None, None)
-        self._moments_of: Any = lambda: None  # the optimizer whose moments are in `_lent`
-        self._lent: list[list[Array]] = []
-        self._data: dict[Any, Array] = {}
+        self._attached: tuple[Callable[[], Optimizer | None], Side | None] = (lambda: None, None)
+        self._data: dict[Path, Array] = {}
         self._data_are_used = False
-        self._norm: tuple[Any, Tree] = (None, {})
+        self._norm: tuple[Normalization | None, Tree] = (None, {})
 
     def numbers(self, *values: float) -> list[Array]:
         """Return arrays of no axes."""
@@ -133,7 +131,7 @@ class Runner:
                 self._store(optimizer, side, updated)
             _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
 
-    def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Any:
+    def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Plan | None:
         """Return the static plan of a training step on a batch; None if the backend makes none."""
         side = self.attach(optimizer)
         captured = side.capture(self, train_step(side.network, optimizer, self.backend, side.watch))
@@ -148,77 +146,23 @@ class Runner:
         }
         optimizer.steps = steps
         data = {"frozen": [slot.get() for slot in side.network.frozen]}
-        return captured.plan(self._carry(optimizer, side.network), data, inputs)
+        plan: Plan | None = captured.plan(self._carry(optimizer, side.network), data, inputs)
+        return plan
 
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
-        attached: Any = self._attached[0]
-        side: Side = self._attached[1]
-        if attached() is optimizer and self._seen == changes[0]:
+        attached, side = self._attached
+        if side is not None and attached() is optimizer and self._seen == changes[0]:
             if not self.backend.in_place:
-                # Somebody else may have replaced them.
-                self.packed = [slot.get() for slot in self._slots]
+                self.packing.look_again()
             return side
         side = self.side()
         side.network.check_trains()
-        self._pack(side.network)
-        self._give_moments(optimizer)
+        if self.packing.hold(side.network):
+            self._seen = changes[0]
+        self.packing.give_moments(optimizer)
         self._attached = (weakref.ref(optimizer), side)
         return side
-
-    def _pack(self, network: Network) -> None:
-        """Make the trained parameters parts of one array, where the library allows it."""
-        slots, views = network.trained, self._views
-        arrays = [slot.get() for slot in slots]
-        packed_already = len(views) == len(arrays) and all(
-            view is array for view, array in zip(views, arrays, strict=True)
-        )
-        self._slots = slots
-        if packed_already:
-            return
-        self.packed = self.backend.pack(arrays)
-        self._bind(self.packed, network)
-        for slot in slots:
-            slot.layer.mark_changed()  # another runner may hold the arrays that were there
-        network.changed = self._seen = changes[0]
-
-    def _bind(self, packed: list[Array], network: Network) -> None:
-        self._views = self.backend.unpack(packed, network.shapes)
-        for slot, view in zip(network.trained, self._views, strict=True):
-            slot.put(view)
-
-    def _give_moments(self, optimizer: Optimizer) -> None:
-        """Give an optimizer moments for the packed parameters: those it has, or new ones."""
-        slots = tuple((slot.layer, slot.attribute) for slot in self._slots)
-        if optimizer.slots == slots and optimizer.state:
-            return
-        shapes = [tuple(array.shape) for array in self.packed]
-        known = self._moments(optimizer)
-        if known and all(slot in known for slot in slots):
-            columns = zip(*(known[slot] for slot in slots), strict=True)
-            optimizer.state = [self.backend.pack(list(column)) for column in columns]
-        elif not (optimizer.state and not optimizer.slots and _fit(optimizer.state, shapes)):
-            optimizer.state, known = self._new_moments(optimizer, shapes), {}
-            optimizer.steps = 0
-        self._resting = known
-        optimizer.slots = slots
-
-    def _new_moments(
-        self, optimizer: Optimizer, shapes: list[tuple[int, ...]]
-    ) -> list[list[Array]]:
-        """Return moments of zero: where those of an optimizer lie that is gone, if they fit.
-
-        A recorded step knows where they lie.
-        """
-        zeros = self.backend.zeros
-        state = [[zeros(shape) for shape in shapes] for _ in optimizer.moments]
-        fitting = len(self._lent) == len(state) and _fit(self._lent, shapes)
-        if self.backend.in_place and fitting and self._moments_of() is None:
-            with self.backend.current():
-                pairs = zip(self._lent, state, strict=True)
-                state = [self.backend.store(*pair) for pair in pairs]
-        self._lent, self._moments_of = state, weakref.ref(optimizer)
-        return state
 
     @contextlib.contextmanager
     def lasting(self, data: Tree) -> Iterator[Tree]:
@@ -246,19 +190,9 @@ class Runner:
         finally:
             self._data_are_used = False
 
-    def _moments(self, optimizer: Optimizer) -> dict[Any, list[Array]]:
-        """Return the moments of each parameter that the optimizer has, or had, here."""
-        if not optimizer.slots or not optimizer.state or not optimizer.moments:
-            return {}
-        shapes = [tuple(getattr(layer, name).shape) for layer, name in optimizer.slots]
-        unpack = self.backend.unpack
-        each = zip(*(unpack(moment, shapes) for moment in optimizer.state), strict=True)
-        now = {slot: list(arrays) for slot, arrays in zip(optimizer.slots, each, strict=True)}
-        return {**self._resting, **now}
-
     def _carry(self, optimizer: Optimizer, network: Network) -> Tree:
         return {
-            "parameters": self.packed,
+            "parameters": self.packing.arrays,
             "moments": optimizer.state,
             "state": [slot.get() for slot in network.state],
             "scaling": self.scaling,
@@ -270,12 +204,9 @@ class Runner:
         optimizer.state = [
             store(*pair) for pair in zip(optimizer.state, updated["moments"], strict=True)
         ]
-        packed = store(self.packed, updated["parameters"])
+        self.packing.replace(updated["parameters"])
         for slot, array in zip(side.network.state, updated["state"], strict=True):
             slot.put(array)
-        if packed is not self.packed:
-            self.packed = packed
-            self._bind(packed, side.network)
 
     # Prediction --------------------------------------------------------------------------------
 
@@ -371,22 +302,9 @@ class Runner:
 
     def set_packed(self, packed: list[Array], state: list[Array]) -> None:
         """Replace the parameters, packed, and the state."""
-        network = self.network
-        self.packed = self.backend.store(self.packed, packed)
-        self._bind(self.packed, network)
-        for slot, array in zip(network.state, state, strict=True):
+        self.packing.replace(packed)
+        for slot, array in zip(self.network.state, state, strict=True):
             slot.put(array)
-
-    def unpack(self, packed: list[Array]) -> list[tuple[str, Array]]:
-        """Return the slot's name and the part of each parameter in a packed array of any kind."""
-        shapes = [tuple(slot.get().shape) for slot in self._slots]
-        arrays = self.backend.unpack(packed, shapes)
-        return [(slot.name, a) for slot, a in zip(self._slots, arrays, strict=True)]
-
-    def pack(self, arrays: dict[str, Any]) -> list[Array]:
-        """Return one packed array of arrays by slot, the opposite of :meth:`unpack`."""
-        asarray = self.backend.asarray
-        return self.backend.pack([asarray(arrays[slot.name]) for slot in self._slots])
 
     # What comes in beside a batch --------------------------------------------------------------
 
@@ -418,15 +336,14 @@ class Side:
         self.network = network
         self.accept = Acceptance(network)
         self.watch = Watch(keeps=not capture)
-        self._training: OrderedDict[Any, Step] = OrderedDict()  # by the optimizer's recipe
-        self._last: tuple[int, int, Any] = (0, 0, None)
+        self._training: OrderedDict[object, Step] = OrderedDict()  # by the optimizer's recipe
+        self._last: tuple[int, int, Step] | None = None
         self._prediction: Step | None = None
 
     def training(self, optimizer: Optimizer, runner: Runner) -> Step:
         """Return the training step of an optimizer, recorded or to be."""
-        step: Step = self._last[2]
-        if self._last[:2] == (id(optimizer), optimizer.changed):
-            return step
+        if self._last is not None and self._last[:2] == (id(optimizer), optimizer.changed):
+            return self._last[2]
         recipe = optimizer.recipe()
         if recipe not in self._training:
             step = train_step(self.network, optimizer.twin(), runner.backend, self.watch)
@@ -448,11 +365,7 @@ class Side:
         return (backend.capture if runner.model.capture else backend.uncaptured)(step)
 
 
-def _take_sums(losses: Any, sums: list[list[Array]], num_samples: int) -> None:
+def _take_sums(losses: Sequence[LossLayer], sums: list[list[Array]], num_samples: int) -> None:
     for loss, values in zip(losses, sums, strict=True):
         loss.set_sums(values)
         loss.num_samples += num_samples
-
-
-def _fit(state: list[list[Array]], shapes: list[tuple[int, ...]]) -> bool:
-    return all([tuple(array.shape) for array in moment] == shapes for moment in state)

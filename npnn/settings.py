@@ -64,7 +64,8 @@ class Settings:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {hint}")
 
     @classmethod
-    def _arguments(cls) -> list[str]:
+    @cache
+    def _arguments(cls) -> tuple[str, ...]:
         """Return the names of the constructor's arguments, those passed on to a base included."""
         names: list[str] = []
         for base in cls.__mro__:
@@ -74,13 +75,13 @@ class Settings:
             names += [p.name for p in parameters if p.kind not in _REST and p.name not in names]
             if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
                 break
-        return names
+        return tuple(names)
 
 
 _NOTHING = object()
 
 
-def _same(old: Any, new: Any) -> bool:
+def _same(old: object, new: object) -> bool:
     return old is new or (type(new) in (bool, int, float, str, tuple) and old == new)
 
 
@@ -106,7 +107,7 @@ def _attributes(cls: type[Settings]) -> tuple[frozenset[str], frozenset[str]]:
 
 def _functions(cls: type) -> Iterator[FunctionType]:
     for value in vars(cls).values():
-        parts: tuple[Any, ...] = (value,)
+        parts: tuple[object, ...] = (value,)
         if isinstance(value, property):
             parts = value.fget, value.fset
         elif isinstance(value, cached_property):

@@ -11,6 +11,7 @@ from npnn.losses import default_loss
 from npnn.optimizers import Adam
 
 if TYPE_CHECKING:
+    from npnn.backends.plan import Plan
     from npnn.model import Sequential
     from npnn.optimizers import Optimizer
 
@@ -76,7 +77,7 @@ def training_plan(model: Sequential, batch_size: int, optimizer: Optimizer | Non
     )
 
 
-def recorded(model: Sequential, batch_size: int, optimizer: Optimizer | None = None) -> Any:
+def recorded(model: Sequential, batch_size: int, optimizer: Optimizer | None = None) -> Plan | None:
     """Return the plan of a training step, or None."""
     loss = model.chain
     if loss is None:

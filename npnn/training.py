@@ -23,7 +23,7 @@ from npnn.errors import DivergedError
 from npnn.history import History
 from npnn.layers.layer import Link
 from npnn.losses import LossLayer, default_loss
-from npnn.metrics import Measured
+from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Training:
         self.seed, self.epoch, self.step = seed, 0, 0
         self.num_samples, self.num_validation = sizes
         self.losses = self.runner.network.losses
-        own = list(self.runner.metrics())
+        own = metric_names(self.losses)
         self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
@@ -216,7 +216,7 @@ class Training:
             measured = [self.runner.measured()]
             if validation is not None:
                 measured.append(self._measure(validation))
-            is_good, metrics, *found = self._read(*measured)
+            is_good, (metrics, *found) = self._read(*measured)
             if not is_good:
                 self._go_back_to_last_good_step(before, data, indices)
                 return
@@ -229,7 +229,7 @@ class Training:
         while self._later:
             self._later.pop(0)()
 
-    def _quiet(self) -> contextlib.AbstractContextManager[Any]:
+    def _quiet(self) -> contextlib.AbstractContextManager[object]:
         # What NumPy would warn of in code of ours, DivergedError says better. Without capture the
         # warning comes from the layer that is to blame, which is what such a run is made to find.
         return quiet() if self.model.capture else contextlib.nullcontext()
@@ -248,16 +248,16 @@ class Training:
             self.runner.run_prediction({}, part, len_of(part["x"]))
         return self.runner.measured()
 
-    def _read(self, *measured: Measured) -> tuple[Any, ...]:
+    def _read(self, *measured: Measured) -> tuple[bool, list[dict[str, float]]]:
         """Return whether the loss and the parameters are finite, and metrics: one wait for all."""
-        backend, packed = self.runner.backend, self.runner.packed
+        backend, packed = self.runner.backend, self.runner.packing.arrays
         with backend.current():
             # A sum is not finite if a term is not; one number comes to the host instead of all.
             sums = [backend.xp.sum(a) for a in packed]
         numbers = iter(backend.read([*sums, *(a for m in measured for a in m.sums)]))
         parameters = [next(numbers) for _ in sums]
         metrics = [m.metrics([next(numbers) for _ in m.sums]) for m in measured]
-        return all(map(math.isfinite, [metrics[0]["loss"], *parameters])), *metrics
+        return all(map(math.isfinite, [metrics[0]["loss"], *parameters])), metrics
 
     # A loss that is no number any more ---------------------------------------------------------
 
@@ -273,7 +273,7 @@ class Training:
             for loss in self.losses:
                 loss.reset()
             self._train_batch(data, inputs, noise)
-            is_good, metrics = self._read(self.runner.measured())
+            is_good, (metrics,) = self._read(self.runner.measured())
             value = metrics["loss"]
             if not is_good:
                 self._return_to(good)
@@ -287,7 +287,7 @@ class Training:
     def _snapshot(self) -> dict[str, Any]:
         copy, runner = self.runner.backend.copy, self.runner
         return {
-            "parameters": [copy(a) for a in runner.packed],
+            "parameters": [copy(a) for a in runner.packing.arrays],
             "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
             "state": [copy(a) for a in runner.state()],
             "scaling": [copy(a) for a in runner.scaling],
@@ -329,7 +329,7 @@ class Training:
             getattr(callback, moment)(self)
 
 
-def _check_callbacks(callbacks: Any) -> None:
+def _check_callbacks(callbacks: object) -> None:
     if not isinstance(callbacks, (list, tuple)):
         hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
         raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
@@ -360,7 +360,7 @@ def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: An
             )
 
 
-def _described(value: Any) -> str:
+def _described(value: object) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"an array of shape {tuple(shape)}"
@@ -372,18 +372,21 @@ def _described(value: Any) -> str:
 @contextlib.contextmanager
 def _interruptions() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a flag that is looked at between steps; a second one is real."""
-    seen = threading.Event()
+    seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if seen.is_set():
+        if seen:
             raise KeyboardInterrupt
-        seen.set()
+        seen.append(number)
+
+    def interrupted() -> bool:
+        return bool(seen)
 
     if threading.current_thread() is not threading.main_thread():
-        yield seen.is_set
+        yield interrupted
         return
     previous = signal.signal(signal.SIGINT, note)
     try:
-        yield seen.is_set
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, previous)

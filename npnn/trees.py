@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 Tree: TypeAlias = Any
 """A leaf, or a dict, list or tuple of trees."""
 
-Path = tuple[Any, ...]
+Path = tuple[str | int, ...]
 
 
 def mapped(tree: Tree, function: Callable[[Any], Any]) -> Tree:

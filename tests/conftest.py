@@ -3,6 +3,7 @@
 import os
 import sys
 import textwrap
+from collections import Counter
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -29,6 +30,10 @@ def pytest_terminal_summary(terminalreporter):
         if not found["works"]:
             reason = textwrap.shorten(found["reason"], 200)
             terminalreporter.write_line(f"not tested on {name}: {reason}")
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+    for reason, count in reasons.most_common():
+        reason = textwrap.shorten(reason.removeprefix("Skipped: "), 100)
+        terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -78,8 +78,8 @@ def test_the_mathematics_name_no_array_library():
         roots = {m.partition(".")[0] for m in imported(ast.parse(file.read_text()), {})}
         assert not roots & {"cupy", "torch", "jax", "numba"}, name
         if name.startswith(("npnn.layers", "npnn.losses", "npnn.optimizers")) or name in {
-            "npnn.step", "npnn.network", "npnn.runner", "npnn.loss_scaling", "npnn.metrics",
-            "npnn.watch", "npnn.arrays",
+            "npnn.step", "npnn.network", "npnn.runner", "npnn.packing", "npnn.loss_scaling",
+            "npnn.metrics", "npnn.watch", "npnn.arrays",
         }:  # fmt: skip
             assert "numpy" not in roots, name
 

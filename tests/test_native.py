@@ -223,7 +223,7 @@ def test_threads_that_went_to_sleep_are_woken():
         rows[1:] = 0
         step()
         np.testing.assert_array_equal(rows[-1], 8.0)
-        until = time.monotonic() + 10.0
+        until = time.monotonic() + 600.0
         while Team.waiting.read(STATES + LINE) != ASLEEP and time.monotonic() < until:
             time.sleep(1e-3)
         assert Team.waiting.read(STATES + LINE) == ASLEEP
@@ -317,7 +317,7 @@ def test_without_numbas_compiler_a_step_is_that_of_numpy():
         optimizer.step(np.ones((4, 2)), np.zeros((4, 3)))
         """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=600)
 
 
 ENDING = """
@@ -337,7 +337,7 @@ assert not team.at_work()
 
 
 def test_threads_end_with_the_process():
-    subprocess.run([sys.executable, "-c", ENDING, __file__], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", ENDING, __file__], check=True, timeout=600)
 
 
 FORKING = """
@@ -358,4 +358,4 @@ assert os.waitstatus_to_exitcode(status) == 8
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_threads_of_its_own():
     command = [sys.executable, "-W", "ignore", "-c", FORKING, __file__]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=600)

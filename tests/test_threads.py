@@ -179,7 +179,7 @@ assert os.waitstatus_to_exitcode(status) == 4
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_threads_of_its_own():
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], check=True, timeout=600)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def schema_of(model: npnn.Sequential) -> TableSchema:
     )
 
 
-def outputs_of(model: npnn.Sequential, x: Any) -> Any:
+def outputs_of(model: npnn.Sequential, x: Any) -> np.ndarray:
     """Return the outputs on the host, as rows."""
     y = model.backend.to_numpy(model.predict(x, batch_size=4096))
     return np.asarray(y, dtype=np.float64).reshape(len(x), -1)

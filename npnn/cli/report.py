@@ -71,7 +71,7 @@ def described_model(model: npnn.Sequential, run: dict[str, Any]) -> str:
 def report(
     model: npnn.Sequential,
     data: Dataset,
-    y: Any,
+    y: np.ndarray,
     history: History,
     metrics: dict[str, dict[str, float]],
     loss_name: str,
@@ -97,7 +97,7 @@ def renamed(history: History, loss_name: str) -> History:
     return type(history)({name.replace("loss", full): v for name, v in history.items()})
 
 
-def parts_of(data: Dataset) -> dict[str, tuple[Any, Any]]:
+def parts_of(data: Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the inputs and targets of each part, by its name."""
     return {
         "training": (data.x_train_data, data.y_train_data),
@@ -105,7 +105,7 @@ def parts_of(data: Dataset) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _counts(data: Dataset, y: Any) -> Any:
+def _counts(data: Dataset, y: np.ndarray) -> np.ndarray:
     from npnn import reports
 
     predicted = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
@@ -115,7 +115,7 @@ def _counts(data: Dataset, y: Any) -> Any:
 def draw(
     model: npnn.Sequential,
     data: Dataset,
-    y: Any,
+    y: np.ndarray,
     history: History,
     folder: Path,
     loss_name: str,

@@ -287,7 +287,7 @@ def _targets(
     return classes.astype(np.float32)[:, None], task, class_names
 
 
-def _natural(label: str) -> tuple[Any, ...]:
+def _natural(label: str) -> tuple[tuple[int | str, ...], str]:
     """Return a key that sorts the numbers within labels by size: c1, c2, c10."""
     parts = re.split(r"(\d+)", label)
     return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), label

@@ -15,6 +15,7 @@ from npnn.schedules import Schedule
 from npnn.settings import Settings
 
 if TYPE_CHECKING:
+    from npnn.layers.layer import Layer
     from npnn.model import Sequential
 
 
@@ -91,7 +92,7 @@ class Optimizer(Settings):
         self.factor = 1.0
         self.steps = 0
         self.state: list[list[Array]] = []
-        self.slots: tuple[Any, ...] = ()  # of the parameters that the moments are of
+        self.slots: tuple[tuple[Layer, str], ...] = ()  # of the parameters that the moments are of
         self._model: Sequential | None = None
         self._norm: Normalization | None = None
 
@@ -234,7 +235,7 @@ class Optimizer(Settings):
 
     # Files -------------------------------------------------------------------------------------
 
-    def recipe(self) -> tuple[Any, ...]:
+    def recipe(self) -> tuple[object, ...]:
         """Return what two optimizers have in common whose steps are the same, but for numbers."""
         names = [name for name in self._arguments() if name not in self.running]
         return (type(self), *((name, repr(getattr(self, name))) for name in names))

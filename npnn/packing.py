@@ -1,0 +1,136 @@
+"""Where the parameters that are trained lie, packed into one array, and the moments of each."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from npnn.arrays import Array
+from npnn.settings import changes
+
+if TYPE_CHECKING:
+    from npnn.backends import Backend
+    from npnn.layers.layer import Layer
+    from npnn.network import Network, Slot
+    from npnn.optimizers import Optimizer
+
+
+class Packing:
+    """The parameters of one model that are trained, as parts of one array where that is possible.
+
+    Parameters
+    ----------
+    backend : Backend
+        The model's. Where it cannot write into arrays, each parameter stays one of its own.
+
+    Attributes
+    ----------
+    arrays : list of array
+        What a step is given and gives.
+    slots : list of Slot
+        Where the parts are seen, in their order.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.arrays: list[Array] = []
+        self.slots: list[Slot] = []
+        self._shapes: list[tuple[int, ...]] = []
+        self._views: list[Array] = []
+        # Moments of parameters that are frozen now.
+        self._resting: dict[tuple[Layer, str], list[Array]] = {}
+        self._moments_of: Callable[[], Optimizer | None] = lambda: None
+        self._lent: list[list[Array]] = []  # its moments
+
+    def hold(self, network: Network) -> bool:
+        """Make the trained parameters of a network parts of one array; whether they were not."""
+        slots, views = network.trained, self._views
+        arrays = [slot.get() for slot in slots]
+        packed_already = len(views) == len(arrays) and all(
+            view is array for view, array in zip(views, arrays, strict=True)
+        )
+        self.slots = slots
+        if packed_already:
+            return False
+        self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
+        self._bind()
+        for slot in slots:
+            slot.layer.mark_changed()  # another model may hold the arrays that were there
+        network.changed = changes[0]
+        return True
+
+    def look_again(self) -> None:
+        """Take the parameters from the layers, where somebody else may have replaced them."""
+        self.arrays = [slot.get() for slot in self.slots]
+
+    def replace(self, arrays: list[Array]) -> None:
+        """Store other numbers, packed, in the place of those that are there."""
+        stored = self.backend.store(self.arrays, arrays)
+        if stored is not self.arrays:
+            self.arrays = stored
+            self._bind()
+
+    def _bind(self) -> None:
+        self._views = self.backend.unpack(self.arrays, self._shapes)
+        for slot, view in zip(self.slots, self._views, strict=True):
+            slot.put(view)
+
+    def unpack(self, packed: list[Array]) -> list[tuple[str, Array]]:
+        """Return the slot's name and the part of each parameter in a packed array of any kind."""
+        arrays = self.backend.unpack(packed, self._shapes)
+        return [(slot.name, a) for slot, a in zip(self.slots, arrays, strict=True)]
+
+    def pack(self, arrays: dict[str, Any]) -> list[Array]:
+        """Return one packed array of arrays by slot, the opposite of :meth:`unpack`."""
+        asarray = self.backend.asarray
+        return self.backend.pack([asarray(arrays[slot.name]) for slot in self.slots])
+
+    # The moments of the optimizers --------------------------------------------------------------
+
+    def give_moments(self, optimizer: Optimizer) -> None:
+        """Give an optimizer moments for the packed parameters: those it has, or new ones."""
+        slots = tuple((slot.layer, slot.attribute) for slot in self.slots)
+        if optimizer.slots == slots and optimizer.state:
+            return
+        shapes = [tuple(array.shape) for array in self.arrays]
+        known = self._moments(optimizer)
+        if known and all(slot in known for slot in slots):
+            columns = zip(*(known[slot] for slot in slots), strict=True)
+            optimizer.state = [self.backend.pack(list(column)) for column in columns]
+        elif not (optimizer.state and not optimizer.slots and _fit(optimizer.state, shapes)):
+            optimizer.state, known = self._new_moments(optimizer, shapes), {}
+            optimizer.steps = 0
+        self._resting = known
+        optimizer.slots = slots
+
+    def _new_moments(
+        self, optimizer: Optimizer, shapes: list[tuple[int, ...]]
+    ) -> list[list[Array]]:
+        """Return moments of zero: where those of an optimizer lie that is gone, if they fit.
+
+        A recorded step knows where they lie.
+        """
+        zeros = self.backend.zeros
+        state = [[zeros(shape) for shape in shapes] for _ in optimizer.moments]
+        fitting = len(self._lent) == len(state) and _fit(self._lent, shapes)
+        if self.backend.in_place and fitting and self._moments_of() is None:
+            with self.backend.current():
+                pairs = zip(self._lent, state, strict=True)
+                state = [self.backend.store(*pair) for pair in pairs]
+        self._lent, self._moments_of = state, weakref.ref(optimizer)
+        return state
+
+    def _moments(self, optimizer: Optimizer) -> dict[tuple[Layer, str], list[Array]]:
+        """Return the moments of each parameter that the optimizer has, or had, here."""
+        if not optimizer.slots or not optimizer.state or not optimizer.moments:
+            return {}
+        shapes = [tuple(getattr(layer, name).shape) for layer, name in optimizer.slots]
+        unpack = self.backend.unpack
+        each = zip(*(unpack(moment, shapes) for moment in optimizer.state), strict=True)
+        now = {slot: list(arrays) for slot, arrays in zip(optimizer.slots, each, strict=True)}
+        return {**self._resting, **now}
+
+
+def _fit(state: list[list[Array]], shapes: list[tuple[int, ...]]) -> bool:
+    return all([tuple(array.shape) for array in moment] == shapes for moment in state)
