@@ -163,8 +163,10 @@ class Optimizer(Settings):
             norm = xp.sqrt(sum(xp.sum(g * g) for g in shares))
             too_long = norm > self.clip_norm / unit
             factor = self.clip_norm / xp.where(too_long, norm, 1.0)
-            pairs = zip(shares, gradients, strict=True)
-            gradients = [xp.where(too_long, share * factor, g) for share, g in pairs]
+            gradients = [
+                xp.where(too_long, share * factor, g)
+                for share, g in zip(shares, gradients, strict=True)
+            ]
         return gradients
 
     # Training by hand --------------------------------------------------------------------------
