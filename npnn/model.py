@@ -307,7 +307,10 @@ class Sequential(Row):
             return self.backend.xp.concat(outputs)
 
     def predict_class(self, x: Any) -> Array:
-        """Return the class of each input: the largest output, or whether the only one is > 1/2."""
+        """Return the class of each input: the largest output, or whether the only one is > 1/2.
+
+        Of several outputs of Sigmoid, each is an answer of its own: 1 where it is > 1/2, else 0.
+        """
         self._check_built_for(x)
         return self.runner.predict_class(x, alone=True)
 

@@ -72,7 +72,7 @@ class Network:
         self._may_train: list[bool] = []
         for number, link in enumerate(self.links):
             self._add(str(number) if number else "", link, True)
-        self.losses_at = self._find_losses()
+        self.losses_at, self.activations = self._find_losses()
         self.losses: list[LossLayer] = [self.row[at][1] for at in self.losses_at]  # type: ignore[misc]
         parameters = list(self._slots("parameter_names"))
         self.trained = [slot for slot in parameters if self._may_train[slot.at[0]]]
@@ -115,16 +115,64 @@ class Network:
                 for name in getattr(layer, kind):
                     yield Slot(f"{place}.{name}", layer, name, tuple(places[id(layer)]))
 
-    def _find_losses(self) -> dict[int, bool]:
-        """Return where losses stand, and whether each takes the logits of the layer before it."""
-        found = {}
-        before: Layer | None = None
-        for at, (_, layer) in enumerate(self.row):
-            if isinstance(layer, Link) and layer.is_loss:
-                canonical = layer.canonical_activation  # type: ignore[attr-defined]
-                found[at] = type(before) is canonical and layer.chain is None
-            before = layer
-        return found
+    def _find_losses(self) -> tuple[list[int], set[int]]:
+        """Return where losses stand, and where activations whose inputs those take instead."""
+        losses, activations = [], set()
+        loss: Any
+        for at, (_, loss) in enumerate(self.row):
+            if not _is_loss(loss):
+                continue
+            losses.append(at)
+            before, joined = self._outputs_before(at, loss.canonical_activation)
+            if before is None:
+                continue
+            place, layer = self.row[before]
+            sums_last_axis = loss.needs == "probabilities"
+            if type(layer) is loss.canonical_activation and loss.chain is None:
+                activations |= {before} if not (joined and sums_last_axis) else set()
+            given = _given(layer)
+            if given == "probabilities" and joined:
+                given = "fractions"
+            if loss.needs and given not in ("", "probabilities", loss.needs):
+                needed, activation = _NEEDED[loss.needs]
+                raise ValueError(
+                    f"{type(loss).__name__} needs {needed}, but layer {place}, {layer!r}, gives "
+                    f"{_GIVEN[given]}: put npnn.{activation}() last"
+                )
+        return losses, activations
+
+    def _outputs_before(self, at: int, canonical: type[Layer] | None) -> tuple[int | None, bool]:
+        """Return where what comes to a loss is made, and whether its last axis is another there."""
+        joined = False
+        for before in range(at - 1, -1, -1):
+            layer: Any = self.row[before][1]
+            if _is_loss(layer):
+                break
+            if type(layer) is canonical or _given(layer) != "inputs":
+                return before, joined
+            joined |= layer.shape_in[-1] != layer.shape_out[-1]
+        return None, joined
+
+    def answers(self) -> str:
+        """Return what is known of the outputs, as `Layer.gives` says it, of which classes are made.
+
+        Raises
+        ------
+        ValueError
+            If they are known to be any numbers, as those of a regression are.
+        """
+        models = [at for at, (_, layer) in enumerate(self.row) if not _is_loss(layer)]
+        at, joined = self._outputs_before(models[-1] + 1, None)
+        if at is None:
+            return ""
+        place, layer = self.row[at]
+        given = _given(layer)
+        if given == "numbers":
+            raise ValueError(
+                "predict_class tells classes of what Softmax or Sigmoid gives, but the model ends "
+                f"with layer {place}, {layer!r}: predict returns its numbers"
+            )
+        return "fractions" if joined and given == "probabilities" else given
 
     def _connect(self) -> None:
         shape = None
@@ -223,17 +271,21 @@ class Work:
 
     def forward(self, x: Any, t: Array, w: Array, watch: Watch | None = None) -> Array:
         """Return what the last link gives for inputs `x`; losses take in `t` if it is there."""
-        before, network = x, self.network
+        before, logits, network = x, None, self.network
         for at, layer in enumerate(self.row):
             if at not in network.losses_at:
+                if at in network.activations:
+                    logits = x
+                elif logits is not None:
+                    logits = layer.forward(logits)  # which gives on what comes in
                 before, x = x, layer.forward(x)
                 if watch is not None:
                     watch.forward(layer, before, x)
                 if network.again:
                     self._pass_state_on()
             elif t is not None or not layer.needs_targets:  # type: ignore[attr-defined]
-                logits = before if network.losses_at[at] else None
                 x = layer.measure(x, t, w, logits)  # type: ignore[attr-defined]
+                logits = None
         return x
 
     def _pass_state_on(self) -> None:
@@ -245,15 +297,14 @@ class Work:
     def backward(self, watch: Watch | None = None) -> None:
         """Leave the gradients of the sum of all losses in the layers."""
         gradient: Any = None
-        at_its_inputs = False  # where the loss behind a layer took its derivative
-        losses_at = self.network.losses_at
+        losses_at, activations = self.network.losses_at, self.network.activations
         for at in range(len(self.row) - 1, -1, -1):
             layer = self.row[at]
-            if not at_its_inputs:
-                gradient = layer.backward(gradient)
-                if watch is not None and at not in losses_at:
-                    watch.backward(layer, gradient)
-            at_its_inputs = losses_at.get(at, False)
+            if at in activations:
+                continue  # the loss behind it took its derivative at its inputs
+            gradient = layer.backward(gradient)
+            if watch is not None and at not in losses_at:
+                watch.backward(layer, gradient)
 
     def gradients(self) -> list[Array]:
         """Return the gradient of each trained parameter, summed over the places it stands at."""
@@ -281,6 +332,22 @@ class Work:
             if list(layer.children()):
                 left = {name: value for name, value in left.items() if name not in vars(layer)}
             layer.__dict__.update(left)
+
+
+_GIVEN = {"numbers": "numbers of any size", "fractions": "numbers that need not sum to 1"}
+_NEEDED = {
+    "probabilities": ("probabilities that sum to 1", "Softmax"),
+    "fractions": ("numbers from 0 to 1", "Sigmoid"),
+}
+
+
+def _given(layer: Layer) -> str:
+    """Return what is known of a layer's outputs; nothing of those of a subclass of it."""
+    return str(vars(type(layer)).get("gives", ""))
+
+
+def _is_loss(layer: Layer) -> bool:
+    return isinstance(layer, Link) and layer.is_loss
 
 
 def _links(model: Sequential, alone: bool) -> Iterator[Any]:

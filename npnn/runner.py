@@ -240,10 +240,12 @@ class Runner:
             return outputs["y"]
 
     def predict_class(self, x: Any, *, alone: bool = False) -> Array:
-        """Return the class of each raw input; NaN has none, and is refused."""
+        """Return the class of each raw input, or each answer; NaN has none, and is refused."""
         if self.model.shape_in is None:
             self._build_for(x)
-        given, batch = x, self.side(alone).accept.batch(x)
+        side = self.side(alone)
+        answers = side.network.answers()
+        given, batch = x, side.accept.batch(x)
         with self.backend.current():
             check_finite(batch["x"], given, self.backend, "inputs")
             y = self.predict(batch["x"], alone=alone)
@@ -252,6 +254,8 @@ class Runner:
             of_nan = xp.where(xp.isnan(y), y, 0.0)
             check_finite(of_nan, y, self.backend, "outputs of the model")
             classes = xp.argmax(y, axis=-1)
+            if answers == "fractions" and y.shape[-1] > 1:
+                return xp.astype(y > 0.5, classes.dtype)
             return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
 
     # Metrics -----------------------------------------------------------------------------------

@@ -321,3 +321,118 @@ def test_a_loss_without_formulas_says_so():
         npnn.LossLayer().forward(np.zeros((1, 1)), np.zeros((1, 1)))
     with pytest.raises(NotImplementedError, match="LossLayer has no derivative"):
         npnn.LossLayer().derivative(np.zeros(1), np.zeros(1))
+
+
+# What comes to a loss --------------------------------------------------------------------------
+
+
+def step_of(model, loss, t):
+    model.chain = loss
+    optimizer = npnn.GradientDescent(alpha=0.1)
+    optimizer.model = model
+    before = [np.array(a) for a in model.parameters().values()]
+    optimizer.step(np.random.default_rng(0).standard_normal((2, *model.shape_in)), t)
+    return before
+
+
+UNSUITABLE = [
+    ([npnn.Dense(3, 2)], npnn.CrossEntropyLoss, r"layer 0, Dense\(3, 2\), gives numbers of any"),
+    ([npnn.Dense(3, 2), npnn.Softplus()], npnn.CrossEntropyLoss, r"layer 1, Softplus\(2\)"),
+    ([npnn.Dense(3, 2), npnn.Sigmoid()], npnn.CrossEntropyLoss, r"not sum to 1.*Softmax\(\) last"),
+    ([npnn.Dense(3, 2), npnn.Linear()], npnn.CrossEntropyLoss, r"layer 0, Dense"),
+    ([npnn.Sequential([npnn.Dense(3, 2), npnn.ReLU()])], npnn.CrossEntropyLoss, r"layer 0.1, ReLU"),
+    ([npnn.Dense(3, (2, 2)), npnn.Softmax(), npnn.layers.Flatten()], npnn.CrossEntropyLoss,
+     r"layer 1, Softmax\(\(2, 2\)\), gives numbers that need not sum to 1"),
+    ([npnn.Dense(3, 2)], npnn.BinaryCrossEntropyLoss, r"numbers from 0 to 1.*Sigmoid\(\) last"),
+    ([npnn.Dense(3, 2), npnn.Tanh(), npnn.layers.Flatten()], npnn.BinaryCrossEntropyLoss, "Tanh"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "loss", "message"), UNSUITABLE)
+def test_a_loss_after_what_does_not_suit_it_names_the_layer_to_add(layers, loss, message):
+    model = npnn.Sequential(layers, seed=0)
+    t = np.eye(int(np.prod(model.shape_out)))[:2].reshape(2, *model.shape_out)
+    with pytest.raises(ValueError, match=message):
+        step_of(model, loss(), t)
+    with pytest.raises(ValueError, match=message):
+        model.fit(np.zeros((2, 3)), t, loss=loss())
+
+
+class Own(npnn.Dense):
+    """A layer whose outputs only its author knows."""
+
+    def forward(self, x):
+        return np.abs(super().forward(x)) + 0.1
+
+
+def test_of_layers_of_ones_own_nothing_is_known():
+    model = npnn.Sequential([Own(3, 2)], seed=0, capture=False)
+    step_of(model, npnn.CrossEntropyLoss(), [0, 1])
+    assert model.predict_class(np.zeros((1, 3))).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [(npnn.Sigmoid, npnn.BinaryCrossEntropyLoss), (npnn.Softmax, npnn.CrossEntropyLoss)],
+    ids=by_name,
+)
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_logits_are_found_behind_layers_that_change_the_shape(activation, loss, size, backend_name):
+    def trained(*last):
+        model = npnn.Sequential(
+            [npnn.Dense(3, 4), activation(), *last], backend=backend_name, dtype="float64", seed=0
+        )
+        model.chain = loss()
+        optimizer = npnn.GradientDescent(alpha=0.1)
+        optimizer.model = model
+        rng = np.random.default_rng(1)
+        for _ in range(3):
+            t = np.eye(4)[rng.integers(4, size=5)].reshape(5, *model.shape_out)
+            optimizer.step(size * rng.standard_normal((5, 3)), t)
+        arrays = [model.backend.to_numpy(a) for a in model.parameters().values()]
+        return [model.chain.get_loss(), *arrays]
+
+    plain = trained()
+    assert np.isfinite(plain[0])
+    for ours, expected in zip(trained(npnn.layers.Shape(None, (1, 4))), plain, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+def test_the_loss_by_default_looks_behind_a_change_of_shape():
+    model = npnn.Sequential(
+        [npnn.Dense(3, 4), npnn.Sigmoid(), npnn.layers.Shape(None, (2, 2))], seed=0
+    )
+    model.fit(np.zeros((2, 3)), np.ones((2, 2, 2)), epochs=1)
+    assert isinstance(model.chain, npnn.BinaryCrossEntropyLoss)
+
+
+def test_a_variance_that_was_rounded_to_zero_has_a_logarithm(backend32):
+    loss = npnn.losses.KullbackLeiblerLoss(2)
+    loss.forward(backend32.asarray([[0.5, 0.0]]))
+    assert np.isfinite(loss.get_loss())
+    assert np.isfinite(backend32.to_numpy(loss.backward())).all()
+
+
+def test_accuracy_of_pixels_is_a_share(backend):
+    rng = np.random.default_rng(2)
+    y, t = rng.random((3, 4, 4, 2)), rng.integers(2, size=(3, 4, 4, 2)).astype(float)
+    loss = loss_of(npnn.BinaryCrossEntropyLoss, backend, y, t)
+    assert loss.get_accuracy() == pytest.approx(((y > 0.5) == (t > 0.5)).mean())
+
+
+# Classes -----------------------------------------------------------------------------------------
+
+
+def test_each_output_of_several_sigmoids_is_an_answer(backend_name):
+    model = npnn.Sequential([npnn.Dense(3, 4), npnn.Sigmoid()], backend=backend_name, seed=0)
+    x = np.random.default_rng(3).standard_normal((5, 3))
+    to_numpy = model.backend.to_numpy
+    answers = to_numpy(model.predict_class(x))
+    np.testing.assert_array_equal(answers, to_numpy(model.predict(x)) > 0.5)
+    assert answers.dtype.kind == "i"
+
+
+def test_a_regression_has_no_classes():
+    model = npnn.Sequential([npnn.Dense(3, 4), npnn.Tanh(), npnn.Dense(4, 1)], seed=0)
+    with pytest.raises(ValueError, match=r"ends with layer 2, Dense\(4, 1\): predict returns"):
+        model.predict_class(np.zeros((2, 3)))

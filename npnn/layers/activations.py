@@ -38,6 +38,7 @@ class Linear(Activation):
         Shape of one sample; inferred if None.
     """
 
+    gives = "inputs"
     operations = 0
 
     def forward(self, x: Array) -> Array:
@@ -64,6 +65,7 @@ class ReLU(Activation):
     Nair and Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
     """
 
+    gives = "numbers"
     default_initializer = "HeNormal"
 
     def forward(self, x: Array) -> Array:
@@ -95,6 +97,7 @@ class LeakyReLU(Activation):
     Maas, Hannun and Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
 
+    gives = "numbers"
     default_initializer = "HeNormal"
     operations = 2
 
@@ -123,6 +126,8 @@ class Tanh(Activation):
         Shape of one sample; inferred if None.
     """
 
+    gives = "numbers"
+
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         self.y = xp.tanh(x)
@@ -148,6 +153,7 @@ class Sigmoid(Activation):
         Shape of one sample; inferred if None.
     """
 
+    gives = "fractions"
     operations = 5
 
     def forward(self, x: Array) -> Array:
@@ -175,6 +181,7 @@ class Swish(Activation):
     Ramachandran, Zoph and Le 2017, "Searching for activation functions".
     """
 
+    gives = "numbers"
     default_initializer = "HeNormal"
     operations = 6
 
@@ -204,6 +211,7 @@ class Softplus(Activation):
     Dugas et al. 2001, "Incorporating second-order functional knowledge for better option pricing".
     """
 
+    gives = "numbers"
     default_initializer = "HeNormal"
     operations = 5
 
@@ -245,6 +253,7 @@ class Softmax(Activation):
     Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
     """
 
+    gives = "probabilities"
     operations = 5
 
     def forward(self, x: Array) -> Array:

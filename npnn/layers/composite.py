@@ -127,6 +127,8 @@ class Residual(Layer):
     He et al. 2015, "Deep residual learning for image recognition".
     """
 
+    gives = "numbers"
+
     def __init__(self, layers: Branch, shape_in: int | Shape | None = None) -> None:
         self.layers = _row(layers)
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")

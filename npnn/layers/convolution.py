@@ -156,6 +156,8 @@ class Conv2D(_Convolution):
     LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.
     """
 
+    gives = "numbers"
+
     def forward(self, x: Array) -> Array:
         self.columns = _gather(pad(x, self.window.margins), self.window, self.groups)
         y = _join(self.columns @ _matrix(self.w, self.groups).mT, self.window.steps)
@@ -233,6 +235,8 @@ class UpConv2D(_Convolution):
     ----------
     Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", chapter 4.
     """
+
+    gives = "numbers"
 
     def forward(self, x: Array) -> Array:
         self.x = _cut(x, self.groups)

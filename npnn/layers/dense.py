@@ -63,6 +63,7 @@ class Dense(Layer):
     Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating errors".
     """
 
+    gives = "numbers"
     parameter_names = ("w", "b")
     w: Array
     b: Array

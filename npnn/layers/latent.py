@@ -13,6 +13,8 @@ from npnn.layers.layer import Layer
 if TYPE_CHECKING:
     import numpy as np
 
+LEAST_VARIANCE = 1e-37  # what one is taken for that was rounded to 0: it has a logarithm
+
 
 class Latent(Parallel):
     r"""Two heads of a Dense layer each: the means and the variances of n gaussians.
@@ -42,6 +44,8 @@ class Latent(Parallel):
     ----------
     Kingma and Welling 2013, "Auto-encoding variational Bayes", section 3.
     """
+
+    gives = "numbers"
 
     def __init__(
         self, shape_in: int | Shape | None = None, shape_out: int | Shape | None = None
@@ -82,6 +86,7 @@ class Sample(Layer):
     Kingma and Welling 2013, "Auto-encoding variational Bayes", section 2.4.
     """
 
+    gives = "numbers"
     noise = "normal"
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
@@ -104,7 +109,7 @@ class Sample(Layer):
         if not self.training:
             self.slope = xp.zeros_like(mean)
             return mean
-        deviation = xp.sqrt(variance)
+        deviation = xp.sqrt(xp.maximum(variance, LEAST_VARIANCE))
         self.slope = 0.5 * self.random / deviation
         return mean + deviation * self.random
 

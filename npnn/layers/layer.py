@@ -35,6 +35,10 @@ class Layer(Settings):
     trainable : bool
         Whether training changes the parameters; those of a layer within one that it does not
         change stay as they are, too.
+    gives : str
+        What is known of the outputs: ``"probabilities"`` that sum to 1 over the last axis,
+        ``"fractions"`` from 0 to 1, ``"numbers"`` of any size, ``"inputs"`` that are given on,
+        perhaps in another shape, or nothing. It holds for the class itself, not for its subclasses.
     takes_integers : bool
         Whether inputs that are integers shall stay integers.
     training : bool
@@ -48,6 +52,7 @@ class Layer(Settings):
     state_names: ClassVar[tuple[str, ...]] = ()
     default_initializer: ClassVar[str | None] = None
     takes_integers: bool = False
+    gives: ClassVar[str] = ""
     registry: ClassVar[dict[str, type[Layer]]] = {}
 
     shape_in: Shape | None = None

@@ -111,6 +111,7 @@ class BatchNorm(_Normalizing):
     computing the sample variance".
     """
 
+    gives = "numbers"
     state_names = ("running_mean", "running_variance", "running_weight")
     running_mean: Array
     running_variance: Array
@@ -216,6 +217,8 @@ class LayerNorm(_Normalizing):
     ----------
     Ba, Kiros and Hinton 2016, "Layer normalization".
     """
+
+    gives = "numbers"
 
     def __init__(self, shape: int | Shape | None = None, epsilon: float = 1e-5) -> None:
         super().__init__(shape, epsilon)

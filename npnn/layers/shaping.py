@@ -87,6 +87,8 @@ class Shape(Layer):
         If the shapes do not hold the same number of values.
     """
 
+    gives = "inputs"
+
     def __init__(
         self,
         shape_in: int | arrays.Shape | None = None,
@@ -133,6 +135,8 @@ class Flatten(Layer):
     shape_in : int or tuple of int, optional
         Shape of one input sample; inferred if None.
     """
+
+    gives = "inputs"
 
     def __init__(self, shape_in: int | arrays.Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")

@@ -64,6 +64,7 @@ class CrossEntropyLoss(LossLayer):
     """
 
     canonical_activation = Softmax
+    needs = "probabilities"
     takes_classes = True
 
     def __init__(
@@ -214,6 +215,7 @@ class BinaryCrossEntropyLoss(LossLayer):
     """
 
     canonical_activation = Sigmoid
+    needs = "fractions"
 
     def check_targets(self, t: Array) -> None:
         """Raise the error for targets that are no probabilities."""

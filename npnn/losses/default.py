@@ -8,10 +8,14 @@ from npnn.losses.loss import LossLayer
 
 
 def default_loss(model: Layer) -> LossLayer:
-    """Return a loss of the last layer's canonical kind; half the squared distance for the rest."""
+    """Return a loss of the last layer's canonical kind; half the squared distance for the rest.
+
+    The last layer is the one whose outputs come to the loss, perhaps in another shape.
+    """
     last = model
-    while children := list(last.children()):
-        last = children[-1][1]
+    while children := [child for _, child in last.children()]:
+        made = [child for child in children if vars(type(child)).get("gives") != "inputs"]
+        last = (made or children)[-1]
     for kind in LossLayer.__subclasses__():
         if kind.canonical_activation is type(last):
             return kind(model.shape_out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from npnn.arrays import Array, Shape, array_namespace
+from npnn.layers.latent import LEAST_VARIANCE
 from npnn.losses.loss import LossLayer
 
 
@@ -25,7 +26,8 @@ class KullbackLeiblerLoss(LossLayer):
         kl.chain = decoder
         decoder.chain = RMSLoss()
 
-    where the encoder ends with ``Latent``, and the decoder begins with ``Sample``.
+    where the encoder ends with ``Latent``, and the decoder begins with ``Sample``. A variance that
+    was rounded to 0 counts as 1e-37.
 
     Parameters
     ----------
@@ -78,4 +80,4 @@ class KullbackLeiblerLoss(LossLayer):
 
 def _halves(y: Array) -> tuple[Array, Array]:
     half = y.shape[-1] // 2
-    return y[..., :half], y[..., half:]
+    return y[..., :half], array_namespace(y).maximum(y[..., half:], LEAST_VARIANCE)

@@ -36,6 +36,9 @@ class LossLayer(Link):
     ----------
     loss : array
         The loss of each output in the last batch.
+    needs : str
+        What the layer before must give, if it says so: ``"probabilities"`` or ``"fractions"``; all
+        is well if this is empty.
     needs_targets : bool
         False for a loss that judges the outputs alone.
     takes_classes : bool
@@ -51,6 +54,7 @@ class LossLayer(Link):
     total_correct: Array
     total_weight: Array
     scale: Array = None  # what the gradient is multiplied by where it would else be too small
+    needs: ClassVar[str] = ""
     needs_targets: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = False
 

@@ -227,7 +227,10 @@ class Optimizer(Settings):
         return self._needed_model().runner.predict(x, t)
 
     def predict_class(self, x: Any) -> Array:
-        """Return the class of each input: the largest output, or whether the only one is > 1/2."""
+        """Return the class of each input: the largest output, or whether the only one is > 1/2.
+
+        Of several outputs of Sigmoid, each is an answer of its own: 1 where it is > 1/2, else 0.
+        """
         return self._needed_model().runner.predict_class(x)
 
     def _needed_model(self) -> Sequential:
