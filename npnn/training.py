@@ -106,6 +106,10 @@ def fit(
             )
         elif validation_split:
             data, validation = batches.split(data, validation_split, seed)
+        if "t" in data.arrays:
+            with data.backend.current():
+                for each in side.network.losses:
+                    each.look_at(data.arrays["t"])
 
         callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
         sizes = len(data), 0 if validation is None else len(validation)

@@ -206,6 +206,22 @@ def test_clip_norm_leaves_a_smaller_gradient_as_it_is(gradient, backend):
     np.testing.assert_array_equal(g, gradient)
 
 
+@pytest.mark.parametrize("size", [1e38, 1e20, 1e-20, 1e-37])
+@pytest.mark.parametrize("most", [2.0, 1e-30, 1e30])
+def test_clip_norm_knows_gradients_of_any_size(size, most, backend32):
+    gradient = np.array([3.0, -2.0]) * size
+    (g,) = limited(backend32, [[0.0, 0.0]], [gradient], clip_norm=most)
+    gradient = gradient.astype("float32").astype(float)
+    expected = gradient * min(1.0, most / np.linalg.norm(gradient))
+    np.testing.assert_allclose(g, expected, rtol=1e-6, atol=2e-38)
+
+
+def test_a_gradient_that_is_infinite_is_no_number_afterwards(backend32):
+    with np.errstate(invalid="ignore"):
+        (g,) = limited(backend32, [[0.0, 0.0]], [[math.inf, 1.0]], clip_norm=1.0)
+    assert not np.isfinite(g).all()
+
+
 def test_penalties_come_first_then_values_are_clipped_then_the_norm(backend):
     (g,) = limited(
         backend, [[10.0, 0.0]], [[0.0, 4.0]], weight_decay=1.0, clip_value=3.0, clip_norm=1.0

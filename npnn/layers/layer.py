@@ -253,6 +253,8 @@ def _plain(value: Any) -> Any:
         return {"initializer": initializers.to_config(value)}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {"pairs": [[key, _plain(item)] for key, item in value.items()]}
     return value
 
 
@@ -262,6 +264,8 @@ def _restored(value: Any) -> Any:
     if isinstance(value, dict) and "initializer" in value:
         arguments = dict(value["initializer"])
         return initializers.Initializer.registry[arguments.pop("type")](**arguments)
+    if isinstance(value, dict) and "pairs" in value:
+        return {key: _restored(item) for key, item in value["pairs"]}
     if isinstance(value, list):
         restored = [_restored(item) for item in value]
         return restored if any(isinstance(item, Layer) for item in restored) else tuple(restored)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from npnn import initializers
+from npnn import checked, initializers
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.layer import Layer
 
@@ -39,6 +39,19 @@ class _Normalizing(Layer):
         return 8 * math.prod(self.shape_in or ())
 
 
+def _centred(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return the mean, and what is left of `x` without it, whose own mean is 0.
+
+    The mean of numbers far from 0 is rounded by more than they may differ; the mean of what is left
+    is what it was rounded by.
+    """
+    xp = array_namespace(x)
+    mean = xp.mean(x, axis=axes, keepdims=True)
+    centred = x - mean
+    rest = xp.mean(centred, axis=axes, keepdims=True)
+    return mean + rest, centred - rest
+
+
 class BatchNorm(_Normalizing):
     r"""Each channel normalised over the batch, and over the pixels of images.
 
@@ -56,15 +69,24 @@ class BatchNorm(_Normalizing):
         \frac{\partial L}{\partial \gamma} = \sum g \hat x, \qquad
         \frac{\partial L}{\partial \beta} = \sum g, \qquad g = \frac{\partial L}{\partial y}
 
-    Outside training :math:`\mu` and :math:`\sigma^2` are running means of those of the batches,
-    that of the variance without bias, and constants for the gradient.
+    Outside training, and for a batch that has a single value of each channel, :math:`\mu` and
+    :math:`\sigma^2` are running ones, and constants for the gradient. Those are the mean and the
+    variance (without bias) of all samples so far, each batch counting momentum times as much as the
+    one after it: with n values of a channel in a batch,
+
+    .. math::
+
+        W' = m W + n, \quad \delta = \mu - \mu_r, \quad
+        \mu_r' = \mu_r + \frac{n}{W'} \delta, \quad
+        (W' - 1) \, v_r' = m (W - 1) \, v_r + \sum (x - \mu)^2 + \frac{m W n}{W'} \delta^2
 
     Parameters
     ----------
     shape : int or tuple of int, optional
         Shape of one sample; inferred if None.
-    momentum : float, default 0.9
-        Share of the old value in the running means, at least 0 and below 1.
+    momentum : float, optional
+        What an earlier batch counts beside the next one, m: at least 0 and below 1. By default
+        0.9; with None all count alike, so that the running ones are those of all that was seen.
     epsilon : float, default 1e-5
         Added to the variance.
 
@@ -73,7 +95,9 @@ class BatchNorm(_Normalizing):
     gamma, beta : array, shape (channels,)
         They start at 1 and 0.
     running_mean, running_variance : array, shape (channels,)
-        They start at 0 and 1.
+        They are 0 and 1 until there is something that they can be made of.
+    running_weight : array, shape (1,)
+        W, how many values of a channel that was; it starts at 0.
 
     Raises
     ------
@@ -83,39 +107,43 @@ class BatchNorm(_Normalizing):
     References
     ----------
     Ioffe and Szegedy 2015, "Batch normalization: accelerating deep network training by reducing
-    internal covariate shift".
+    internal covariate shift". The running variance: Chan, Golub and LeVeque 1983, "Algorithms for
+    computing the sample variance".
     """
 
-    state_names = ("running_mean", "running_variance")
+    state_names = ("running_mean", "running_variance", "running_weight")
     running_mean: Array
     running_variance: Array
+    running_weight: Array
 
     def __init__(
-        self, shape: int | Shape | None = None, momentum: float = 0.9, epsilon: float = 1e-5
+        self,
+        shape: int | Shape | None = None,
+        momentum: float | None = 0.9,
+        epsilon: float = 1e-5,
     ) -> None:
         super().__init__(shape, epsilon)
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}")
-        self.momentum = momentum
+        self.momentum = None if momentum is None else checked.fraction(momentum, "momentum")
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         shape = super().build(shape_in, rng)
         self.draw("running_mean", _ZERO, rng, shape[-1:])
         self.draw("running_variance", _ONE, rng, shape[-1:])
+        self.draw("running_weight", _ZERO, rng, (1,))
         return shape
 
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
-        self.of_batch = self.training
-        if self.of_batch:
+        count = math.prod(x.shape[:-1])
+        self.of_batch = self.training and count > 1
+        variance, centred = self.running_variance, x - self.running_mean
+        if self.training:
             axes = tuple(range(x.ndim - 1))
-            mean = xp.mean(x, axis=axes)
-            centred = x - mean
-            variance = xp.mean(centred * centred, axis=axes)
-            self._follow(mean, variance, math.prod(x.shape[:-1]))
-        else:
-            mean, variance = self.running_mean, self.running_variance
-            centred = x - mean
+            mean, within = _centred(x, axes)
+            squares = xp.sum(within * within, axis=axes)
+            if self.of_batch:
+                variance, centred = squares / count, within
+            self._follow(xp.reshape(mean, (-1,)), squares, count)
         self.scale = 1.0 / xp.sqrt(variance + self.epsilon)
         self.normal = centred * self.scale
         return self.gamma * self.normal + self.beta
@@ -132,11 +160,21 @@ class BatchNorm(_Normalizing):
         along = self.normal * (self.grad_gamma * share)
         return (grad_y - self.grad_beta * share - along) * factor
 
-    def _follow(self, mean: Array, variance: Array, count: int) -> None:
-        old, new = self.momentum, 1.0 - self.momentum
-        unbiased = new * count / max(count - 1, 1)
-        self.running_mean = old * self.running_mean + new * mean
-        self.running_variance = old * self.running_variance + unbiased * variance
+    def _follow(self, mean: Array, squares: Array, count: int) -> None:
+        """Have the running mean and variance take in a batch's."""
+        xp = array_namespace(mean)
+        kept = 1.0 if self.momentum is None else self.momentum
+        before, squares_before = self.running_weight, xp.maximum(self.running_weight - 1.0, 0.0)
+        weight = kept * before + count
+        away = mean - self.running_mean
+        between = (kept * before * count / weight) * (away * away)
+        total = kept * squares_before * self.running_variance + squares + between
+        self.running_mean = self.running_mean + count / weight * away
+        # One value has no variance.
+        some = weight > 1.0
+        known = total / xp.where(some, weight - 1.0, 1.0)
+        self.running_variance = xp.where(some, known, self.running_variance)
+        self.running_weight = weight
 
 
 class LayerNorm(_Normalizing):
@@ -184,7 +222,7 @@ class LayerNorm(_Normalizing):
 
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
-        centred = x - xp.mean(x, axis=-1, keepdims=True)
+        _, centred = _centred(x, (-1,))
         variance = xp.mean(centred * centred, axis=-1, keepdims=True)
         self.scale = 1.0 / xp.sqrt(variance + self.epsilon)
         self.normal = centred * self.scale

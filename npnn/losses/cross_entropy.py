@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
 
+from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, device
 from npnn.layers.activations import Sigmoid, Softmax
 from npnn.losses.loss import LossLayer
@@ -38,13 +39,18 @@ class CrossEntropyLoss(LossLayer):
         Number of classes; inferred if None.
     label_smoothing : float, default 0
         Share s of the target that is spread over all classes, at least 0 and below 1.
-    class_weights : sequence of float, optional
-        How much each class counts; 1 if None. The mean is still over the number of samples.
+    class_weights : sequence of float, dict of int to float, or "balanced", optional
+        How much each class counts; a class that a dict does not name counts 1, and all do if None.
+        ``"balanced"`` has all classes count alike: ``fit`` gives a class N / (K n) if n of its N
+        samples are of it. The mean is still over the number of samples.
 
     Raises
     ------
+    TypeError
+        If the weights are of another kind.
     ValueError
-        If the smoothing is out of range, or a weight is negative or missing.
+        If the smoothing is out of range; if a weight is negative or missing, or of no class; if
+        they are to be balanced, and ``fit`` has not seen the targets.
 
     Notes
     -----
@@ -64,27 +70,60 @@ class CrossEntropyLoss(LossLayer):
         self,
         shape_in: int | Shape | None = None,
         label_smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
+        class_weights: Sequence[float] | Mapping[int, float] | str | None = None,
     ) -> None:
         super().__init__(shape_in)
-        if not 0.0 <= label_smoothing < 1.0:
+        if not 0.0 <= checked.number(label_smoothing, "label_smoothing") < 1.0:
             raise ValueError(
                 f"label_smoothing must be at least 0 and below 1, such as 0.1, not "
                 f"{label_smoothing}"
             )
         self.label_smoothing = label_smoothing
-        self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
-        if not all(0.0 <= w < math.inf for w in self.class_weights or ()):
-            raise ValueError(f"class_weights must be at least 0 and finite, not {class_weights}")
+        self.class_weights = _class_weights(class_weights)
+        self.balanced: tuple[float, ...] | None = None
 
     def accept(self, shape_in: Shape | int) -> Shape:
         """Return `shape_in` as a tuple, or say that it or the weights are for another one."""
         shape = super().accept(shape_in)
-        if self.class_weights is not None and len(self.class_weights) != shape[-1]:
+        given, count = self.class_weights, shape[-1]
+        if isinstance(given, tuple) and len(given) != count:
+            raise ValueError(f"has {len(given)} class_weights, but there are {count} classes")
+        if isinstance(given, dict) and not all(0 <= c < count for c in given):
             raise ValueError(
-                f"has {len(self.class_weights)} class_weights, but there are {shape[-1]} classes"
+                f"class_weights are for classes {sorted(given)}, but there are {count} classes, "
+                f"from 0 to {count - 1}"
             )
         return shape
+
+    def look_at(self, t: Array) -> None:
+        """Find the weights that balance the classes, if they shall be balanced."""
+        if self.class_weights != "balanced":
+            return
+        assert self.shape_in is not None
+        xp, classes = array_namespace(t), range(self.shape_in[-1])
+        if xp.isdtype(t.dtype, "integral"):
+            each = [float(xp.sum(xp.astype(t == c, xp.float32))) for c in classes]
+        else:
+            each = [float(xp.sum(t[..., c])) for c in classes]
+        # The weight of a class without samples is never asked for.
+        balanced = tuple(sum(each) / (len(each) * n) if n else 1.0 for n in each)
+        if balanced != self.balanced:
+            self.balanced = balanced
+            self.mark_changed()
+
+    def weights_of(self, count: int) -> tuple[float, ...] | None:
+        """Return the weights of so many classes; None if all count alike."""
+        given = self.class_weights
+        if isinstance(given, dict):
+            return tuple(given.get(c, 1.0) for c in range(count))
+        if isinstance(given, str):
+            if self.balanced is None:
+                raise ValueError(
+                    "class_weights='balanced' are made of all targets, which only fit knows: give "
+                    "numbers, such as len(t) / (classes * np.bincount(t))"
+                )
+            return self.balanced
+        return given
 
     def prepare_targets(self, t: Array, shape: Shape, dtype: object) -> Array:
         """Return one-hot targets; integer classes have one axis fewer than the outputs."""
@@ -133,13 +172,11 @@ class CrossEntropyLoss(LossLayer):
         """Return the targets smoothed, and times the weights of their classes."""
         if self.label_smoothing:
             t = (1.0 - self.label_smoothing) * t + self.label_smoothing / t.shape[-1]
-        if self.class_weights is None:
+        weights = self.weights_of(t.shape[-1])
+        if weights is None:
             return t
         xp = array_namespace(t)
-        weights = [
-            xp.full((1,), weight, dtype=t.dtype, device=device(t)) for weight in self.class_weights
-        ]
-        return t * xp.concat(weights)
+        return t * xp.concat([xp.full((1,), w, dtype=t.dtype, device=device(t)) for w in weights])
 
     def correct(self, y: Array, t: Array) -> Array:
         xp = array_namespace(y)
@@ -211,6 +248,26 @@ class BinaryCrossEntropyLoss(LossLayer):
     def correct(self, y: Array, t: Array) -> Array:
         xp = array_namespace(y)
         return xp.astype((y > 0.5) == (t > 0.5), y.dtype)
+
+
+def _class_weights(given: Any) -> tuple[float, ...] | dict[int, float] | str | None:
+    """Return the weights of classes as they were given, each looked at."""
+    if given is None or (isinstance(given, str) and given == "balanced"):
+        return given
+    if isinstance(given, Mapping):
+        classes = [checked.integer(c, "a class of class_weights") for c in given]
+        numbers = [checked.not_negative(w, "class_weights") for w in given.values()]
+        return dict(zip(classes, numbers, strict=True))
+    try:
+        if isinstance(given, (str, bytes, Set)):
+            raise TypeError
+        found = tuple(given)
+    except TypeError:
+        raise TypeError(
+            "class_weights must be a number for each class, a dict of classes and numbers, or "
+            f"'balanced', not {given!r}"
+        ) from None
+    return tuple(checked.not_negative(w, "class_weights") for w in found)
 
 
 def _farther(least: float, most: float) -> float:

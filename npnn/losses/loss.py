@@ -161,6 +161,9 @@ class LossLayer(Link):
         It looks at values on the host, once for a data set and not in every step.
         """
 
+    def look_at(self, t: Array) -> None:
+        """Take in all prepared targets of a training that is about to begin; here, nothing."""
+
     # The metrics -------------------------------------------------------------------------------
 
     def begin(self, training: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -155,10 +156,17 @@ class Optimizer(Settings):
             c = self.clip_value
             gradients = [xp.minimum(xp.maximum(g, -c), c) for g in gradients]
         if self.clip_norm is not None:
-            squares = [xp.sum(g * g) for g in gradients]
-            norm = xp.sqrt(sum(squares[1:], start=squares[0]))
-            factor = self.clip_norm / xp.maximum(norm, self.clip_norm)
-            gradients = [g * factor for g in gradients]
+            # In a unit in which squares are neither too large nor too small for float32.
+            unit = functools.reduce(xp.maximum, [xp.max(xp.abs(g)) for g in gradients])
+            unit = xp.minimum(xp.maximum(unit, self.clip_norm), 1e37)
+            shares = [g / unit for g in gradients]
+            norm = xp.sqrt(sum(xp.sum(g * g) for g in shares))
+            too_long = norm > self.clip_norm / unit
+            factor = self.clip_norm / xp.where(too_long, norm, 1.0)
+            gradients = [
+                xp.where(too_long, share * factor, g)
+                for share, g in zip(shares, gradients, strict=True)
+            ]
         return gradients
 
     # Training by hand --------------------------------------------------------------------------
