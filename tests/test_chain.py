@@ -134,8 +134,6 @@ CONSTRUCT = {
     ),
     "Shape": lambda: layers.Shape(None, (3,)),
     "Parallel": lambda: layers.Parallel([npnn.Dense(None, 1), npnn.Dense(None, 2)]),
-    # Behind Dense alone: a bias whose gradient is 0 but for rounding, which Adam makes steps of.
-    "BatchNorm": lambda: npnn.Sequential([npnn.Tanh(), layers.BatchNorm()]),
     "Residual": lambda: layers.Residual([npnn.Dense(None, 3), npnn.Tanh()]),
     "Inception": lambda: of_images(
         npnn.Sequential([layers.Inception(None, 1, 1, 1, 1, 1, 1), layers.Conv2D(None, 1, 1)])
