@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-NDArray = npt.NDArray[Any]
+from npnn.datasets.dataset import NDArray
+
 Header = bool | Literal["auto"]
 
 DELIMITERS = "\t;|,"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from npnn import checked
-from npnn.datasets.dataset import Dataset, generators, one_hot
+from npnn.datasets.dataset import Dataset, NDArray, generators, one_hot
 from npnn.normalization import Normalization
 
 ICONS = {
@@ -145,7 +143,7 @@ class FourSteppedIcons(_Icons):
 
 def draw_icons(
     names: Sequence[str], size: int, seed: int | None, num_data: int, noise: float
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+) -> tuple[NDArray, NDArray]:
     """Return noisy images of shape (num_data, size, size, 1) and their classes, in turn."""
     num = checked.integer(num_data, "num_data")
     if num < len(names):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from npnn.datasets.dataset import Dataset, one_hot
+from npnn.datasets.dataset import Dataset, NDArray, one_hot
 from npnn.datasets.idx import read_idx
 from npnn.errors import MissingError, extra
 from npnn.normalization import Normalization
-
-NDArray = npt.NDArray[Any]
 
 PARTS = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from npnn.datasets.cells import as_float32, quoted
-
-NDArray = npt.NDArray[Any]
+from npnn.datasets.dataset import NDArray
 
 
 def is_npz(path: Path) -> bool:

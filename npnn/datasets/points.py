@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from npnn import checked
-from npnn.datasets.dataset import Dataset, generators, one_hot
-
-NDArray = npt.NDArray[Any]
+from npnn.datasets.dataset import Dataset, NDArray, generators, one_hot
 
 CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 MAX_RADIUS = 0.449

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from npnn import checked
 from npnn.datasets.cells import (
@@ -25,10 +24,8 @@ from npnn.datasets.cells import (
     to_number,
     to_numbers,
 )
-from npnn.datasets.dataset import TASKS, one_hot
+from npnn.datasets.dataset import TASKS, NDArray, one_hot
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
-
-NDArray = npt.NDArray[Any]
 
 
 class TableColumn(NamedTuple):

@@ -7,10 +7,8 @@ import re
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from npnn import checked
 from npnn.datasets.cells import (
@@ -27,11 +25,10 @@ from npnn.datasets.cells import (
     to_number,
     to_numbers,
 )
-from npnn.datasets.dataset import TASKS, Dataset, one_hot
+from npnn.datasets.dataset import TASKS, Dataset, NDArray, one_hot
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
 from npnn.datasets.schema import TableColumn, TableSchema, encoded, label_of, report_missing
 
-NDArray = npt.NDArray[Any]
 Columns = str | int | Sequence[str | int]
 MAX_CATEGORIES = 32
 MAX_INTEGER_CLASSES = 20
