@@ -389,7 +389,7 @@ def test_a_step_takes_what_a_data_set_gives_as_a_batch():
     optimizer.model = model
     optimizer.step(np.zeros((4, 3)), np.zeros((4, 2)), np.zeros(4))
     assert optimizer.steps == 1
-    assert optimizer.predict_class(np.zeros((4, 3))).shape == (4,)
+    assert optimizer.predict(np.zeros((4, 3))).shape == (4, 2)
 
 
 def test_a_step_without_targets_says_that_they_are_needed():
