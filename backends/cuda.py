@@ -170,7 +170,6 @@ __device__ __forceinline__ bool comes_last(unsigned* counter, unsigned blocks) {
 class CudaLoop(Loop):
     """A run of operations that will be one kernel; some that a product does are none of it."""
 
-    slow = frozenset()
     expressions = EXPRESSIONS.keys()
     dtypes = TYPES.keys()
 

@@ -27,14 +27,12 @@ from npnn.backends.operations import Call, Memory
 from npnn.backends.sources import module_of
 from npnn.backends.tracer import Node, key_of
 
-# NumPy computes these with vector instructions, Numba one by one: worth it only for few elements.
-SLOW = {"exp", "log", "tanh", "log1p", "expm1", "sin", "cos", "power", "logaddexp", "log2"}
-SLOW_SIZE = 2048
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
 DTYPES = {"float32", "float64", "int64", "bool"}
 REDUCTIONS = ("sum", "max", "min", "argmax")
 STORES = ("setitem", "concat")  # they write into parts of an array
 SHORT = 32  # columns up to which their number stands in the source, for the compiler to unroll
+SEEN_AS_ONE = 128  # columns that rows have together which are no longer short
 # Elements from which a loop is run by several threads. They stand in the way of those of the matrix
 # products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
 PARALLEL_SIZE = 1 << 24
@@ -42,8 +40,7 @@ PARALLEL_SIZE = 1 << 24
 EXPRESSIONS = {
     "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}",
     "negative": "-{0}", "positive": "{0}", "absolute": "abs({0})", "square": "{0} * {0}",
-    "sqrt": "np.sqrt({0})", "exp": "np.exp({0})", "log": "np.log({0})", "tanh": "np.tanh({0})",
-    "log1p": "np.log1p({0})", "expm1": "np.expm1({0})", "sign": "np.sign({0})",
+    "sqrt": "np.sqrt({0})", "sign": "np.sign({0})",
     "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}",
     "less_equal": "{0} <= {1}", "equal": "{0} == {1}", "not_equal": "{0} != {1}",
     "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
@@ -51,13 +48,14 @@ EXPRESSIONS = {
     "where": "{1} if {0} else {2}", "logical_not": "not {0}", "logical_and": "{0} and {1}",
     "logical_or": "{0} or {1}", "astype": "np.{dtype}({0})",
 }  # fmt: skip
+FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh")  # of functions.py
+EXPRESSIONS |= {name: f"functions.{name}_{{dtype}}({{0}})" for name in FUNCTIONS}
 OF_BOOLS = {"where", "astype", "equal", "not_equal", "logical_not", "logical_and", "logical_or"}
 
 
 class Loop:
     """A run of operations that will be one loop over the rows and columns of `shape`."""
 
-    slow: Set[str] = SLOW
     expressions: Set[str] = EXPRESSIONS.keys()
     dtypes: Set[str] = DTYPES
 
@@ -67,12 +65,10 @@ class Loop:
         look: Callable[[Node], np.ndarray],
         passed_on: Callable[[Node], bool],
         carried: set[Node],
-        threads: int = 1,
     ) -> None:
         self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
         self.look = look  # how an argument lies in memory
         self.passed_on = passed_on  # whether one operation inside the step alone needs a value
-        self.threads = threads  # how many share it
         self.carried = carried  # the values that the step leaves in memory of its own
         self.flat = len(shape) == 1
         self.nested = False  # whether a loop over rows must be one for each axis
@@ -95,9 +91,7 @@ class Loop:
 
     def _classify(self, node: Node) -> tuple[str, int] | None:
         dtypes = {n.dtype.name for n in (node, *node.args)}
-        if (
-            node.op in self.slow and node.size > SLOW_SIZE * self.threads
-        ) or not dtypes <= self.dtypes:
+        if not dtypes <= self.dtypes:
             return None
         if node.op in REDUCTIONS:
             return self._classify_reduction(node)
@@ -243,6 +237,8 @@ class Writer:
         self.memory, self.transient, self.loop, self.shape = memory, transient, loop, shape
         self.lead, self.columns = shape[:-1], shape[-1]
         self.rows = 1 if loop.flat else math.prod(self.lead)
+        self.joined = self._rows_to_join()
+        self.rows, self.columns = self.rows // self.joined, self.columns * self.joined
         self.arrays: list[np.ndarray] = []
         self.constants: list[float] = []
         self.names: dict[Node, str] = {node: f"t{i}" for i, node in enumerate(loop.nodes)}
@@ -257,7 +253,23 @@ class Writer:
         self.copies: list[Call] = []
         axes = [f"i{axis}" if n > 1 else "0" for axis, n in enumerate(self.lead)]
         self.row = ", ".join(axes) if loop.nested else "i"
-        self.grid = self._grid() if loop.nested else None
+        self.grid = self._grid()
+
+    def _rows_to_join(self) -> int:
+        """Return how many short rows become a long one, in which what is read of each is repeated.
+
+        Their number comes from all axes but the first: the source then holds for any batch.
+        """
+        loop, joined = self.loop, 1
+        kinds = {loop.argument_kind(arg, node) for node in loop.nodes for arg in node.args}
+        if loop.flat or loop.nested or "column" in {*kinds, *loop.kind.values()}:
+            return 1
+        for n in reversed(self.lead[1:]):
+            joined *= n if joined * self.columns < SEEN_AS_ONE and self.columns <= SHORT else 1
+        shape = self.rows // joined, joined * self.columns
+        nodes = {arg for node in loop.nodes for arg in (node, *node.args)} - self.transient
+        full = [self.memory.array(node) for node in nodes if node.shape == loop.shape]
+        return joined if all(np.may_share_memory(a, a.reshape(shape)) for a in full) else 1
 
     def _grid(self) -> Grid | None:
         """Return the axes of a loop that reads and writes elements one by one, and nothing else."""
@@ -347,10 +359,14 @@ class Writer:
         if kind == "sum":
             array = self._array(node, "row")
             self.before.append(f"{array}[:] = 0")
-            lines.append(f"{array}[j] += {value}")
+            row = self._repeated(array, node)
+            lines.append(f"{row}[j] += {value}")
+            if row != array:
+                self.before.append(f"{row}[:] = 0")
+                self.after += self._each_column(f"{array}[j % {node.size}] += {row}[j]")
         elif kind == "total":
             self.before.append(f"{name} = np.{dtype}(0)")
-            lines.append(f"{name} += {value}")
+            lines.append(self._added(node, value))
             self._store(node, self.after)
         elif node.op == "argmax":
             best = f"best_{name}"
@@ -358,13 +374,23 @@ class Writer:
             lines.append(f"if {value} > {best} or ({value} != {value} and {best} == {best}):")
             lines.append(f"    {best} = {value}; {name} = j")
             self._store(node, self.row_end[level])
-        else:
-            start = {"sum": "0", "max": "-np.inf", "min": "np.inf"}[node.op]
-            self.row_start[level].append(f"{name} = np.{dtype}({start})")
-            sign = ">" if node.op == "max" else "<"
-            better = f"{value} if {value} {sign} {name} or {value} != {value} else {name}"
-            lines.append(f"{name} += {value}" if node.op == "sum" else f"{name} = {better}")
+        elif node.op == "sum":
+            self.row_start[level].append(f"{name} = np.{dtype}(0)")
+            lines.append(self._added(node, value))
             self._store(node, self.row_end[level])
+        else:
+            start, better = {"max": ("-np.inf", "larger"), "min": ("np.inf", "smaller")}[node.op]
+            self.row_start[level] += [f"{name} = np.{dtype}({start})", f"nan_{name} = False"]
+            lines.append(f"nan_{name} |= {value} != {value}")
+            lines.append(f"{name} = functions.{better}({name}, {value})")
+            self.row_end[level].append(f"if nan_{name}: {name} = np.{dtype}(np.nan)")
+            self._store(node, self.row_end[level])
+
+    def _added(self, node: Node, value: str) -> str:
+        """Return the line that adds a value to a sum, in an order that suits the processor."""
+        name = self.names[node]
+        floats = node.dtype.kind == node.args[0].dtype.kind == "f"
+        return f"{name} = functions.added({name}, {value})" if floats else f"{name} += {value}"
 
     # Values ------------------------------------------------------------------------------------
 
@@ -403,11 +429,28 @@ class Writer:
     def _load(self, name: str, arg: Node, kind: str, level: int) -> None:
         if name not in self.loaded:
             self.loaded.add(name)
-            full = kind == "full"
-            place = (
-                self._element(self.memory.array(arg)) if full else f"{self._array(arg, kind)}[j]"
-            )
+            if kind == "full":
+                place = self._element(self.memory.array(arg))
+            else:
+                array = self._array(arg, kind)
+                row = self._repeated(array, arg)
+                place = f"{row}[j]"
+                if row != array and row not in self.loaded:
+                    self.loaded.add(row)
+                    self.before += self._each_column(f"{row}[j] = {array}[j % {arg.size}]")
             self.inner[level].append(f"{name} = {place}")
+
+    def _repeated(self, array: str, node: Node) -> str:
+        """Return the name of a row as long as those of the loop, which may be several as one."""
+        if self.joined == 1:
+            return array
+        key = "repeated", array
+        if key not in self.known:
+            self.known[key] = self._named(np.empty(self.columns, node.dtype))
+        return self.known[key]
+
+    def _each_column(self, line: str) -> list[str]:
+        return ["for j in range(columns):", f"    {line}"]
 
     def _store(self, node: Node, lines: list[str]) -> None:
         if node in self.transient:
@@ -449,11 +492,8 @@ class Writer:
         if self.grid is not None:
             return self._source_on_grid(self.grid)
         loop = self.loop
-        kinds = {loop.kind[node] for node in loop.nodes if node.op in REDUCTIONS}
-        large = self.rows * self.columns >= PARALLEL_SIZE and not loop.nested
-        parallel = large and (not kinds or (kinds == {"column"} and self.rows > 1))
-        outer = "prange" if parallel and self.rows > 1 else "range"
-        inside = "prange" if parallel and self.rows == 1 else "range"
+        alone = not {"sum", "total"} & {*loop.kind.values()} and self.rows > 1 and not loop.nested
+        outer = "prange" if alone and self._is_large() else "range"
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
         counts = [f"n{axis}" for axis in range(len(self.lead))] if loop.nested else ["rows"]
         rows = self.lead if loop.nested else (self.rows,)
@@ -463,7 +503,7 @@ class Writer:
         lines = [
             f"def kernel({names}, constants):",
             f"    {', '.join(counts)}, columns = {sizes}",
-            *([f"    columns = {self.columns}"] if self.columns <= SHORT else []),
+            *([f"    columns = {self.columns}"] if self.shape[-1] <= SHORT else []),
             *(f"    {line}" for line in self.before),
         ]
         pad = "    "
@@ -477,11 +517,14 @@ class Writer:
         for start, inner, end in zip(self.row_start, self.inner, self.row_end, strict=True):
             lines += [pad + line for line in start]
             if inner:
-                lines.append(f"{pad}for j in {inside}(columns):")
+                lines.append(f"{pad}for j in range(columns):")
                 lines += [f"{pad}    {line}" for line in inner]
             lines += [pad + line for line in end]
         lines += [f"    {line}" for line in self.after]
         return "\n".join(lines) + "\n"
+
+    def _is_large(self) -> bool:
+        return math.prod(self.shape) >= PARALLEL_SIZE
 
     def _source_on_grid(self, grid: Grid) -> str:
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
@@ -489,10 +532,12 @@ class Writer:
             f"def kernel({names}, constants, count):",
             *(f"    {line}" for line in self.before),
         ]
-        pad = "    "
         # The count of the outermost is no part of the source: it goes with the batch.
-        for index, size in zip(grid.indices, ("count", *grid.shape[1:]), strict=True):
-            lines.append(f"{pad}for {index} in range({size}):")
+        ranges = ["prange(count)" if self._is_large() else "range(count)"]
+        ranges += [f"range({size})" for size in grid.shape[1:]]
+        pad = "    "
+        for index, numbers in zip(grid.indices, ranges, strict=True):
+            lines.append(f"{pad}for {index} in {numbers}:")
             pad += "    "
         lines += [pad + line for line in self.inner[0]]
         return "\n".join(lines) + "\n"
@@ -556,7 +601,7 @@ def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def worth_threads(node: Node) -> bool:
     """Return whether an operation alone is large enough for a loop that threads share."""
-    return node.elementwise and node.size >= PARALLEL_SIZE and node.op not in SLOW
+    return node.elementwise and node.size >= PARALLEL_SIZE
 
 
 def stored(node: Node) -> tuple[Node, ...]:
@@ -576,7 +621,7 @@ def _compiled(source: str, arguments: dict[str, np.ndarray | int]) -> Call:
 
     if "prange" in source:
         options = "nogil=True, cache=True, parallel=True, error_model='numpy'"
-        head = f"import numpy as np\nfrom numba import njit, prange\n\n@njit({options})\n"
+        head = f"{native.IMPORTS}\nfrom numba import njit, prange\n\n@njit({options})\n"
         return module_of(head + source).kernel, tuple(arguments.values())
     _, body = source.split("\n", 1)
     return native.loop(body, arguments), ()

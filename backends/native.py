@@ -22,17 +22,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from npnn.backends import threads
+from npnn.backends import functions, threads
 from npnn.backends.machine import run
 from npnn.backends.operations import Call
 from npnn.backends.sources import module_of
 
-_VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-HEAD = f"""\
-# Of machine code's version {_VERSION}.
+_SOURCES = b"".join(Path(file).read_bytes() for file in (__file__, functions.__file__))
+IMPORTS = f"""\
+# Of machine code's version {hashlib.sha256(_SOURCES).hexdigest()}.
 import numpy as np
 from numba import cfunc
-from npnn.backends.native import array_at, call_cblas, copy, word_at
+from npnn.backends import functions
+from npnn.backends.native import array_at, call_cblas, copy, word_at"""
+HEAD = f"""{IMPORTS}
 
 @cfunc("void(intp)", cache=True, error_model="numpy")
 def kernel(block):
@@ -40,7 +42,7 @@ def kernel(block):
 ROW_MAJOR, AS_IT_LIES, TRANSPOSED = 101, 111, 112  # CBLAS's names for them
 # Arguments of CBLAS's products: an enumeration, an integer, an address, and the numbers 1 and 0.
 GEMM, GEMV = "eeeiii1aiai0ai", "eeii1aiai0ai"
-MOST_PRODUCTS = 64  # of a stack of matrices, up to which they are called one by one
+MOST_PRODUCTS = 128  # of a stack of matrices, up to which they are called one by one
 _WORD, _ENUM, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
@@ -218,11 +220,50 @@ def loop(body: str, arguments: dict[str, np.ndarray | int]) -> Native:
 
 
 def copied(target: np.ndarray, source: np.ndarray) -> list[Native] | None:
-    """Return the piece that copies an array to another; None if they do not lie alike."""
-    alike = (target.shape, target.strides, target.dtype)
-    if alike != (source.shape, source.strides, source.dtype) or not target.flags.forc:
+    """Return the piece that copies an array to another; None where their dtypes differ."""
+    if target.dtype != source.dtype:
         return None
-    return [_copied(target, source)]
+    source = np.broadcast_to(source, target.shape)
+    if target.strides == source.strides and target.flags.forc:
+        return [_copied(target, source)]
+    return [_each("a0[{0}] = a1[{0}]", target, source)]
+
+
+def added_up(x: np.ndarray, out: np.ndarray) -> list[Native] | None:
+    """Return the pieces that sum over the first axis; None where the two do not match."""
+    if x.dtype != out.dtype or x.shape[1:] != out.shape or not x.size:
+        return None
+    first, again = copied(out, x[0]), np.lib.stride_tricks.as_strided
+    assert first is not None
+    target = again(out, x[1:].shape, (0, *out.strides))
+    return [*first, _each("a0[{0}] += a1[{0}]", target, x[1:])]
+
+
+def _each(line: str, *arrays: np.ndarray) -> Native:
+    """Return the piece that does what a line says for each element, in the order of the memory."""
+    axes = [axis for axis, n in enumerate(arrays[0].shape) if n > 1]
+    axes.sort(key=lambda axis: [-array.strides[axis] for array in arrays])
+    shape: list[int] = []
+    strides: list[tuple[int, ...]] = []
+    for axis in axes:
+        n, step = arrays[0].shape[axis], tuple(array.strides[axis] for array in arrays)
+        if shape and strides[-1] == tuple(n * s for s in step):
+            shape[-1], strides[-1] = shape[-1] * n, step
+        else:
+            shape.append(n)
+            strides.append(step)
+    shape, strides = shape or [1], strides or [tuple(array.itemsize for array in arrays)]
+    seen = [
+        np.lib.stride_tricks.as_strided(array, shape, steps)
+        for array, steps in zip(arrays, zip(*strides, strict=True), strict=True)
+    ]
+    body = [
+        f"{'    ' * (axis + 1)}for i{axis} in range(a0.shape[{axis}]):"
+        for axis in range(len(shape))
+    ]
+    indices = ", ".join(f"i{axis}" for axis in range(len(shape)))
+    body.append("    " * (len(shape) + 1) + line.format(indices))
+    return loop("\n".join(body), {f"a{number}": array for number, array in enumerate(seen)})
 
 
 def brought(target: np.ndarray) -> Native:

@@ -13,6 +13,7 @@ from npnn.backends.backend import Step, missing
 from npnn.backends.capture import CapturedStep
 from npnn.backends.division import Cut
 from npnn.backends.loops import (
+    FUNCTIONS,
     REDUCTIONS,
     STORES,
     Loop,
@@ -28,7 +29,7 @@ from npnn.backends.plan import Part, Plan
 from npnn.backends.tracer import Node, replay_views
 
 WORTH_AWAKE = 1e-4  # seconds of work from which a thread that waits awake is worth having
-ALONE = 4096  # elements from which a store alone is worth a loop
+ALONE = 4096  # elements from which a store, or a function, alone is worth a loop
 
 
 class NumbaBackend(NumpyBackend):
@@ -88,7 +89,7 @@ class NumbaPlan(Plan):
             shape = stored(node)[0].shape if node.op in STORES else node.shape
             shape = node.args[0].shape if reduced else shape
             fits = shape and 0 not in shape and self._along_rows(node)
-            options = shape, self._look, passed_on, carried, self.threads
+            options = shape, self._look, passed_on, carried
             loop = self.loop_type(*options) if fits else None
             if loop is not None and loop.add(node):
                 groups.append(loop.nodes)
@@ -131,8 +132,10 @@ class NumbaPlan(Plan):
         if self.awake and number(group[0]):
             return [of_numbers(group[0], memory)]
         if loop is None:
-            return [piece for call in super().run(group, memory) for piece in _native(call)]
-        return Writer(memory, self.transient, loop, self._shape(loop, memory)).calls()
+            calls = super().run(group, memory)
+        else:
+            calls = Writer(memory, self.transient, loop, self._shape(loop, memory)).calls()
+        return [piece for call in calls for piece in _native(call)]
 
     def joined(self, calls: Iterable[Call]) -> list[Call]:  # noqa: D102
         from npnn.backends import native
@@ -189,8 +192,9 @@ class NumbaPlan(Plan):
         return self.loops.get(first) if worth else None
 
     def _alone(self, node: Node) -> bool:
-        """Return whether a store alone is worth a loop."""
-        return node.op == "setitem" and node.attrs[0] != "" and node.size >= ALONE
+        """Return whether an operation alone is worth a loop."""
+        changes = node.op == "setitem" and node.attrs[0] != ""
+        return node.size >= ALONE and (changes or node.op in FUNCTIONS)
 
     def _look(self, node: Node) -> np.ndarray:
         """Return an array that lies in memory as that of `node` will."""
@@ -239,6 +243,8 @@ def _native(call: Call) -> list[Call]:
         pieces = native.copied(*arguments)
     elif name == "take" and isinstance(of, np.ndarray) and arguments[1] == 0:
         pieces = native.taken(arguments[2], of, arguments[0])
+    elif name == "reduce" and of is np.add and arguments[1] == 0:
+        pieces = native.added_up(arguments[0], arguments[3])
     elif name == "dot" and isinstance(of, np.ndarray):
         pieces = native.product(of, *arguments)
     return [call] if pieces is None else [(piece, ()) for piece in pieces]

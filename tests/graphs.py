@@ -515,7 +515,9 @@ def _captured(step, dtype, make_plan):
 
 def interpreted(source, arguments):
     """Return the call of a loop's source, run by Python: it needs no compiling."""
-    names = {"np": np, "prange": range}
+    from npnn.backends import functions
+
+    names = {"np": np, "prange": range, "functions": functions}
     exec(source, names)
     return names["kernel"], tuple(arguments.values())
 

@@ -89,7 +89,7 @@ def test_what_cblas_cannot_multiply_is_left_to_numpy():
     assert native.product(whole, whole, np.ones((2, 2), np.float32)) is None
     assert native.product(np.ones((2, 0)), np.ones((0, 2)), whole) is None
     assert native.product(np.ones((2, 2, 2, 2)), whole, np.ones((2, 2, 2, 2))) is None
-    assert native.product(*[np.ones((65, 2, 2))] * 3) is None
+    assert native.product(*[np.ones((native.MOST_PRODUCTS + 1, 2, 2))] * 3) is None
 
 
 def test_rows_are_taken_by_number_and_arrays_copied():
@@ -103,9 +103,25 @@ def test_rows_are_taken_by_number_and_arrays_copied():
     copy = np.empty_like(x)
     native.Program(native.copied(copy, x))()
     np.testing.assert_array_equal(copy, x)
-    assert native.copied(copy, x[::-1]) is None
     assert native.copied(copy, x.astype(np.float32)) is None
     assert native.taken(out, x[:, ::-1], numbers) is None
+
+
+@pytest.mark.parametrize("lies", [0, 1, 2])
+def test_arrays_are_copied_and_summed_however_they_lie(lies):
+    from npnn.backends import native
+
+    rng = np.random.default_rng(0)
+    whole = rng.standard_normal((5, 6, 7, 4))
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (3, 2), (1, 2))
+    target = np.moveaxis(np.empty(np.moveaxis(windows, -1, lies).shape), lies, -1)
+    for source in (windows, windows[::-1, :, ::-1], windows[:1], np.array(3.0)):
+        native.Program(native.copied(target, source))()
+        np.testing.assert_array_equal(target, np.broadcast_to(source, target.shape))
+    total = np.moveaxis(np.empty(np.moveaxis(windows[0], -1, lies).shape), lies, -1)
+    native.Program(native.added_up(windows, total))()
+    np.testing.assert_allclose(total, windows.sum(0), rtol=1e-12)
+    assert native.added_up(windows, total[:1]) is None
 
 
 def test_calls_of_machine_code_in_a_row_become_one():
