@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn.backends.elementwise import OPERATIONS, Language, computed_in
 from npnn.backends.loops import REDUCTIONS, STORES, Loop, part_of, stored
 from npnn.backends.operations import _as_windows, _split, joins_windows
 from npnn.backends.tracer import Node, NotRecorded
@@ -42,31 +43,14 @@ LONG = 1 << 31  # elements from which an int cannot count
 # A product and a sum are rounded one after the other, as NumPy does it: not in one instruction.
 OPTIONS = ("-std=c++17", "-fmad=false")
 
-# {0}, {1}, ... are values of the dtype in which NumPy computes.
-EXPRESSIONS = {
-    "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}",
-    "negative": "-{0}", "positive": "{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}",
-    "absolute": "({0} < 0 ? -{0} : {0} + 0)", "sqrt": "sqrt({0})", "exp": "exp({0})",
-    "exp2": "exp2({0})", "log": "log({0})", "log2": "log2({0})", "log10": "log10({0})",
-    "log1p": "log1p({0})", "expm1": "expm1({0})", "tanh": "tanh({0})", "sin": "sin({0})",
-    "cos": "cos({0})", "floor": "floor({0})", "ceil": "ceil({0})", "power": "pow({0}, {1})",
-    "sign": "({0} != {0} ? {0} : {0} > 0 ? 1 : {0} < 0 ? -1 : 0)",
-    "maximum": "({0} >= {1} || {0} != {0} ? {0} : {1})",
-    "minimum": "({0} <= {1} || {0} != {0} ? {0} : {1})",
-    "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}",
-    "less_equal": "{0} <= {1}", "equal": "{0} == {1}", "not_equal": "{0} != {1}",
-    "isnan": "{0} != {0}", "isfinite": "{0} - {0} == 0", "isinf": "({0} == {0} && {0} - {0} != 0)",
-    "where": "({0} ? {1} : {2})", "astype": "{0}", "copy": "{0}",
-    "logical_not": "!{0}", "logical_and": "{0} && {1}", "logical_or": "{0} || {1}",
-    "logical_xor": "({0} != 0) != ({1} != 0)", "bitwise_and": "{0} & {1}",
-    "bitwise_or": "{0} | {1}", "bitwise_xor": "{0} ^ {1}",
-}  # fmt: skip
-# They compute in the dtype of their arguments, not in that of their result.
-QUESTIONS = {
-    "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isnan", "isfinite",
-    "isinf", "logical_not", "logical_and", "logical_or", "logical_xor",
-}  # fmt: skip
-INTEGERS = {"power", "divide"}  # that these would need of their own is not written
+C = Language(
+    {name: f"{name}({{0}})" for name in ("sqrt", "exp", "exp2", "expm1", "log", "log2", "log10")}
+    | {name: f"{name}({{0}})" for name in ("log1p", "tanh", "sin", "cos", "floor", "ceil")}
+    | {"pow": "pow({0}, {1})", "cast": "{0}"},
+    choice="({0} ? {1} : {2})",
+    number="{0}",
+    words=("&&", "||", "!"),
+)
 TOKEN = re.compile("@([0-9]+)@")  # an element of an array
 
 PRELUDE = """\
@@ -170,7 +154,7 @@ __device__ __forceinline__ bool comes_last(unsigned* counter, unsigned blocks) {
 class CudaLoop(Loop):
     """A run of operations that will be one kernel; some that a product does are none of it."""
 
-    expressions = EXPRESSIONS.keys()
+    language = C
     dtypes = TYPES.keys()
 
     def __init__(self, riding: Set[Node], *args: Any) -> None:
@@ -178,7 +162,7 @@ class CudaLoop(Loop):
         self.riding = riding
 
     def _classify(self, node: Node) -> tuple[str, int] | None:
-        if node in self.riding or (node.op in INTEGERS and node.dtype.kind != "f"):
+        if node in self.riding:
             return None
         found = super()._classify(node)
         if found is None:
@@ -919,19 +903,17 @@ WRITE = {
 
 def expression(node: Node, values: list[str]) -> str:
     """Return the expression of one operation on values of the dtypes of its arguments."""
-    if node.op not in EXPRESSIONS or (node.op in INTEGERS and node.dtype.kind != "f"):
+    if not C.knows(node.op) or (OPERATIONS[node.op].of == "floats" and node.dtype.kind != "f"):
         raise NotRecorded(f"{node.op}(), of which there is no kernel")
-    dtypes = [arg.dtype for arg in node.args]
-    computed = node.dtype
-    if node.op in QUESTIONS:
-        computed = np.result_type(*dtypes)
+    computed = computed_in(node)
     given = [
         value
-        if dtype == computed or (node.op == "where" and number == 0)
+        if arg.dtype == computed or (node.op == "where" and number == 0)
         else f"({TYPES[computed.name]})({value})"
-        for number, (value, dtype) in enumerate(zip(values, dtypes, strict=True))
+        for number, (value, arg) in enumerate(zip(values, node.args, strict=True))
     ]
-    return EXPRESSIONS[node.op].format(*(v if v.isidentifier() else f"({v})" for v in given))
+    given = [value if value.isidentifier() else f"({value})" for value in given]
+    return C.write(node.op, given, computed.name)
 
 
 def literal(value: np.ndarray) -> str:

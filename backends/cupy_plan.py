@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn.backends.cuda import (
-    EXPRESSIONS,
     FLAT_THREADS,
     MOST_BLOCKS,
     OPTIONS,
     TYPES,
     WRITE,
+    C,
     Coordinates,
     CudaLoop,
     Launch,
@@ -404,7 +404,7 @@ class CupyPlan(NumbaPlan):
     def _written(self, node: Node) -> list[Any]:
         if node.op == "matmul":
             return self._write_product(node)
-        how = WRITE.get(node.op, write_elementwise if node.op in EXPRESSIONS else None)
+        how = WRITE.get(node.op, write_elementwise if C.knows(node.op) else None)
         if how is None:
             raise NotRecorded(f"{node.op}(), of which there is no kernel")
         return how(self, node)

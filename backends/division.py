@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npnn.backends.operations import flops
+from npnn.backends.operations import cost_of, flops
 from npnn.backends.tracer import Node, key_of, replay_views
 
 # Seconds of work from which a thread is worth waking up, some twenty times what that takes: below,
@@ -32,6 +32,7 @@ WORTH = 2e-3
 # How long operations take, roughly.
 SECONDS_PER_FLOP = 1e-11
 SECONDS_PER_BYTE = 3e-11
+SECONDS_PER_ADDITION = 8e-11  # where more is computed than what is read and written takes
 LARGE = 1 << 14  # elements from which an operation of no sample's is cut
 SAMPLES = 256  # of a thread, up to which a product is cut by columns,
 COLUMNS = 128  # if a thread has as many of them,
@@ -301,6 +302,7 @@ def seconds(nodes: Iterable[Node]) -> float:
         flops(node) * SECONDS_PER_FLOP
         if node.op == "matmul"
         else (node.nbytes + sum(arg.nbytes for arg in node.args)) * SECONDS_PER_BYTE
+        + max(0, cost_of(node) - 1) * node.size * SECONDS_PER_ADDITION
         for node in nodes
     )
 

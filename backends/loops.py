@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from npnn.backends.elementwise import Language, computed_in, suits
 from npnn.backends.operations import Call, Memory
 from npnn.backends.sources import module_of
 from npnn.backends.tracer import Node, key_of
@@ -37,26 +38,18 @@ SEEN_AS_ONE = 128  # columns that rows have together which are no longer short
 # products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
 PARALLEL_SIZE = 1 << 24
 
-EXPRESSIONS = {
-    "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}",
-    "negative": "-{0}", "positive": "{0}", "absolute": "abs({0})", "square": "{0} * {0}",
-    "sqrt": "np.sqrt({0})", "sign": "np.sign({0})",
-    "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}",
-    "less_equal": "{0} <= {1}", "equal": "{0} == {1}", "not_equal": "{0} != {1}",
-    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
-    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
-    "where": "{1} if {0} else {2}", "logical_not": "not {0}", "logical_and": "{0} and {1}",
-    "logical_or": "{0} or {1}", "astype": "np.{dtype}({0})",
-}  # fmt: skip
 FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh")  # of functions.py
-EXPRESSIONS |= {name: f"functions.{name}_{{dtype}}({{0}})" for name in FUNCTIONS}
-OF_BOOLS = {"where", "astype", "equal", "not_equal", "logical_not", "logical_and", "logical_or"}
+NUMBA = Language(
+    {name: f"functions.{name}_{{dtype}}({{0}})" for name in FUNCTIONS}
+    | {name: f"np.{name}({{0}})" for name in ("sqrt", "floor", "ceil")}
+    | {"cast": "np.{dtype}({0})"}
+)
 
 
 class Loop:
     """A run of operations that will be one loop over the rows and columns of `shape`."""
 
-    expressions: Set[str] = EXPRESSIONS.keys()
+    language = NUMBA
     dtypes: Set[str] = DTYPES
 
     def __init__(
@@ -97,11 +90,7 @@ class Loop:
             return self._classify_reduction(node)
         if node.op in STORES:
             return self._classify_store(node)
-        of_bools = all(arg.dtype.kind == "b" for arg in node.args)
-        logical = node.op.startswith("logical")
-        if node.op not in self.expressions or (
-            logical if not of_bools else node.op not in OF_BOOLS
-        ):
+        if not self.language.knows(node.op) or not suits(node):
             return None
         if node.shape == self.shape:
             kind = "full"
@@ -159,10 +148,9 @@ class Loop:
             return None
         if node.op == "setitem":
             old, (how, key) = node.args[0], node.attrs
-            if (
-                how not in ("", *self.expressions)
-                or part_of(np.empty(node.shape), key).shape != self.shape
-            ):
+            if how and not self.language.knows(how):
+                return None
+            if part_of(np.empty(node.shape), key).shape != self.shape:
                 return None
             if old.base in self.kind and not self._follows(node):
                 return None
@@ -324,7 +312,7 @@ class Writer:
     def _elementwise(self, node: Node) -> None:
         kind, level = self.loop.kind[node], self.loop.level[node]
         args = [self._read(arg, node, kind, level) for arg in node.args]
-        expression = EXPRESSIONS[node.op].format(*args, dtype=node.dtype.name)
+        expression = NUMBA.write(node.op, args, computed_in(node).name)
         lines = {"full": self.inner, "column": self.row_end}.get(kind, [self.after] * (level + 1))
         lines[level].append(f"{self.names[node]} = {expression}")
         self._store(node, lines[level])
@@ -342,7 +330,7 @@ class Writer:
             if apart and (how or sum(n.args[1].size for n in chain) < node.size):
                 self.copies.append((np.copyto, (out, self.memory.array(old))))
             if how:
-                names = [EXPRESSIONS[how].format(places[0], names[0])]
+                names = [NUMBA.write(how, [places[0], names[0]], node.dtype.name)]
         self.inner[level] += [f"{p} = {n}" for p, n in zip(places, names, strict=True)]
 
     def _starts_at(self, node: Node, first: Node) -> bool:
@@ -582,13 +570,13 @@ class Grid:
 def number(node: Node) -> bool:
     """Return whether an operation makes one number of others."""
     floats = all(n.shape == () and n.dtype.name in ("float32", "float64") for n in node.args)
-    return floats and node.shape == () and node.op in EXPRESSIONS and node.dtype.kind == "f"
+    return floats and node.shape == () and NUMBA.knows(node.op) and node.dtype.kind == "f"
 
 
 def of_numbers(node: Node, memory: Memory) -> Call:
     """Return the call that makes one number of others."""
     arrays = {f"a{i}": memory.array(arg).reshape(1) for i, arg in enumerate(node.args)}
-    expression = EXPRESSIONS[node.op].format(*(f"{a}[0]" for a in arrays), dtype=node.dtype.name)
+    expression = NUMBA.write(node.op, [f"{a}[0]" for a in arrays], node.dtype.name)
     source = f"def kernel({', '.join(arrays)}, out):\n    out[0] = {expression}"
     return _compiled(source, {**arrays, "out": memory.array(node).reshape(1)})
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from npnn.backends.elementwise import OPERATIONS
 from npnn.backends.tracer import Node, key_of
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -48,8 +49,13 @@ def flops(node: Node) -> int:
         return node.args[0].size
     if node.op == "setitem":
         return node.args[1].size if node.attrs[0] else 0
-    moved = node.op in ("astype", "copy", "take", "concat", "where")
-    return 0 if moved or not node.elementwise else node.size
+    return node.size * (cost_of(node) > 0)
+
+
+def cost_of(node: Node) -> float:
+    """Return how many additions take as long as an operation does for one element."""
+    known = OPERATIONS.get(node.op)
+    return float(node.elementwise) if known is None else known.cost
 
 
 def scratch_bytes(node: Node) -> int:
