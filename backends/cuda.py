@@ -1,6 +1,6 @@
 """CUDA C for the operations of a plan: one kernel for each loop, and for what is in none.
 
-What a loop contains is found in ``loops.py``. Here it is written for many threads, in one of two
+What a loop contains is found in ``fusion.py``. Here it is written for many threads, in one of two
 ways. Where each element stands alone, threads share out the elements. Where rows are summed up, a
 *team* of up to 32 threads takes a row, and exchanges values by shuffles; sums over the batch are
 added up in registers, then among the teams of a block, and at last among the blocks by the one that
@@ -15,12 +15,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Set
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npnn.backends.elementwise import OPERATIONS, Language, computed_in
-from npnn.backends.loops import REDUCTIONS, STORES, Loop, part_of, stored
+from npnn.backends.fusion import Loop, part_of
+from npnn.backends.loop_writer import LoopWriter
 from npnn.backends.operations import _as_windows, _split, joins_windows
 from npnn.backends.tracer import Node, NotRecorded
 
@@ -53,102 +55,7 @@ C = Language(
 )
 TOKEN = re.compile("@([0-9]+)@")  # an element of an array
 
-PRELUDE = """\
-#define INFINITE __longlong_as_double(0x7ff0000000000000ll)
-#define NO_NUMBER __longlong_as_double(0x7ff8000000000000ll)
-template <typename T, int N>
-struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack { T v[N]; };
-
-template <typename T> __device__ __forceinline__ T larger(T a, T b) {
-    return a > b || a != a ? a : b;
-}
-template <typename T> __device__ __forceinline__ T smaller(T a, T b) {
-    return a < b || a != a ? a : b;
-}
-template <int LANES, typename T> __device__ __forceinline__ T team_sum(T v) {
-    for (int step = LANES / 2; step > 0; step /= 2)
-        v += __shfl_xor_sync(0xffffffffu, v, step, LANES);
-    return v;
-}
-template <int LANES, typename T> __device__ __forceinline__ T team_max(T v) {
-    for (int step = LANES / 2; step > 0; step /= 2)
-        v = larger(v, __shfl_xor_sync(0xffffffffu, v, step, LANES));
-    return v;
-}
-template <int LANES, typename T> __device__ __forceinline__ T team_min(T v) {
-    for (int step = LANES / 2; step > 0; step /= 2)
-        v = smaller(v, __shfl_xor_sync(0xffffffffu, v, step, LANES));
-    return v;
-}
-// The place of the largest value: of equal ones the first; NaN is the largest of all.
-template <typename T, typename I> __device__ __forceinline__ bool beats(T a, I i, T b, I j) {
-    if (a != a || b != b) return a != a && (b == b || i < j);
-    return a > b || (a == b && i < j);
-}
-template <int LANES, typename T, typename I>
-__device__ __forceinline__ I team_argmax(T v, I place) {
-    for (int step = LANES / 2; step > 0; step /= 2) {
-        T other = __shfl_xor_sync(0xffffffffu, v, step, LANES);
-        I its = __shfl_xor_sync(0xffffffffu, place, step, LANES);
-        if (beats(other, its, v, place)) { v = other; place = its; }
-    }
-    return place;
-}
-// The sum over the teams of a block, lane by lane: over those of a warp, then over the warps.
-// Team 0 has it.
-template <int LANES, int TEAMS, typename T> __device__ __forceinline__ T block_sum(T v) {
-    constexpr int EACH = 32 / LANES, WARPS = TEAMS / EACH;
-    __shared__ T cells[WARPS][LANES];
-    for (int step = LANES; step < 32; step *= 2)
-        v += __shfl_xor_sync(0xffffffffu, v, step, 32);
-    __syncthreads();
-    if (threadIdx.y % EACH == 0) cells[threadIdx.y / EACH][threadIdx.x] = v;
-    __syncthreads();
-    if (threadIdx.y == 0)
-        for (int warp = 1; warp < WARPS; ++warp) v += cells[warp][threadIdx.x];
-    return v;
-}
-// The sum over all threads of a block; team 0 has it.
-template <int LANES, int TEAMS, typename T> __device__ __forceinline__ T block_total(T v) {
-    return team_sum<LANES>(block_sum<LANES, TEAMS>(v));
-}
-// The sums, column by column, of what the blocks left. Where there are few columns, WIDTH threads
-// have a share of the blocks, and others another.
-template <int THREADS, int WIDTH, int BLOCKS, int COLUMNS, typename T>
-__device__ __forceinline__ void sum_of_blocks(const T* partial, T* target) {
-    constexpr int SHARES = THREADS / WIDTH;
-    __shared__ T cells[THREADS];
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x, mine = thread % WIDTH;
-    for (int first = 0; first < COLUMNS; first += WIDTH) {
-        const int j = first + mine;
-        T sum = 0;
-        if (j < COLUMNS)
-            for (int b = SHARES > 1 ? thread / WIDTH : 0; b < BLOCKS; b += SHARES)
-                sum += partial[(long long)b * COLUMNS + j];
-        if (SHARES > 1) {
-            __syncthreads();
-            cells[thread] = sum;
-            __syncthreads();
-            if (thread < WIDTH)
-                for (int share = 1; share < SHARES; ++share) sum += cells[share * WIDTH + mine];
-        }
-        if (thread < WIDTH && j < COLUMNS) target[j] = sum;
-    }
-}
-// Whether this block is the last of the grid to come here; then it sees what the others wrote.
-__device__ __forceinline__ bool comes_last(unsigned* counter, unsigned blocks) {
-    __shared__ bool last;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.y == 0 && threadIdx.x == 0) {
-        last = atomicAdd(counter, 1u) == blocks - 1;
-        if (last) *counter = 0;
-    }
-    __syncthreads();
-    __threadfence();
-    return last;
-}
-"""
+PRELUDE = Path(__file__).with_name("prelude.cu").read_text()
 
 
 class CudaLoop(Loop):
@@ -510,12 +417,14 @@ class Totals:
         return lines
 
 
-class LoopWriter(Writer):
+class KernelWriter(Writer, LoopWriter):
     """Writes the kernel of a loop."""
+
+    end = ";"
 
     def __init__(self, plan: CupyPlan, loop: CudaLoop) -> None:
         super().__init__(plan, loop.shape)
-        self.loop = loop
+        self.loop, self.memory = loop, plan
         self.names = {node: f"t{n}" for n, node in enumerate(loop.nodes)}
         kinds = set(loop.kind.values())
         self.is_flat = kinds <= {"full", "store"} or (
@@ -524,75 +433,40 @@ class LoopWriter(Writer):
         self.has_columns = "column" in kinds
         top = max(loop.level.values()) + 1
         self.keeps = top > 1 and loop.columns <= MOST_KEPT * WARP
-        self.made: dict[str, tuple[int, str]] = {}  # at which level a value is in which variable
+        self.holders: dict[str, tuple[int, str]] = {}  # level and name of each value
         self.kept: set[str] = set()
         self.row_start: list[str] = []
         self.inner: list[list[str]] = [[] for _ in range(top)]
         self.row_end: list[list[str]] = [[] for _ in range(top)]
         self.totals = Totals(self)
-        self.copies: list[Launch] = []
+        self.after, self.copies = self.totals.after, []
 
     def launches(self) -> list[Launch]:
         """Return the launches that run the loop."""
-        for node in self.loop.nodes:
-            if node.op in REDUCTIONS:
-                self._reduction(node)
-            elif node.op in STORES:
-                self._write(node)
-            else:
-                self._elementwise(node)
+        self.write_operations()
         if self.is_flat:
             return [*self.copies, self.write_flat(self.inner[0], self.totals or None)]
         return [*self.copies, self._write_rows()]
 
     # Operations --------------------------------------------------------------------------------
 
-    def _lines(self, kind: str, level: int) -> list[str]:
-        return {"full": self.inner, "column": self.row_end}.get(
-            kind, [self.totals.after] * (level + 1)
-        )[level]
+    def expression(self, node: Node, values: list[str]) -> str:  # noqa: D102
+        return expression(node, values)
 
-    def _elementwise(self, node: Node) -> None:
-        kind, level = self.loop.kind[node], self.loop.level[node]
-        values = [self._value(arg, node, kind, level) for arg in node.args]
-        lines = self._lines(kind, level)
-        lines.append(
-            f"const {TYPES[node.dtype.name]} {self.names[node]} = {expression(node, values)};"
-        )
-        if kind == "full":
-            self.made[self.names[node]] = level, self.names[node]
-        self._store(node, lines)
+    def made(self, node: Node, value: str) -> str:  # noqa: D102
+        name = self.names[node]
+        if self.loop.kind[node] == "full":
+            self.holders[name] = self.loop.level[node], name
+        return f"const {TYPES[node.dtype.name]} {name} = {value};"
 
-    def _write(self, node: Node) -> None:
-        level, out = self.loop.level[node], self.plan.array(node)
-        values = [self._value(value, value, "full", level) for value in stored(node)]
-        parts = [out]
-        if node.op == "concat":
-            parts = np.split(out, len(node.args), axis=-1)
-        else:
-            old, (how, key) = node.args[0], node.attrs
-            parts = [part_of(out, key)]
-            # What is written over completely need not be copied first.
-            chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
-            apart = not np.shares_memory(out, self.plan.array(old))
-            if apart and (how or sum(n.args[1].size for n in chain) < node.size):
-                self.copies += write_copy(self.plan, out, self.plan.array(old))
-            if how:
-                part = Node(how, (node, node.args[1]), (), node.args[1].shape, node.dtype)
-                values = [expression(part, [self.element(parts[0]), *values])]
-        for part_array, value in zip(parts, values, strict=True):
-            self.inner[level].append(f"{self.element(part_array)} = {value};")
+    def copied(self, out: np.ndarray, x: np.ndarray) -> list[Launch]:  # noqa: D102
+        return write_copy(self.plan, out, x)
 
-    def _starts_at(self, node: Node, first: Node) -> bool:
-        while node is not first and node.args[0] in self.loop.kind:
-            node = node.args[0]
-        return node is first
-
-    def _reduction(self, node: Node) -> None:
+    def reduce(self, node: Node) -> None:  # noqa: D102
         x, name, level = node.args[0], self.names[node], self.loop.level[node]
         kind, ctype = self.loop.kind[node], TYPES[node.dtype.name]
         of_column = self.loop.kind.get(x) == "column"
-        value = self._value(x, x, "column" if of_column else "full", level)
+        value = self.value(x, x, "column" if of_column else "full", level)
         if kind == "sum":
             target = self.whole(self.plan.array(node).reshape(-1))
             self.totals.add_sum(name, ctype, target, self.loop.columns)
@@ -603,7 +477,7 @@ class LoopWriter(Writer):
                 self.row_end[level].append(f"if (inside && lane == 0) {name} += {value};")
             else:
                 self.inner[level].append(f"{name} += {value};")
-            self._store(node, self.totals.after)
+            self.store(node, self.totals.after)
         elif node.op == "argmax":
             self._argmax(node, value)
         else:
@@ -616,7 +490,7 @@ class LoopWriter(Writer):
             self.row_start.append(f"{ctype} {name} = {start};")
             self.inner[level].append(add)
             self.row_end[level].append(f"{name} = team_{node.op}<LANES>({name});")
-            self._store(node, self.row_end[level])
+            self.store(node, self.row_end[level])
 
     def _argmax(self, node: Node, value: str) -> None:
         name, level = self.names[node], self.loop.level[node]
@@ -628,12 +502,11 @@ class LoopWriter(Writer):
         )
         team = f"team_argmax<LANES>(best_{name}, at_{name})"
         self.row_end[level].append(f"const long long {name} = {team};")
-        self._store(node, self.row_end[level])
+        self.store(node, self.row_end[level])
 
     # Values ------------------------------------------------------------------------------------
 
-    def _value(self, arg: Node, node: Node, kind: str, level: int) -> str:
-        """Return the expression for an argument, loaded where it is read first."""
+    def value(self, arg: Node, node: Node, kind: str, level: int) -> str:  # noqa: D102
         loop = self.loop
         if arg in loop.kind:
             name = self.names[arg]
@@ -657,11 +530,11 @@ class LoopWriter(Writer):
 
     def _at(self, name: str, arg: Node, level: int) -> str:
         """Return a value of each element at a level, loaded unless an earlier one has kept it."""
-        made, variable = self.made.get(name, (level, f"{name}_{level}"))
+        made, variable = self.holders.get(name, (level, f"{name}_{level}"))
         if not self.keeps or made >= level:
             loaded = self.load(self.inner[level], f"{name}_{level}", self.plan.array(arg))
             if loaded == f"{name}_{level}":
-                self.made.setdefault(name, (level, loaded))
+                self.holders.setdefault(name, (level, loaded))
             return loaded
         if name not in self.kept:
             self.kept.add(name)
@@ -672,7 +545,7 @@ class LoopWriter(Writer):
     def _argument(self, arg: Node) -> int:
         return self.numbers.setdefault(("argument", arg), len(self.numbers))
 
-    def _store(self, node: Node, lines: list[str]) -> None:
+    def store(self, node: Node, lines: list[str]) -> None:  # noqa: D102
         kind, name = self.loop.kind[node], self.names[node]
         if node in self.plan.transient or (kind == "full" and self._stays_here(node)):
             return

@@ -27,13 +27,13 @@ from npnn.backends.cuda import (
     C,
     Coordinates,
     CudaLoop,
+    KernelWriter,
     Launch,
-    LoopWriter,
     Sources,
     write_copy,
     write_elementwise,
 )
-from npnn.backends.numba import NumbaPlan
+from npnn.backends.fusion import FusedPlan
 from npnn.backends.operations import Call, Memory
 from npnn.backends.products import Matrix, Product
 from npnn.backends.tracer import Node, NotRecorded
@@ -110,7 +110,7 @@ def shadow_of(array: Any) -> tuple[np.ndarray, Region]:
     return shadow, region
 
 
-class CupyPlan(NumbaPlan):
+class CupyPlan(FusedPlan):
     """A step on the device: the same loops, written in CUDA C.
 
     Parameters
@@ -216,7 +216,7 @@ class CupyPlan(NumbaPlan):
             launches: list[Any] = self._write_product(*group)
         elif loop is not None:
             assert isinstance(loop, CudaLoop)
-            launches = [*LoopWriter(self, loop).launches()]
+            launches = [*KernelWriter(self, loop).launches()]
         else:
             launches = [launch for node in group for launch in self._written(node)]
         return [(launch, ()) for launch in launches]

@@ -1,37 +1,34 @@
-"""Loops that Numba compiles: what belongs into one, its source, and the cache of what was compiled.
+"""Loops for Numba: the source of one that ``fusion.py`` has found, and the arrays it works on.
 
-A run of operations on arrays of one shape, with sums over the last or the batch axis, becomes one
-function: a loop over rows, and in it one loop over columns for each *level*. A value that needs
-the sum of its row (as Softmax does) is one level above what the sum is made of::
+It becomes one function::
 
     for i in range(rows):
         for j in range(columns):      # level 0: bias, largest value of the row
         for j in range(columns):      # level 1: exponentials, and their sum
         ...
 
-A value that nobody outside the run needs never reaches memory. Parts of larger arrays, such as
-what a kernel's place sees of images, are read and written where they lie; the loop over rows is
-then one for each axis. The functions are written to files in a cache folder, so that Numba can keep
-what it compiled from one process to the next.
+Parts of larger arrays, such as what a kernel's place sees of images, are read and written where
+they lie; the loop over rows is then one for each axis. Where each element stands alone, the axes
+are those of the memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Set
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
 
-from npnn.backends.elementwise import Language, computed_in, suits
+from npnn.backends.elementwise import Language, computed_in
+from npnn.backends.fusion import STORES, Loop, stored
+from npnn.backends.loop_writer import LoopWriter
 from npnn.backends.operations import Call, Memory
 from npnn.backends.sources import module_of
-from npnn.backends.tracer import Node, key_of
+from npnn.backends.tracer import Node
 
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
 DTYPES = {"float32", "float64", "int64", "bool"}
-REDUCTIONS = ("sum", "max", "min", "argmax")
-STORES = ("setitem", "concat")  # they write into parts of an array
 SHORT = 32  # columns up to which their number stands in the source, for the compiler to unroll
 SEEN_AS_ONE = 128  # columns that rows have together which are no longer short
 # Elements from which a loop is run by several threads. They stand in the way of those of the matrix
@@ -46,165 +43,14 @@ NUMBA = Language(
 )
 
 
-class Loop:
-    """A run of operations that will be one loop over the rows and columns of `shape`."""
+class NumbaLoop(Loop):
+    """A run of operations that will be one function."""
 
     language = NUMBA
-    dtypes: Set[str] = DTYPES
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        look: Callable[[Node], np.ndarray],
-        passed_on: Callable[[Node], bool],
-        carried: set[Node],
-    ) -> None:
-        self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
-        self.look = look  # how an argument lies in memory
-        self.passed_on = passed_on  # whether one operation inside the step alone needs a value
-        self.carried = carried  # the values that the step leaves in memory of its own
-        self.flat = len(shape) == 1
-        self.nested = False  # whether a loop over rows must be one for each axis
-        self.nodes: list[Node] = []
-        self.kind: dict[Node, str] = {}  # full, column, sum (over rows), total, scalar, store
-        self.level: dict[Node, int] = {}
-
-    def add(self, node: Node) -> bool:
-        """Take `node` in, if it can be computed in this loop."""
-        found = self._classify(node)
-        if found is None:
-            return False
-        self.kind[node], self.level[node] = found
-        self.nodes.append(node)
-        lying = node.args[1:] if node.op == "setitem" else node.args
-        outside = [arg for arg in lying if arg.shape == self.shape and arg not in self.kind]
-        in_rows = all(self._in_rows(arg, (-1, self.columns)) for arg in outside)
-        self.nested |= not in_rows or node.op in STORES
-        return True
-
-    def _classify(self, node: Node) -> tuple[str, int] | None:
-        dtypes = {n.dtype.name for n in (node, *node.args)}
-        if not dtypes <= self.dtypes:
-            return None
-        if node.op in REDUCTIONS:
-            return self._classify_reduction(node)
-        if node.op in STORES:
-            return self._classify_store(node)
-        if not self.language.knows(node.op) or not suits(node):
-            return None
-        if node.shape == self.shape:
-            kind = "full"
-        elif self.flat or not self.lead:
-            return None
-        elif node.shape in ((*self.lead, 1), self.lead):
-            kind = "column"
-        elif node.shape == ():
-            kind = "scalar"
-        else:
-            return None
-        level = 0
-        for arg in node.args:
-            given = self.argument_kind(arg, node)
-            if given is None or (given == "full" and kind != "full"):
-                return None
-            if given in ("total", "scalar") and arg in self.kind and kind != "scalar":
-                return None
-            if kind == "scalar" and given not in ("total", "scalar"):
-                return None
-            if arg in self.kind and kind != "scalar":
-                after = 1 if kind == "full" and given == "column" else 0
-                level = max(level, self.level[arg] + after)
-        return kind, level
-
-    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
-        x = node.args[0]
-        counted = node.op == "sum" or x.dtype.kind == "f"
-        if self.flat or not counted or (x.base in self.kind and x not in self.kind):
-            return None
-        last = len(x.shape) - 1
-        axes = (last,) if node.op == "argmax" else node.attrs[0]
-        if x.shape == self.shape and self.argument_kind(x, x) == "full":
-            level = self.level.get(x, 0)
-            if axes == (last,):
-                return "column", level
-            if node.op == "sum" and axes == tuple(range(last)):
-                return "sum", level
-            if node.op == "sum" and len(axes) == len(x.shape):
-                return "total", level
-        elif self.kind.get(x) == "column" and node.op == "sum" and len(axes) == len(x.shape):
-            return "total", self.level[x]
-        return None
-
-    def _classify_store(self, node: Node) -> tuple[str, int] | None:
-        values = stored(node)
-        last = node.op == "setitem" or node.attrs[0] == len(node.shape) - 1
-        if node.op == "concat" and all(value.view is not None for value in values):
-            return None  # NumPy copies what is there already as fast
-        if self.flat or not last or any(value.shape != self.shape for value in values):
-            return None
-        if any(value.dtype != node.dtype for value in values):
-            return None
-        if any(self.argument_kind(value, value) != "full" for value in values):
-            return None
-        if node.op == "setitem":
-            old, (how, key) = node.args[0], node.attrs
-            if how and not self.language.knows(how):
-                return None
-            if part_of(np.empty(node.shape), key).shape != self.shape:
-                return None
-            if old.base in self.kind and not self._follows(node):
-                return None
-        return "store", max(self.level.get(value, 0) for value in values)
-
-    def _follows(self, node: Node) -> bool:
-        """Return whether a store only adds to what others of this loop store, elsewhere."""
-        old, (how, key) = node.args[0], node.attrs
-        if how or self.kind.get(old) != "store" or node in self.carried:
-            return False
-        sample = np.empty(node.shape, np.bool)
-        while old.op == "setitem" and old in self.kind:
-            if not self.passed_on(old):
-                return False
-            parts = part_of(sample, key), part_of(sample, old.attrs[1])
-            try:
-                if np.shares_memory(*parts, max_work=1 << 12):  # type: ignore[arg-type]
-                    return False
-            except np.exceptions.TooHardError:
-                return False
-            old = old.args[0]
-        return old not in self.kind
-
-    def argument_kind(self, arg: Node, node: Node) -> str | None:
-        """Return how `node` reads `arg`; None if no loop of this shape can."""
-        if arg in self.kind:
-            kind = self.kind[arg]
-            # A row of numbers, one for each sample, would be read as one for each column.
-            mixed = kind == "column" and arg.shape == self.lead and node.shape != self.lead
-            return None if kind in ("sum", "store") or mixed else kind
-        if arg.base in self.kind:
-            return None
-        if arg.size == 1 and len(arg.shape) <= len(node.shape):
-            return "scalar"
-        if arg.shape == self.shape:
-            return None if self.flat and not self._in_rows(arg, (-1, self.columns)) else "full"
-        if self.flat:
-            return None
-        if arg.shape == (*self.lead, 1) or (arg.shape == self.lead == node.shape):
-            return "column" if self._in_rows(arg, (-1,)) else None
-        ones = arg.shape[:-1]
-        if arg.shape[-1:] == (self.columns,) and all(n == 1 for n in ones):
-            return "row" if node.shape == self.shape else None
-        return None
-
-    def _in_rows(self, arg: Node, shape: tuple[int, ...]) -> bool:
-        """Return whether an argument can be seen as rows and columns, whatever its axes."""
-        if arg.view is None and arg.op != "leaf":
-            return True
-        array = self.look(arg)
-        return np.may_share_memory(array, array.reshape(shape))
+    dtypes = DTYPES
 
 
-class Writer:
+class Writer(LoopWriter):
     """Writes the source of one loop, and gathers the arrays it works on.
 
     Parameters
@@ -218,6 +64,8 @@ class Writer:
     shape : tuple of int
         That of the loop, or of the part of it that lies in `memory`.
     """
+
+    end = ""
 
     def __init__(
         self, memory: Memory, transient: Set[Node], loop: Loop, shape: tuple[int, ...]
@@ -271,29 +119,15 @@ class Writer:
             if not set(kinds.values()) <= {"full", "scalar"}:
                 return None
             arrays += [self.memory.array(arg) for arg in outside if kinds[arg] == "full"]
-            arrays += self._parts(node)
-            if node not in self.transient and node.op not in STORES:
+            if node.op in STORES:
+                arrays += self.parts(node)
+            elif node not in self.transient:
                 arrays.append(self.memory.array(node))
         return Grid.of(self.shape, [array.reshape(self.shape) for array in arrays])
 
-    def _parts(self, node: Node) -> list[np.ndarray]:
-        """Return the parts of arrays that a store writes into."""
-        if node.op not in STORES:
-            return []
-        out = self.memory.array(node)
-        if node.op == "concat":
-            return np.split(out, len(node.args), axis=-1)
-        return [part_of(out, node.attrs[1])]
-
     def calls(self) -> list[Call]:
         """Return the call that runs the loop."""
-        for node in self.loop.nodes:
-            if node.op in REDUCTIONS:
-                self._reduction(node)
-            elif node.op in STORES:
-                self._write(node)
-            else:
-                self._elementwise(node)
+        self.write_operations()
         source = self._source()
         arguments: dict[str, np.ndarray | int] = {
             **{f"a{i}": array for i, array in enumerate(self.arrays)},
@@ -309,40 +143,20 @@ class Writer:
 
     # Operations --------------------------------------------------------------------------------
 
-    def _elementwise(self, node: Node) -> None:
-        kind, level = self.loop.kind[node], self.loop.level[node]
-        args = [self._read(arg, node, kind, level) for arg in node.args]
-        expression = NUMBA.write(node.op, args, computed_in(node).name)
-        lines = {"full": self.inner, "column": self.row_end}.get(kind, [self.after] * (level + 1))
-        lines[level].append(f"{self.names[node]} = {expression}")
-        self._store(node, lines[level])
+    def expression(self, node: Node, values: list[str]) -> str:  # noqa: D102
+        return NUMBA.write(node.op, values, computed_in(node).name)
 
-    def _write(self, node: Node) -> None:
-        level, out = self.loop.level[node], self.memory.array(node)
-        places = [self._element(part) for part in self._parts(node)]
-        names = [self._read(value, value, "full", level) for value in stored(node)]
-        if node.op == "setitem":
-            old, (how, _) = node.args[0], node.attrs
-            inside, apart = old in self.loop.kind, not np.shares_memory(out, self.memory.array(old))
-            assert not (inside and apart), f"{node} follows what lies elsewhere"
-            # What is written over completely need not be copied first.
-            chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
-            if apart and (how or sum(n.args[1].size for n in chain) < node.size):
-                self.copies.append((np.copyto, (out, self.memory.array(old))))
-            if how:
-                names = [NUMBA.write(how, [places[0], names[0]], node.dtype.name)]
-        self.inner[level] += [f"{p} = {n}" for p, n in zip(places, names, strict=True)]
+    def made(self, node: Node, value: str) -> str:  # noqa: D102
+        return f"{self.names[node]} = {value}"
 
-    def _starts_at(self, node: Node, first: Node) -> bool:
-        while node is not first and node.args[0] in self.loop.kind:
-            node = node.args[0]
-        return node is first
+    def copied(self, out: np.ndarray, x: np.ndarray) -> list[Call]:  # noqa: D102
+        return [(np.copyto, (out, x))]
 
-    def _reduction(self, node: Node) -> None:
+    def reduce(self, node: Node) -> None:  # noqa: D102
         x, name, level = node.args[0], self.names[node], self.loop.level[node]
         kind, dtype = self.loop.kind[node], node.dtype.name
         column = self.loop.kind.get(x) == "column"
-        value = self._read(x, x, "column" if column else "full", level)
+        value = self.value(x, x, "column" if column else "full", level)
         lines = self.row_end[level] if column else self.inner[level]
         if kind == "sum":
             array = self._array(node, "row")
@@ -355,24 +169,24 @@ class Writer:
         elif kind == "total":
             self.before.append(f"{name} = np.{dtype}(0)")
             lines.append(self._added(node, value))
-            self._store(node, self.after)
+            self.store(node, self.after)
         elif node.op == "argmax":
             best = f"best_{name}"
             self.row_start[level] += [f"{name} = 0", f"{best} = np.{x.dtype.name}(-np.inf)"]
             lines.append(f"if {value} > {best} or ({value} != {value} and {best} == {best}):")
             lines.append(f"    {best} = {value}; {name} = j")
-            self._store(node, self.row_end[level])
+            self.store(node, self.row_end[level])
         elif node.op == "sum":
             self.row_start[level].append(f"{name} = np.{dtype}(0)")
             lines.append(self._added(node, value))
-            self._store(node, self.row_end[level])
+            self.store(node, self.row_end[level])
         else:
             start, better = {"max": ("-np.inf", "larger"), "min": ("np.inf", "smaller")}[node.op]
             self.row_start[level] += [f"{name} = np.{dtype}({start})", f"nan_{name} = False"]
             lines.append(f"nan_{name} |= {value} != {value}")
             lines.append(f"{name} = functions.{better}({name}, {value})")
             self.row_end[level].append(f"if nan_{name}: {name} = np.{dtype}(np.nan)")
-            self._store(node, self.row_end[level])
+            self.store(node, self.row_end[level])
 
     def _added(self, node: Node, value: str) -> str:
         """Return the line that adds a value to a sum, in an order that suits the processor."""
@@ -382,8 +196,7 @@ class Writer:
 
     # Values ------------------------------------------------------------------------------------
 
-    def _read(self, arg: Node, node: Node, kind: str, level: int) -> str:
-        """Return the expression for an argument, loaded where it is read first."""
+    def value(self, arg: Node, node: Node, kind: str, level: int) -> str:  # noqa: D102
         if arg in self.loop.kind:
             name = self.names[arg]
             if self.loop.kind[arg] == "full" and self.loop.level[arg] != level:
@@ -418,7 +231,7 @@ class Writer:
         if name not in self.loaded:
             self.loaded.add(name)
             if kind == "full":
-                place = self._element(self.memory.array(arg))
+                place = self.element(self.memory.array(arg))
             else:
                 array = self._array(arg, kind)
                 row = self._repeated(array, arg)
@@ -440,20 +253,19 @@ class Writer:
     def _each_column(self, line: str) -> list[str]:
         return ["for j in range(columns):", f"    {line}"]
 
-    def _store(self, node: Node, lines: list[str]) -> None:
+    def store(self, node: Node, lines: list[str]) -> None:  # noqa: D102
         if node in self.transient:
             return
         kind = self.loop.kind[node]
         if kind == "full":
-            place = self._element(self.memory.array(node))
+            place = self.element(self.memory.array(node))
         elif kind == "column":
             place = f"{self._array(node, kind)}[{self.row}]"
         else:
             place = f"{self._array(node, 'scalar')}[0]"
         lines.append(f"{place} = {self.names[node]}")
 
-    def _element(self, array: np.ndarray) -> str:
-        """Return the expression for an element of an array of the loop's shape."""
+    def element(self, array: np.ndarray) -> str:  # noqa: D102
         if self.grid is not None:
             flat, index = self.grid.seen(array.reshape(self.shape))
             return f"{self._named(flat)}[{index}]"
@@ -590,17 +402,6 @@ def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def worth_threads(node: Node) -> bool:
     """Return whether an operation alone is large enough for a loop that threads share."""
     return node.elementwise and node.size >= PARALLEL_SIZE
-
-
-def stored(node: Node) -> tuple[Node, ...]:
-    """Return the values that an operation writes into parts of an array."""
-    return node.args[1:] if node.op == "setitem" else node.args
-
-
-def part_of(array: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
-    """Return the part of an array that a recorded index shows."""
-    part: np.ndarray = array[key_of(key)]
-    return part
 
 
 def _compiled(source: str, arguments: dict[str, np.ndarray | int]) -> Call:

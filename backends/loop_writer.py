@@ -1,0 +1,78 @@
+"""What the writing of a loop is made of in every language: its operations, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from npnn.backends.fusion import REDUCTIONS, STORES, Loop, part_of, stored
+from npnn.backends.operations import Memory
+from npnn.backends.tracer import Node
+
+
+class LoopWriter:
+    """Writes a loop, line by line; a language says how it writes each kind of line."""
+
+    loop: Loop
+    memory: Memory
+    inner: list[list[str]]  # for each level, what is done for each element,
+    row_end: list[list[str]]  # and then for each row
+    after: list[str]  # what is done once, after all
+    copies: list[Any]  # what is done before
+
+    end: str  # of a line
+    # What a language does its own way: load an argument, name an element of an array of the loop's
+    # shape, write an expression, name its value, reduce, bring a value to memory, copy an array.
+    value: Callable[[Node, Node, str, int], str]
+    element: Callable[[np.ndarray], str]
+    expression: Callable[[Node, list[str]], str]
+    made: Callable[[Node, str], str]
+    reduce: Callable[[Node], None]
+    store: Callable[[Node, list[str]], None]
+    copied: Callable[[np.ndarray, np.ndarray], list[Any]]
+
+    def write_operations(self) -> None:
+        """Write all operations of the loop."""
+        for node in self.loop.nodes:
+            if node.op in REDUCTIONS:
+                self.reduce(node)
+            elif node.op in STORES:
+                self._store_parts(node)
+            else:
+                kind, level = self.loop.kind[node], self.loop.level[node]
+                values = [self.value(arg, node, kind, level) for arg in node.args]
+                after = [self.after] * (level + 1)
+                lines = {"full": self.inner, "column": self.row_end}.get(kind, after)[level]
+                lines.append(self.made(node, self.expression(node, values)))
+                self.store(node, lines)
+
+    def parts(self, node: Node) -> list[np.ndarray]:
+        """Return the parts of arrays that a store writes into."""
+        out = self.memory.array(node)
+        if node.op == "concat":
+            return np.split(out, len(node.args), axis=-1)
+        return [part_of(out, node.attrs[1])]
+
+    def _store_parts(self, node: Node) -> None:
+        level, out = self.loop.level[node], self.memory.array(node)
+        places = [self.element(part) for part in self.parts(node)]
+        values = [self.value(value, value, "full", level) for value in stored(node)]
+        if node.op == "setitem":
+            old, (how, _) = self.memory.array(node.args[0]), node.attrs
+            inside, apart = node.args[0] in self.loop.kind, not np.shares_memory(out, old)
+            assert not (inside and apart), f"{node} follows what lies elsewhere"
+            # What is written over completely need not be copied first.
+            chain = [n for n in self.loop.nodes if n.op == "setitem" and self._starts_at(n, node)]
+            if apart and (how or sum(n.args[1].size for n in chain) < node.size):
+                self.copies += self.copied(out, old)
+            if how:
+                change = Node(how, (node, node.args[1]), (), node.args[1].shape, node.dtype)
+                values = [self.expression(change, [places[0], *values])]
+        self.inner[level] += [f"{p} = {v}{self.end}" for p, v in zip(places, values, strict=True)]
+
+    def _starts_at(self, node: Node, first: Node) -> bool:
+        while node is not first and node.args[0] in self.loop.kind:
+            node = node.args[0]
+        return node is first
