@@ -17,7 +17,7 @@ from npnn.io import replacing
 from npnn.reports import check_counts, regression_metrics
 
 if TYPE_CHECKING:
-    from npnn.backends.inspection import Row
+    from npnn.backends.planning.inspection import Row
     from npnn.model import Sequential
 
 # The colours of Okabe and Ito, which people with any kind of colour blindness can tell apart.
@@ -407,7 +407,7 @@ def profile(rows: Sequence[Row], path: str | os.PathLike[str] | None = None) -> 
 
     Parameters
     ----------
-    rows : sequence of npnn.backends.inspection.Row
+    rows : sequence of npnn.backends.planning.inspection.Row
         What :func:`npnn.profiling.profile` returns.
     path : path_like, optional
         A PNG file to write.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from npnn.backends import inspection
+from npnn.backends.planning import inspection
 from npnn.io import human_bytes
 from npnn.losses import default_loss
 from npnn.optimizers import Adam

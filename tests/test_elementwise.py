@@ -9,9 +9,9 @@ import warnings
 import numpy as np
 import pytest
 
-from npnn.backends.cuda import TYPES, C
-from npnn.backends.elementwise import OPERATIONS, computed_in, suits
-from npnn.backends.tracer import Node
+from npnn.backends.gpu.kernels import TYPES, C
+from npnn.backends.operations.elementwise import OPERATIONS, computed_in, suits
+from npnn.backends.recording.tracer import Node
 
 DTYPES = ("float32", "float64", "int64", "bool")
 POSITIVE = {"sqrt", "power", "log", "log2", "log10", "log1p"}
@@ -71,8 +71,8 @@ def compare(operation, dtype, given, result):
 def test_each_operation_compiled_by_numba_gives_what_numpy_gives():
     import numba
 
-    from npnn.backends import functions
-    from npnn.backends.loops import NUMBA
+    from npnn.backends.cpu import functions
+    from npnn.backends.cpu.loops import NUMBA
 
     found = list(cases(NUMBA.knows))
     assert len({operation for operation, *_ in found}) > 30

@@ -20,7 +20,7 @@ def compiled(request):
     """A function over an array, and its name and dtype."""
     import numba
 
-    from npnn.backends import functions
+    from npnn.backends.cpu import functions
 
     function = getattr(functions, request.param)
 

@@ -1,9 +1,12 @@
 """How the package is put together: no module imports one that imports it, at the top or later."""
 
 import ast
+import importlib.machinery
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+LIBRARIES = {"numpy", "numba", "cupy", "cuda", "jax", "torch", "array_api_strict"}
 PLACES = {"npnn": ROOT / "npnn", "npnn.backends": ROOT / "backends"}
 
 
@@ -86,3 +89,14 @@ def test_the_first_sentence_of_a_file_says_what_lives_there():
         text = ast.get_docstring(ast.parse(file.read_text()))
         assert text, name
         assert text.splitlines()[0].endswith((".", ":")), name
+
+
+def test_python_starts_in_any_folder_of_the_backends():
+    """There, no file or folder may stand before a library, or before what Python brings."""
+    for place in (PLACES["npnn.backends"], *PLACES["npnn.backends"].rglob("*/")):
+        for found in (*place.glob("*.py"), *place.glob("*/__init__.py")):
+            name = found.parent.name if found.stem == "__init__" else found.stem
+            if place.name != "__pycache__" and found != place / "__init__.py":
+                assert name not in sys.stdlib_module_names, found
+                assert name not in LIBRARIES, found
+                assert importlib.machinery.PathFinder.find_spec(name) is None, found

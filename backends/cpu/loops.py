@@ -20,20 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.elementwise import Language, computed_in
-from npnn.backends.fusion import STORES, Loop, stored
-from npnn.backends.loop_writer import LoopWriter
-from npnn.backends.operations import Call, Memory
-from npnn.backends.sources import module_of
-from npnn.backends.tracer import Node
+from npnn.backends import tuning
+from npnn.backends.cpu.sources import module_of
+from npnn.backends.operations.calls import Call, Memory
+from npnn.backends.operations.elementwise import Language, computed_in
+from npnn.backends.planning.fusion import STORES, Loop, stored
+from npnn.backends.planning.loop_writer import LoopWriter
+from npnn.backends.recording.tracer import Node
 
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
 DTYPES = {"float32", "float64", "int64", "bool"}
-SHORT = 32  # columns up to which their number stands in the source, for the compiler to unroll
-SEEN_AS_ONE = 128  # columns that rows have together which are no longer short
-# Elements from which a loop is run by several threads. They stand in the way of those of the matrix
-# products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
-PARALLEL_SIZE = 1 << 24
 
 FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh")  # of functions.py
 NUMBA = Language(
@@ -100,8 +96,8 @@ class Writer(LoopWriter):
         kinds = {loop.argument_kind(arg, node) for node in loop.nodes for arg in node.args}
         if loop.flat or loop.nested or "column" in {*kinds, *loop.kind.values()}:
             return 1
-        for n in reversed(self.lead[1:]):
-            joined *= n if joined * self.columns < SEEN_AS_ONE and self.columns <= SHORT else 1
+        for n in reversed(self.lead[1:] if self.columns <= tuning.SHORT else ()):
+            joined *= n if joined * self.columns < tuning.SEEN_AS_ONE else 1
         shape = self.rows // joined, joined * self.columns
         nodes = {arg for node in loop.nodes for arg in (node, *node.args)} - self.transient
         full = [self.memory.array(node) for node in nodes if node.shape == loop.shape]
@@ -303,7 +299,7 @@ class Writer(LoopWriter):
         lines = [
             f"def kernel({names}, constants):",
             f"    {', '.join(counts)}, columns = {sizes}",
-            *([f"    columns = {self.columns}"] if self.shape[-1] <= SHORT else []),
+            *([f"    columns = {self.columns}"] if self.shape[-1] <= tuning.SHORT else []),
             *(f"    {line}" for line in self.before),
         ]
         pad = "    "
@@ -324,7 +320,7 @@ class Writer(LoopWriter):
         return "\n".join(lines) + "\n"
 
     def _is_large(self) -> bool:
-        return math.prod(self.shape) >= PARALLEL_SIZE
+        return math.prod(self.shape) >= tuning.PARALLEL_SIZE
 
     def _source_on_grid(self, grid: Grid) -> str:
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
@@ -401,12 +397,12 @@ def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def worth_threads(node: Node) -> bool:
     """Return whether an operation alone is large enough for a loop that threads share."""
-    return node.elementwise and node.size >= PARALLEL_SIZE
+    return node.elementwise and node.size >= tuning.PARALLEL_SIZE
 
 
 def _compiled(source: str, arguments: dict[str, np.ndarray | int]) -> Call:
     """Return the call of a loop's function."""
-    from npnn.backends import native  # which needs Numba, and the loops of a GPU do not
+    from npnn.backends.cpu import native  # which needs Numba, and the loops of a GPU do not
 
     if "prange" in source:
         options = "nogil=True, cache=True, parallel=True, error_model='numpy'"

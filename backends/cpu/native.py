@@ -22,18 +22,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from npnn.backends import functions, threads
-from npnn.backends.machine import run
-from npnn.backends.operations import Call
-from npnn.backends.sources import module_of
+from npnn.backends import tuning
+from npnn.backends.cpu import functions, threads
+from npnn.backends.cpu.machine import run
+from npnn.backends.cpu.sources import module_of
+from npnn.backends.operations.calls import Call
 
 _SOURCES = b"".join(Path(file).read_bytes() for file in (__file__, functions.__file__))
 IMPORTS = f"""\
 # Of machine code's version {hashlib.sha256(_SOURCES).hexdigest()}.
 import numpy as np
 from numba import cfunc
-from npnn.backends import functions
-from npnn.backends.native import array_at, call_cblas, copy, word_at"""
+from npnn.backends.cpu import functions
+from npnn.backends.cpu.native import array_at, call_cblas, copy, word_at"""
 HEAD = f"""{IMPORTS}
 
 @cfunc("void(intp)", cache=True, error_model="numpy")
@@ -42,7 +43,6 @@ def kernel(block):
 ROW_MAJOR, AS_IT_LIES, TRANSPOSED = 101, 111, 112  # CBLAS's names for them
 # Arguments of CBLAS's products: an enumeration, an integer, an address, and the numbers 1 and 0.
 GEMM, GEMV = "eeeiii1aiai0ai", "eeii1aiai0ai"
-MOST_PRODUCTS = 128  # of a stack of matrices, up to which they are called one by one
 _WORD, _ENUM, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
@@ -292,7 +292,7 @@ def taken(out: np.ndarray, x: np.ndarray, numbers: np.ndarray) -> list[Native] |
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> list[Native] | None:
     """Return the pieces that multiply matrices, or few of them; None where they lie unsuitably."""
-    if a.ndim == b.ndim == out.ndim == 3 and len(out) <= MOST_PRODUCTS:
+    if a.ndim == b.ndim == out.ndim == 3 and len(out) <= tuning.MOST_PRODUCTS:
         pieces = [_product(*of_one) for of_one in zip(a, b, out, strict=True)]
         return None if None in pieces else pieces  # type: ignore[return-value]
     if a.ndim > 2 or b.ndim > 2:

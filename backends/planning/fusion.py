@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.elementwise import Language, suits
-from npnn.backends.plan import Plan
-from npnn.backends.tracer import Node, key_of, replay_views
+from npnn.backends.operations.elementwise import Language, suits
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording.tracer import Node, key_of, replay_views
 
 REDUCTIONS = ("sum", "max", "min", "argmax")
 STORES = ("setitem", "concat")  # they write into parts of an array

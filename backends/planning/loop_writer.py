@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.fusion import REDUCTIONS, STORES, Loop, part_of, stored
-from npnn.backends.operations import Memory
-from npnn.backends.tracer import Node
+from npnn.backends.operations.calls import Memory
+from npnn.backends.planning.fusion import REDUCTIONS, STORES, Loop, part_of, stored
+from npnn.backends.recording.tracer import Node
 
 
 class LoopWriter:

@@ -18,28 +18,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn.backends.cuda import (
-    FLAT_THREADS,
-    MOST_BLOCKS,
+from npnn.backends.gpu.kernels import (
     OPTIONS,
     TYPES,
-    WRITE,
     C,
     Coordinates,
-    CudaLoop,
-    KernelWriter,
     Launch,
     Sources,
-    write_copy,
-    write_elementwise,
 )
-from npnn.backends.fusion import FusedPlan
-from npnn.backends.operations import Call, Memory
-from npnn.backends.products import Matrix, Product
-from npnn.backends.tracer import Node, NotRecorded
+from npnn.backends.gpu.loops import CudaLoop, KernelWriter
+from npnn.backends.gpu.operations import WRITE, write_copy, write_elementwise
+from npnn.backends.gpu.products import Matrix, Product
+from npnn.backends.operations.calls import Call, Memory
+from npnn.backends.planning.fusion import FusedPlan
+from npnn.backends.recording.tracer import Node, NotRecorded
+from npnn.backends.tuning import FLAT_THREADS, MOST_BLOCKS
 
 if TYPE_CHECKING:
-    from npnn.backends.cupy import CupyBackend
+    from npnn.backends.libraries.cupy_backend import CupyBackend
 
 ALIGNED = 256  # bytes: what device memory of one's own begins at
 VECTOR = 16  # bytes: what cuBLASLt may read of a bias at once
@@ -118,7 +114,7 @@ class CupyPlan(FusedPlan):
     backend : CupyBackend
         Whose device it is.
     nodes, carry, data, inputs, outputs
-        As for :class:`npnn.backends.plan.Plan`, the arrays being CuPy's.
+        As for :class:`npnn.backends.planning.plan.Plan`, the arrays being CuPy's.
     numbers : set of Node
         The inputs that come from the host.
     """

@@ -1,51 +1,27 @@
-"""NumPy arrays and the same plan as machine code: elementwise runs in loops, and products."""
+"""The plan of a step as machine code: elementwise runs in loops, and products."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Step, missing
-from npnn.backends.capture import CapturedStep
-from npnn.backends.division import Cut
-from npnn.backends.fusion import FusedPlan, Loop
-from npnn.backends.loops import FUNCTIONS, NumbaLoop, Writer, number, of_numbers, worth_threads
-from npnn.backends.numpy import NumpyBackend
-from npnn.backends.operations import Call, Memory
-from npnn.backends.plan import Part, Plan
-from npnn.backends.tracer import Node
-
-WORTH_AWAKE = 1e-4  # seconds of work from which a thread that waits awake is worth having
-ALONE = 4096  # elements from which a store, or a function, alone is worth a loop
-
-
-class NumbaBackend(NumpyBackend):
-    """NumPy arrays on the CPU, elementwise work compiled by Numba."""
-
-    name = "numba"
-
-    def load(self) -> None:  # noqa: D102
-        super().load()
-        if importlib.util.find_spec("numba") is None:
-            command = "pip install 'npnn-xp[numba]', or pip install numba"
-            raise missing("Numba", self.name, command)
-
-    def capture(self, step: Step) -> Step:  # noqa: D102
-        from numba import config
-
-        if config.DISABLE_JIT:  # for a debugger, say
-            return super().capture(step)
-        return CompiledStep(step, self.dtype, NumbaPlan)
+from npnn.backends import tuning
+from npnn.backends.cpu.loops import FUNCTIONS, NumbaLoop, Writer, number, of_numbers, worth_threads
+from npnn.backends.operations.calls import Call, Memory
+from npnn.backends.planning.division import Cut
+from npnn.backends.planning.fusion import FusedPlan, Loop
+from npnn.backends.planning.plan import Part, Plan
+from npnn.backends.recording.capture import CapturedStep
+from npnn.backends.recording.tracer import Node
 
 
 class CompiledStep(CapturedStep):
     """A captured step that several threads share already where it is short."""
 
     def plan_of(self, nodes: list[Node], *rest: Any) -> Plan:  # noqa: D102
-        count = self.threads_for(nodes, WORTH_AWAKE)
+        count = self.threads_for(nodes, tuning.WORTH_AWAKE)
         if count > 1:
             carry, data, inputs, outputs = rest
             leaves = [leaf for leaf, _ in inputs]
@@ -71,7 +47,7 @@ class NumbaPlan(FusedPlan):
         return [piece for call in calls for piece in _native(call)]
 
     def joined(self, calls: Iterable[Call]) -> list[Call]:  # noqa: D102
-        from npnn.backends import native
+        from npnn.backends.cpu import native
 
         return native.joined(calls)
 
@@ -98,7 +74,7 @@ class NumbaPlan(FusedPlan):
     def _alone(self, node: Node) -> bool:
         """Return whether an operation alone is worth a loop."""
         changes = node.op == "setitem" and node.attrs[0] != ""
-        return node.size >= ALONE and (changes or node.op in FUNCTIONS)
+        return node.size >= tuning.ALONE and (changes or node.op in FUNCTIONS)
 
 
 class AwakePlan(NumbaPlan):
@@ -109,14 +85,14 @@ class AwakePlan(NumbaPlan):
     @property
     def of_machine_code(self) -> bool:
         """Whether no call needs the interpreter."""
-        from npnn.backends.native import Native
+        from npnn.backends.cpu.native import Native
 
         return all(isinstance(function, Native) for function, _ in self.calls)
 
     def without_lock(self, brought: Mapping[Node, Cut]) -> Any:  # noqa: D102
         if self.division is None or not self.of_machine_code:
             return None
-        from npnn.backends.team import Step
+        from npnn.backends.cpu.team import Step
 
         phases: Any = [[[call for (call, _), _ in section] for section in p] for p in self.phases]
         arrays = {leaf: self.array(leaf) for leaf in brought}
@@ -129,7 +105,7 @@ class AwakePlan(NumbaPlan):
 
 def _native(call: Call) -> list[Call]:
     """Return the calls of machine code that do the same as one of NumPy's, or that."""
-    from npnn.backends import native
+    from npnn.backends.cpu import native
 
     function, arguments = call
     pieces: list[native.Native] | None = None
