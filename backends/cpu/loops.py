@@ -25,7 +25,7 @@ from npnn.backends.cpu.sources import module_of
 from npnn.backends.operations.calls import Call, Memory
 from npnn.backends.operations.elementwise import Language, computed_in
 from npnn.backends.planning.fusion import STORES, Loop, stored
-from npnn.backends.planning.loop_writer import LoopWriter
+from npnn.backends.planning.loop_writer import LoopWriter, joined_axes
 from npnn.backends.recording.tracer import Node
 
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
@@ -355,15 +355,7 @@ class Grid:
         """Return the axes that suit all arrays, which are of one shape."""
         if any(s < 0 or s % a.itemsize for a in arrays for s in a.strides):
             return None
-        axes: list[list[int]] = []
-        for axis in (axis for axis, size in enumerate(shape) if size > 1):
-            before = axes[-1][-1] if axes else None
-            if before is not None and all(
-                a.strides[before] == shape[axis] * a.strides[axis] for a in arrays
-            ):
-                axes[-1].append(axis)
-            else:
-                axes.append([axis])
+        axes = joined_axes(shape, range(len(shape)), arrays)
         return cls(axes, shape) if axes else None
 
     def seen(self, array: np.ndarray) -> tuple[np.ndarray, str]:

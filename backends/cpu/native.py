@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from npnn.backends.cpu import functions, threads
 from npnn.backends.cpu.machine import run
 from npnn.backends.cpu.sources import module_of
 from npnn.backends.operations.calls import Call
+from npnn.backends.planning.loop_writer import joined_axes
 
 _SOURCES = b"".join(Path(file).read_bytes() for file in (__file__, functions.__file__))
 IMPORTS = f"""\
@@ -241,22 +243,12 @@ def added_up(x: np.ndarray, out: np.ndarray) -> list[Native] | None:
 
 def _each(line: str, *arrays: np.ndarray) -> Native:
     """Return the piece that does what a line says for each element, in the order of the memory."""
-    axes = [axis for axis, n in enumerate(arrays[0].shape) if n > 1]
-    axes.sort(key=lambda axis: [-array.strides[axis] for array in arrays])
-    shape: list[int] = []
-    strides: list[tuple[int, ...]] = []
-    for axis in axes:
-        n, step = arrays[0].shape[axis], tuple(array.strides[axis] for array in arrays)
-        if shape and strides[-1] == tuple(n * s for s in step):
-            shape[-1], strides[-1] = shape[-1] * n, step
-        else:
-            shape.append(n)
-            strides.append(step)
-    shape, strides = shape or [1], strides or [tuple(array.itemsize for array in arrays)]
-    seen = [
-        np.lib.stride_tricks.as_strided(array, shape, steps)
-        for array, steps in zip(arrays, zip(*strides, strict=True), strict=True)
-    ]
+    first = arrays[0]
+    axes = sorted(range(first.ndim), key=lambda axis: [-array.strides[axis] for array in arrays])
+    groups = joined_axes(first.shape, axes, arrays)
+    shape = [math.prod(first.shape[axis] for axis in group) for group in groups] or [1]
+    again = np.lib.stride_tricks.as_strided
+    seen = [again(x, shape, [x.strides[g[-1]] for g in groups] or [x.itemsize]) for x in arrays]
     body = [
         f"{'    ' * (axis + 1)}for i{axis} in range(a0.shape[{axis}]):"
         for axis in range(len(shape))

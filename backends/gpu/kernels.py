@@ -15,6 +15,7 @@ import numpy as np
 
 from npnn.backends import tuning
 from npnn.backends.operations.elementwise import OPERATIONS, Language, computed_in
+from npnn.backends.planning.loop_writer import joined_axes
 from npnn.backends.recording.tracer import Node, NotRecorded
 
 if TYPE_CHECKING:
@@ -268,15 +269,7 @@ class Coordinates:
         index: str,
         pack: int = 1,
     ) -> None:
-        groups: list[list[int]] = []
-        for axis in (axis for axis in axes if shape[axis] > 1):
-            last = groups[-1][-1] if groups else None
-            if last is not None and all(
-                a.strides[last] == shape[axis] * a.strides[axis] for a in arrays
-            ):
-                groups[-1].append(axis)
-            else:
-                groups.append([axis])
+        groups = joined_axes(shape, axes, arrays)
         self.last = [group[-1] for group in groups]
         self.sizes = [math.prod(shape[axis] for axis in group) for group in groups]
         self.lines: list[str] = []

@@ -17,7 +17,7 @@ from npnn.backends.gpu.kernels import (
     expression,
     literal,
 )
-from npnn.backends.operations.calls import _as_windows, _split, joins_windows
+from npnn.backends.operations.calls import joined_from
 from npnn.backends.planning.fusion import part_of
 from npnn.backends.recording.tracer import Node
 
@@ -65,21 +65,9 @@ def write_reshaped(plan: CupyPlan, node: Node) -> list[Launch]:
 
 
 def write_concat(plan: CupyPlan, node: Node) -> list[Launch]:
-    """Return the launches of a join; parts that were computed in their place are there already."""
-    axis, out = node.attrs[0], plan.array(node)
-    if joins_windows(node):
-        windows = _as_windows([plan.array(part) for part in node.args])
-        if windows is not None:
-            return write_copy(plan, _split(out, windows.shape), windows)
-    launches: list[Launch] = []
-    start = 0
-    for part in node.args:
-        stop = start + part.shape[axis]
-        if plan.parts.get(part.base, (None, -1)) != (node, start):
-            target = out[(slice(None),) * axis + (slice(start, stop),)]
-            launches += write_copy(plan, target, plan.array(part))
-        start = stop
-    return launches
+    """Return the launches of a join."""
+    pairs = joined_from(plan, node)
+    return [launch for target, x in pairs for launch in write_copy(plan, target, x)]
 
 
 def write_setitem(plan: CupyPlan, node: Node) -> list[Launch]:

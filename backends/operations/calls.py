@@ -256,21 +256,23 @@ def run_take(memory: Memory, node: Node) -> list[Call]:
 
 
 def run_concat(memory: Memory, node: Node) -> list[Call]:
-    """A join; parts that were computed in their place are there already."""
+    """A join."""
+    return [(np.copyto, pair) for pair in joined_from(memory, node)]
+
+
+def joined_from(memory: Memory, node: Node) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the parts of a join, and what is copied to each; some were computed in their place."""
     axis, out = node.attrs[0], memory.array(node)
-    if joins_windows(node):
-        windows = _as_windows([memory.array(part) for part in node.args])
-        if windows is not None:
-            return [(np.copyto, (_split(out, windows.shape), windows))]
-    calls: list[Call] = []
-    start = 0
-    for part in node.args:
-        stop = start + part.shape[axis]
-        if memory.parts.get(part.base, (None, -1)) != (node, start):
-            target = out[(slice(None),) * axis + (slice(start, stop),)]
-            calls.append((np.copyto, (target, memory.array(part))))
-        start = stop
-    return calls
+    arrays = [memory.array(part) for part in node.args]
+    windows = _as_windows(arrays) if joins_windows(node) else None
+    if windows is not None:
+        return [(_split(out, windows.shape), windows)]
+    starts = np.cumsum([0, *(part.shape[axis] for part in node.args)]).tolist()
+    return [
+        (out[(slice(None),) * axis + (slice(start, stop),)], array)
+        for part, array, start, stop in zip(node.args, arrays, starts, starts[1:], strict=False)
+        if memory.parts.get(part.base, (None, -1)) != (node, start)
+    ]
 
 
 def joins_windows(join: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,22 @@ import numpy as np
 from npnn.backends.operations.calls import Memory
 from npnn.backends.planning.fusion import REDUCTIONS, STORES, Loop, part_of, stored
 from npnn.backends.recording.tracer import Node
+
+
+def joined_axes(
+    shape: Sequence[int], axes: Iterable[int], arrays: Sequence[np.ndarray]
+) -> list[list[int]]:
+    """Return the axes longer than 1, those together that lie in all arrays as one."""
+    groups: list[list[int]] = []
+    for axis in (axis for axis in axes if shape[axis] > 1):
+        last = groups[-1][-1] if groups else None
+        if last is not None and all(
+            a.strides[last] == shape[axis] * a.strides[axis] for a in arrays
+        ):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    return groups
 
 
 class LoopWriter:
