@@ -15,12 +15,12 @@ __all__ = ["DTYPES", "Backend", "available", "get", "names", "register"]
 
 # Name -> where its class is, so that a library is imported only when it is asked for.
 _register: dict[str, str | type[Backend]] = {
-    "numpy": "npnn.backends.numpy:NumpyBackend",
-    "numba": "npnn.backends.numba:NumbaBackend",
-    "cupy": "npnn.backends.cupy:CupyBackend",
-    "torch": "npnn.backends.torch:TorchBackend",
-    "jax": "npnn.backends.jax:JaxBackend",
-    "array_api_strict": "npnn.backends.array_api_strict:ArrayApiStrictBackend",
+    "numpy": "npnn.backends.libraries.numpy_backend:NumpyBackend",
+    "numba": "npnn.backends.libraries.numba_backend:NumbaBackend",
+    "cupy": "npnn.backends.libraries.cupy_backend:CupyBackend",
+    "torch": "npnn.backends.libraries.torch_backend:TorchBackend",
+    "jax": "npnn.backends.libraries.jax_backend:JaxBackend",
+    "array_api_strict": "npnn.backends.libraries.strict_backend:ArrayApiStrictBackend",
 }
 
 

@@ -117,7 +117,7 @@ def _copying(cupy: Any, nbytes: int) -> float:
 def _multiplying(cupy: Any, side: int) -> float:
     import numpy as np
 
-    from npnn.backends.products import Matrix, Product, find_products
+    from npnn.backends.gpu.products import Matrix, Product, find_products
 
     rng = np.random.default_rng(0)
     x, y, out = (cupy.asarray(rng.random((side, side), np.float32) - 0.5) for _ in range(3))

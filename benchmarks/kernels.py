@@ -151,7 +151,7 @@ class Kernel(NamedTuple):
 
 def plan_of(step: Callable[[], Any]) -> Any:
     """Return the plan that a step makes where it first runs; it does not run."""
-    from npnn.backends.cupy_plan import CupyPlan
+    from npnn.backends.gpu.cupy_plan import CupyPlan
 
     plans: list[Any] = []
 
@@ -204,7 +204,7 @@ def resident(threads: int, used: Used) -> int:
 
 def rows(workload: str) -> tuple[list[list[Any]], str]:
     """Return the rows of the table for one step, and the compiler's version."""
-    from npnn.backends.cuda import OPTIONS
+    from npnn.backends.gpu.kernels import OPTIONS
 
     source, kernels = captured(workload)
     made = [compiled(source, architecture, OPTIONS) for architecture in ARCHITECTURES]

@@ -17,7 +17,7 @@ from contestants import CONTESTANTS
 from workloads import WORKLOADS
 
 import npnn
-import npnn.backends.capture
+import npnn.backends.tuning
 
 BACKENDS = [
     name
@@ -73,7 +73,7 @@ def test_step_with_dead_units(benchmark, monkeypatch, backend, flushed):
     if backend not in BACKENDS:
         pytest.skip(f"{name} is not installed")
     if not flushed:
-        monkeypatch.setattr(npnn.backends.capture, "FLUSH_EVERY", 1 << 60)
+        monkeypatch.setattr(npnn.backends.tuning, "FLUSH_EVERY", 1 << 60)
     step, pool = CONTESTANTS[name](WORKLOADS["mnist"])
     model = step.__self__.model
     turn = itertools.cycle(pool)

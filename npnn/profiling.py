@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from npnn.backends import inspection
+from npnn.backends.planning import inspection
 from npnn.losses import default_loss
 from npnn.optimizers import Adam
 
@@ -36,9 +36,9 @@ def profile(
 
     Returns
     -------
-    list of npnn.backends.inspection.Row
+    list of npnn.backends.planning.inspection.Row
         With ``seconds``, ``flops`` and ``nbytes``, in the order of the step;
-        ``npnn.backends.inspection.table`` shows them.
+        ``npnn.backends.planning.inspection.table`` shows them.
 
     Raises
     ------

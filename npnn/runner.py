@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from npnn.backends.backend import Step, Tree
-    from npnn.backends.plan import Plan
+    from npnn.backends.planning.plan import Plan
     from npnn.losses import LossLayer
     from npnn.model import Sequential
     from npnn.normalization import Normalization

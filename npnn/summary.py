@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from npnn.backends import inspection
+from npnn.backends.planning import inspection
 from npnn.io import human_bytes
 from npnn.losses import default_loss
 from npnn.optimizers import Adam
 
 if TYPE_CHECKING:
-    from npnn.backends.plan import Plan
+    from npnn.backends.planning.plan import Plan
     from npnn.model import Sequential
     from npnn.optimizers import Optimizer
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from npnn.arrays import array_namespace
-from npnn.backends.capture import CapturedStep
-from npnn.backends.plan import Plan
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording.capture import CapturedStep
 
 SHAPES = [(3, 4), (4, 4), (1, 4), (4, 1), (2, 3)]
 LARGEST = 50.0  # magnitude of what is carried from step to step
@@ -515,7 +515,9 @@ def _captured(step, dtype, make_plan):
 
 def interpreted(source, arguments):
     """Return the call of a loop's source, run by Python: it needs no compiling."""
-    names = {"np": np, "prange": range}
+    from npnn.backends.cpu import functions
+
+    names = {"np": np, "prange": range, "functions": functions}
     exec(source, names)
     return names["kernel"], tuple(arguments.values())
 

@@ -16,9 +16,9 @@ import pytest
 from conftest import AVAILABLE
 
 import npnn
-from npnn.backends.cupy_capture import CupyStep
-from npnn.backends.numpy import NumpyBackend
-from npnn.backends.products import PRECISIONS
+from npnn.backends.gpu.cupy_capture import CupyStep
+from npnn.backends.gpu.products import PRECISIONS
+from npnn.backends.libraries.numpy_backend import NumpyBackend
 
 if not AVAILABLE["cupy"]["works"]:
     pytest.skip("CuPy does not work here", allow_module_level=True)

@@ -18,10 +18,10 @@ from oracles import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, by_name, host_param
 
 import npnn
 from npnn.arrays import array_namespace
-from npnn.backends import capture as capturing
-from npnn.backends import loops
-from npnn.backends.capture import CapturedStep, _flush_denormals
-from npnn.backends.plan import Plan
+from npnn.backends.cpu import loops
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording import capture as capturing
+from npnn.backends.recording.capture import CapturedStep, _flush_denormals
 
 BACKENDS = ["numpy"] + ["numba"] * (importlib.util.find_spec("numba") is not None)
 

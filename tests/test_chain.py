@@ -15,7 +15,7 @@ from oracles import (
 
 import npnn
 from npnn import backends, layers
-from npnn.backends.numpy import NumpyBackend
+from npnn.backends.libraries.numpy_backend import NumpyBackend
 
 
 class SquarePenalty(npnn.LossLayer):

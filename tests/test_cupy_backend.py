@@ -9,7 +9,7 @@ from test_plan import numbers
 
 import npnn
 from npnn import batches as data_batches
-from npnn.backends.cupy import CupyBackend
+from npnn.backends.libraries.cupy_backend import CupyBackend
 
 pytestmark = pytest.mark.gpu
 

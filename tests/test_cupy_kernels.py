@@ -12,7 +12,7 @@ from oracles import LOSSES, OPTIMIZERS
 from test_capture import KINDS, model_of
 
 import npnn
-from npnn.backends import cuda
+from npnn.backends.gpu import kernels as cuda
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import kernels

@@ -28,7 +28,7 @@ from test_plan import numbers
 
 import npnn
 from npnn import loss_scaling
-from npnn.backends import products
+from npnn.backends.gpu import products
 
 pytestmark = pytest.mark.gpu
 

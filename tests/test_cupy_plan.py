@@ -24,10 +24,10 @@ from test_plan import CARRIES, carried, numbers
 
 import npnn
 from npnn.arrays import array_namespace
-from npnn.backends import cuda
-from npnn.backends import plan as planning
-from npnn.backends.capture import mapped
-from npnn.backends.cupy_shadows import Region
+from npnn.backends import tuning
+from npnn.backends.gpu import kernels as cuda
+from npnn.backends.gpu.cupy_shadows import Region
+from npnn.backends.recording.capture import mapped
 from npnn.profiling import profile
 
 pytestmark = pytest.mark.gpu
@@ -52,8 +52,8 @@ def backend(request, monkeypatch):
     if not lt:
         monkeypatch.setitem(sys.modules, "nvmath.bindings", None)
     for name, value in limits.items():
-        monkeypatch.setattr(cuda, name, value)
-    monkeypatch.setattr(planning, "SMALL", 0)
+        monkeypatch.setattr(tuning, name, value)
+    monkeypatch.setattr(tuning, "SMALL", 0)
     backend = npnn.backends.get("cupy", dtype, DEVICE)
     assert lt or backend.products.name == "cuBLAS"
     return backend

@@ -60,10 +60,11 @@ import json, sys
 import emulated, numpy as np
 import npnn
 from npnn.arrays import array_namespace
-from npnn.backends import cuda
+from npnn.backends import tuning
+from npnn.backends.gpu import kernels as cuda
 from on_gpu import DEVICE, OnDevice
 
-cuda.ROWS_EACH = 1  # several blocks leave partial sums
+tuning.ROWS_EACH = 1  # several blocks leave partial sums
 source = cuda.Sources.text.fget
 
 

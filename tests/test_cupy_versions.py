@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from npnn.backends import products
+from npnn.backends.gpu import products
 
 try:
     import cupy
@@ -24,8 +24,8 @@ except ImportError as error:
 
 pytestmark = pytest.mark.gpu
 
-FOLDER = Path(products.__file__).parent
-SOURCES = sorted([*FOLDER.glob("cupy*.py"), FOLDER / "products.py"])
+FOLDER = Path(products.__file__).parent.parent
+SOURCES = sorted([*FOLDER.rglob("cupy*.py"), *FOLDER.rglob("products.py")])
 # What the sources call by these names is a thing, or an instance, of CuPy.
 OF_CUPY = {
     "cupy": "cupy",

@@ -11,11 +11,11 @@ from oracles import LOSSES, OPTIMIZERS
 from test_capture import KINDS, OPTIONS, assert_close, model_of, trained
 
 from npnn.arrays import array_namespace
-from npnn.backends import division, loops, operations
-from npnn.backends import plan as planning
-from npnn.backends.capture import CapturedStep
-from npnn.backends.numba import AwakePlan, NumbaPlan
-from npnn.backends.plan import Plan
+from npnn.backends import tuning
+from npnn.backends.cpu import loops
+from npnn.backends.cpu.compiled import AwakePlan, NumbaPlan
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording.capture import CapturedStep
 
 NUMBA = importlib.util.find_spec("numba") is not None
 PLANS = [Plan] + [NumbaPlan, AwakePlan] * NUMBA
@@ -26,11 +26,11 @@ BACKENDS = ["numpy"] + ["numba"] * NUMBA
 def several(request, monkeypatch):
     """With small steps divided as large ones are, and their memory used again."""
     monkeypatch.setattr(CapturedStep, "threads_for", lambda *_: request.param)
-    monkeypatch.setattr(division, "LARGE", 4)
-    monkeypatch.setattr(division, "COLUMNS", 1)
-    monkeypatch.setattr(division, "WEIGHTS", 1)
-    monkeypatch.setattr(planning, "SMALL", 0)
-    monkeypatch.setattr(operations, "FEW", 0)
+    monkeypatch.setattr(tuning, "LARGE", 4)
+    monkeypatch.setattr(tuning, "COLUMNS", 1)
+    monkeypatch.setattr(tuning, "WEIGHTS", 1)
+    monkeypatch.setattr(tuning, "SMALL", 0)
+    monkeypatch.setattr(tuning, "FEW", 0)
     monkeypatch.setattr(loops, "_compiled", interpreted)
     return request.param
 

@@ -7,12 +7,12 @@ import pytest
 
 import npnn
 from npnn.arrays import array_namespace
-from npnn.backends import inspection
-from npnn.backends.capture import CapturedStep
-from npnn.backends.numba import NumbaPlan
-from npnn.backends.operations import flops
-from npnn.backends.plan import Plan
-from npnn.backends.tracer import Trace
+from npnn.backends.cpu.compiled import NumbaPlan
+from npnn.backends.operations.calls import flops
+from npnn.backends.planning import inspection
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording.capture import CapturedStep
+from npnn.backends.recording.tracer import Trace
 
 PLANS = [Plan] + [NumbaPlan] * (importlib.util.find_spec("numba") is not None)
 BATCH, INPUTS, OUTPUTS = 16, 8, 3

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from test_capture import MNIST, classifier
 
 import npnn
-from npnn.backends import division, threads
-from npnn.backends.capture import CapturedStep
+from npnn.backends import tuning
+from npnn.backends.cpu import threads
+from npnn.backends.recording.capture import CapturedStep
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None or threads.blas() is None,
@@ -53,7 +54,7 @@ def lying(shape, how, dtype, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @given(SIZES, SIZES, SIZES, LIES, LIES, LIES, st.integers(0, 9))
 def test_products_are_those_of_numpy(dtype, m, k, n, of_a, of_b, of_out, seed):
-    from npnn.backends import native
+    from npnn.backends.cpu import native
 
     rng = np.random.default_rng(seed)
     a, b = lying((m, k), of_a, dtype, rng), lying((k, n), of_b, dtype, rng)
@@ -72,7 +73,7 @@ def test_products_are_those_of_numpy(dtype, m, k, n, of_a, of_b, of_out, seed):
 
 @pytest.mark.parametrize(("a", "b"), [((5,), (5, 3)), ((4, 5), (5,)), ((2, 4, 5), (2, 5, 3))])
 def test_products_with_vectors_and_of_stacks_are_those_of_numpy(a, b):
-    from npnn.backends import native
+    from npnn.backends.cpu import native
 
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal(a), rng.standard_normal(b)
@@ -82,18 +83,18 @@ def test_products_with_vectors_and_of_stacks_are_those_of_numpy(a, b):
 
 
 def test_what_cblas_cannot_multiply_is_left_to_numpy():
-    from npnn.backends import native
+    from npnn.backends.cpu import native
 
     whole, numbers = np.ones((2, 2)), np.ones((2, 2), np.int64)
     assert native.product(numbers, numbers, numbers) is None
     assert native.product(whole, whole, np.ones((2, 2), np.float32)) is None
     assert native.product(np.ones((2, 0)), np.ones((0, 2)), whole) is None
     assert native.product(np.ones((2, 2, 2, 2)), whole, np.ones((2, 2, 2, 2))) is None
-    assert native.product(*[np.ones((65, 2, 2))] * 3) is None
+    assert native.product(*[np.ones((tuning.MOST_PRODUCTS + 1, 2, 2))] * 3) is None
 
 
 def test_rows_are_taken_by_number_and_arrays_copied():
-    from npnn.backends import native
+    from npnn.backends.cpu import native
 
     rng = np.random.default_rng(0)
     x, numbers = rng.standard_normal((9, 2, 3)), np.array([8, 0, 3, 3])
@@ -103,13 +104,29 @@ def test_rows_are_taken_by_number_and_arrays_copied():
     copy = np.empty_like(x)
     native.Program(native.copied(copy, x))()
     np.testing.assert_array_equal(copy, x)
-    assert native.copied(copy, x[::-1]) is None
     assert native.copied(copy, x.astype(np.float32)) is None
     assert native.taken(out, x[:, ::-1], numbers) is None
 
 
+@pytest.mark.parametrize("lies", [0, 1, 2])
+def test_arrays_are_copied_and_summed_however_they_lie(lies):
+    from npnn.backends.cpu import native
+
+    rng = np.random.default_rng(0)
+    whole = rng.standard_normal((5, 6, 7, 4))
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (3, 2), (1, 2))
+    target = np.moveaxis(np.empty(np.moveaxis(windows, -1, lies).shape), lies, -1)
+    for source in (windows, windows[::-1, :, ::-1], windows[:1], np.array(3.0)):
+        native.Program(native.copied(target, source))()
+        np.testing.assert_array_equal(target, np.broadcast_to(source, target.shape))
+    total = np.moveaxis(np.empty(np.moveaxis(windows[0], -1, lies).shape), lies, -1)
+    native.Program(native.added_up(windows, total))()
+    np.testing.assert_allclose(total, windows.sum(0), rtol=1e-12)
+    assert native.added_up(windows, total[:1]) is None
+
+
 def test_calls_of_machine_code_in_a_row_become_one():
-    from npnn.backends import native
+    from npnn.backends.cpu import native
 
     x, y, done = np.arange(4.0), np.zeros(4), []
     [piece] = native.copied(y, x)
@@ -128,14 +145,14 @@ def test_calls_of_machine_code_in_a_row_become_one():
 def several(request, monkeypatch):
     """With small steps divided as large ones are."""
     monkeypatch.setattr(CapturedStep, "threads_for", lambda *_: request.param)
-    monkeypatch.setattr(division, "LARGE", 4)
+    monkeypatch.setattr(tuning, "LARGE", 4)
     return request.param
 
 
 @pytest.fixture
 def steps(monkeypatch):
     """The steps of machine code that have run."""
-    from npnn.backends.team import Step
+    from npnn.backends.cpu.team import Step
 
     run, seen = Step.__call__, []
 
@@ -170,8 +187,8 @@ def test_threads_train_a_model_together_as_it_trains_uncaptured(
     several, columns, steps, monkeypatch
 ):
     if columns:
-        monkeypatch.setattr(division, "COLUMNS", 2)
-        monkeypatch.setattr(division, "WEIGHTS", 4)
+        monkeypatch.setattr(tuning, "COLUMNS", 2)
+        monkeypatch.setattr(tuning, "WEIGHTS", 4)
     ours = parameters_after(npnn.Adam(alpha=1e-2), 30, backend="numba")
     assert len(steps) == 30
     assert {step.threads for step in steps} == {several}
@@ -194,7 +211,7 @@ def test_a_model_of_the_size_of_mnist_is_trained_by_machine_code_alone(steps, mo
 
 def step_of_sums(count, phases):
     """Return a step in which each thread adds what all have made in the phase before."""
-    from npnn.backends import native, team
+    from npnn.backends.cpu import native, team
 
     rows = np.ones((phases + 1, count))
     pieces = []
@@ -215,8 +232,8 @@ def test_each_phase_begins_when_all_are_through_with_the_one_before(count):
 
 
 def test_threads_that_went_to_sleep_are_woken():
-    from npnn.backends.machine import ASLEEP, LINE, STATES
-    from npnn.backends.team import Team
+    from npnn.backends.cpu.machine import ASLEEP, LINE, STATES
+    from npnn.backends.cpu.team import Team
 
     step, rows = step_of_sums(2, 3)
     for _ in range(3):
@@ -254,7 +271,7 @@ def test_two_trainings_at_once_do_not_disturb_each_other(several):
 
 
 def test_ctrl_c_between_the_start_of_a_step_and_its_work_leaves_no_thread_at_it(monkeypatch):
-    from npnn.backends import team
+    from npnn.backends.cpu import team
 
     step, rows = step_of_sums(3, 4)
     step()
@@ -275,7 +292,7 @@ def test_ctrl_c_between_the_start_of_a_step_and_its_work_leaves_no_thread_at_it(
 
 
 def test_ctrl_c_twice_in_a_row_is_made_good_by_the_next_step(monkeypatch):
-    from npnn.backends import team
+    from npnn.backends.cpu import team
 
     step, rows = step_of_sums(2, 4)
     step()
@@ -327,7 +344,7 @@ from test_native import step_of_sums
 step, rows = step_of_sums(3, 3)
 step()
 import atexit
-from npnn.backends.team import Team
+from npnn.backends.cpu.team import Team
 team = Team.waiting
 assert team.at_work()
 atexit._run_exitfuncs()

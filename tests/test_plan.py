@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npnn.arrays import array_namespace
-from npnn.backends import loops, operations
-from npnn.backends import plan as planning
-from npnn.backends.capture import CapturedStep
-from npnn.backends.numba import NumbaPlan
-from npnn.backends.plan import Plan
+from npnn.backends import tuning
+from npnn.backends.cpu import loops
+from npnn.backends.cpu.compiled import NumbaPlan
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording.capture import CapturedStep
 
 EAGER = {"SMALL": 0, "FEW": 0, "GATHERED": 0, "ROW": 64}
 
@@ -22,13 +22,13 @@ EAGER = {"SMALL": 0, "FEW": 0, "GATHERED": 0, "ROW": 64}
 def limits(request, monkeypatch):
     """With what is done for large arrays done for small ones too."""
     for name, value in request.param.items():
-        monkeypatch.setattr(planning if name == "SMALL" else operations, name, value)
+        monkeypatch.setattr(tuning, name, value)
 
 
 @pytest.fixture
 def saving(monkeypatch):
     """With memory saved also where arrays are small."""
-    monkeypatch.setattr(planning, "SMALL", 0)
+    monkeypatch.setattr(tuning, "SMALL", 0)
 
 
 def plan_of(step, carry, data, inputs):
@@ -75,7 +75,7 @@ LONG = {
 @pytest.mark.parametrize("shape", [(64, 16, 6), (16, 6), (2, 8, 6), (7, 13, 6)], ids=str)
 @pytest.mark.parametrize("name", LONG)
 def test_short_rows_are_seen_as_long_ones(name, shape, monkeypatch):
-    monkeypatch.setattr(planning, "SMALL", 0)
+    monkeypatch.setattr(tuning, "SMALL", 0)
     check(LONG[name], numbers(*shape), numbers(6))
 
 

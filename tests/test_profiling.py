@@ -7,7 +7,7 @@ import pytest
 
 import npnn
 from npnn import plots
-from npnn.backends import inspection
+from npnn.backends.planning import inspection
 from npnn.profiling import profile
 
 WORKS = npnn.backends.available()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from test_capture import XOR, classifier
 
-from npnn.backends import threads
-from npnn.backends.capture import CapturedStep
+from npnn.backends.cpu import threads
+from npnn.backends.recording.capture import CapturedStep
 
 pytestmark = pytest.mark.skipif(
     threads.blas() is None, reason="the library beneath NumPy's products is not known"
@@ -164,7 +164,7 @@ def test_ctrl_c_before_products_have_their_threads_back_is_made_good(monkeypatch
 WIDE = {"widths": (784, 1024, 1024, 10), "batch": 256}
 FORKING = """
 import os
-from npnn.backends import threads
+from npnn.backends.cpu import threads
 done = []
 phases = [[lambda: done.append(0), lambda: done.append(1)]] * 2
 threads.run_phases(phases)

@@ -8,7 +8,7 @@ import pytest
 
 import npnn
 from npnn import backends, files
-from npnn.backends.capture import CapturedStep
+from npnn.backends.recording.capture import CapturedStep
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(50, 3))

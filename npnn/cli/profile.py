@@ -34,7 +34,7 @@ def add_profile(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run_profile(options: argparse.Namespace) -> int:
     """Print the profile of a step and draw it; return the exit code."""
-    from npnn.backends import inspection
+    from npnn.backends.planning import inspection
     from npnn.profiling import profile
 
     run = settings(options, None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from npnn.backends.inspection import Row
+    from npnn.backends.planning.inspection import Row
 
 DECADES = 1.2
 """A loss that spans more powers of ten than this is drawn on a logarithmic scale."""
@@ -145,7 +145,7 @@ def profile(rows: Sequence[Row], path: str | os.PathLike[str] | None = None) -> 
 
     Parameters
     ----------
-    rows : sequence of npnn.backends.inspection.Row
+    rows : sequence of npnn.backends.planning.inspection.Row
         What :func:`npnn.profiling.profile` returns.
     path : path_like, optional
         A PNG file to write.

@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends import threads
+from npnn.backends import tuning
 from npnn.backends.backend import Step, Tree
-from npnn.backends.division import WORTH, seconds
-from npnn.backends.operations import Call
-from npnn.backends.plan import Plan
-from npnn.backends.tracer import Node, NotRecorded, Recorded, Trace
+from npnn.backends.cpu import threads
+from npnn.backends.operations.calls import Call
+from npnn.backends.planning.division import seconds
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording.tracer import Node, NotRecorded, Recorded, Trace
 from npnn.trees import Path, leaves, mapped
 
 MOST_PLANS = 32
-FLUSH_EVERY = 128
-MOST_THREADS = 4
 
 
 class CapturedStep:
@@ -60,7 +59,7 @@ class CapturedStep:
         if replay is None:
             replay = self._record(key, carry, data, inputs) if self.recordable else self.step
         self.count += 1
-        if self.denormals_are_slow and self.count % FLUSH_EVERY == 0:
+        if self.denormals_are_slow and self.count % tuning.FLUSH_EVERY == 0:
             _flush_denormals(leaves(carry))
         result: tuple[Tree, Tree] = replay(carry, data, inputs)
         return result
@@ -92,7 +91,8 @@ class CapturedStep:
     ) -> Plan:
         """Return the plan of a recorded step; each input comes with its first value."""
         given = [leaf for leaf, _ in inputs]
-        return self.make_plan(nodes, carry, data, given, outputs, self.threads_for(nodes, WORTH))
+        shared = self.threads_for(nodes, tuning.WORTH)
+        return self.make_plan(nodes, carry, data, given, outputs, shared)
 
     def threads_for(self, nodes: list[Node], worth: float) -> int:
         """Return how many threads a step is worth, `worth` seconds each, where they are few.
@@ -103,7 +103,7 @@ class CapturedStep:
         if most < 2:
             return 1
         count = threads.count()
-        return min(most, count) if count <= MOST_THREADS else 1
+        return min(most, count) if count <= tuning.MOST_THREADS else 1
 
     def replay_of(self, plan: Any, entering: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
         """Return the function that fills the inputs, replays the plan and returns the outputs."""

@@ -8,7 +8,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from npnn.backends.backend import Array, Backend, Step, host_array
-from npnn.backends.capture import CapturedStep
+from npnn.backends.recording.capture import CapturedStep
 
 
 class NumpyBackend(Backend):

@@ -12,13 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from npnn.backends.tracer import Node, key_of
+from npnn.backends import tuning
+from npnn.backends.operations.elementwise import OPERATIONS
+from npnn.backends.recording.tracer import Node, key_of
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments; the last of a ufunc's is the array it writes to."""
-FEW = 256  # elements, up to which the number of calls decides and not what they do
-GATHERED = 512  # elements, up to which a row is repeated by number
-ROW = 1024  # elements from which the overhead of NumPy's loop over a row no longer counts
 _ONE = np.array(1, np.int8)
 
 
@@ -48,15 +47,20 @@ def flops(node: Node) -> int:
         return node.args[0].size
     if node.op == "setitem":
         return node.args[1].size if node.attrs[0] else 0
-    moved = node.op in ("astype", "copy", "take", "concat", "where")
-    return 0 if moved or not node.elementwise else node.size
+    return node.size * (cost_of(node) > 0)
+
+
+def cost_of(node: Node) -> float:
+    """Return how many additions take as long as an operation does for one element."""
+    known = OPERATIONS.get(node.op)
+    return float(node.elementwise) if known is None else known.cost
 
 
 def scratch_bytes(node: Node) -> int:
     """Return how much memory the calls of an operation need among themselves."""
     if node.op == "where":
         return node.nbytes
-    return node.nbytes * _parts_of_sum(node) if node.op == "matmul" else ROW * 8
+    return node.nbytes * _parts_of_sum(node) if node.op == "matmul" else tuning.ROW * 8
 
 
 def run_ufunc(memory: Memory, node: Node) -> list[Call]:
@@ -64,7 +68,7 @@ def run_ufunc(memory: Memory, node: Node) -> list[Call]:
     arrays = [memory.array(n) for n in (*node.args, node)]
     if node.shape == ():
         arrays = [a.reshape(1) for a in arrays]  # half the overhead of no axes at all
-    seen = _of_one_shape if node.size <= GATHERED else _in_long_rows
+    seen = _of_one_shape if node.size <= tuning.GATHERED else _in_long_rows
     start, arrays = seen(memory, node, arrays)
     return [*start, (getattr(np, node.op), tuple(arrays))]
 
@@ -104,10 +108,10 @@ def _in_long_rows(
     row = arrays[short[0]]
     number = row.size == 1 and node.op in ("maximum", "minimum")
     whole = row.shape[-1:] == (row.size,) == out.shape[-1:]  # not a column of as many
-    if not number and (row.size == 1 or row.size > ROW // 8 or not whole):
+    if not number and (row.size == 1 or row.size > tuning.ROW // 8 or not whole):
         return [], arrays
     count = out.size // row.size
-    times = max(n for n in range(1, min(count, ROW // row.size) + 1) if count % n == 0)
+    times = max(n for n in range(1, min(count, tuning.ROW // row.size) + 1) if count % n == 0)
     if times < 8 or count // times < 2:
         return [], arrays
     constant = node.args[short[0]].value is not None
@@ -126,7 +130,7 @@ def run_where(memory: Memory, node: Node) -> list[Call]:
     over_a = np.shares_memory(out, a)
     value = node.args[2].value
     or_zero = value is not None and not value.tobytes().strip(b"\0")
-    if node.size <= (FEW if or_zero else ROW) or node.dtype.itemsize not in (4, 8):
+    if node.size <= (tuning.FEW if or_zero else tuning.ROW) or node.dtype.itemsize not in (4, 8):
         if over_a:
             inverse = memory.scratch(condition.shape, np.bool)
             return [(np.logical_not, (condition, inverse)), _put(out, b, inverse)]
@@ -197,12 +201,12 @@ def run_matmul(memory: Memory, node: Node) -> list[Call]:
 def _parts_of_sum(product: Node) -> int:
     """Return into how many sums to cut each sum of a product: OpenBLAS is slow at few long ones."""
     length = product.args[0].shape[-1]
-    return _parts(length) if product.size <= ROW * 4 <= length else 1
+    return _parts(length) if product.size <= tuning.ROW * 4 <= length else 1
 
 
 def _parts(length: int) -> int:
     """Return into how many equal parts of about the length of a row to cut a length."""
-    most = max(1, 2 * length // ROW)
+    most = max(1, 2 * length // tuning.ROW)
     return max(n for n in range(1, most + 1) if length % n == 0)
 
 
@@ -252,28 +256,30 @@ def run_take(memory: Memory, node: Node) -> list[Call]:
 
 
 def run_concat(memory: Memory, node: Node) -> list[Call]:
-    """A join; parts that were computed in their place are there already."""
+    """A join."""
+    return [(np.copyto, pair) for pair in joined_from(memory, node)]
+
+
+def joined_from(memory: Memory, node: Node) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the parts of a join, and what is copied to each; some were computed in their place."""
     axis, out = node.attrs[0], memory.array(node)
-    if joins_windows(node):
-        windows = _as_windows([memory.array(part) for part in node.args])
-        if windows is not None:
-            return [(np.copyto, (_split(out, windows.shape), windows))]
-    calls: list[Call] = []
-    start = 0
-    for part in node.args:
-        stop = start + part.shape[axis]
-        if memory.parts.get(part.base, (None, -1)) != (node, start):
-            target = out[(slice(None),) * axis + (slice(start, stop),)]
-            calls.append((np.copyto, (target, memory.array(part))))
-        start = stop
-    return calls
+    arrays = [memory.array(part) for part in node.args]
+    windows = _as_windows(arrays) if joins_windows(node) else None
+    if windows is not None:
+        return [(_split(out, windows.shape), windows)]
+    starts = np.cumsum([0, *(part.shape[axis] for part in node.args)]).tolist()
+    return [
+        (out[(slice(None),) * axis + (slice(start, stop),)], array)
+        for part, array, start, stop in zip(node.args, arrays, starts, starts[1:], strict=False)
+        if memory.parts.get(part.base, (None, -1)) != (node, start)
+    ]
 
 
 def joins_windows(join: Node) -> bool:
     """Return whether parts of one array, of one shape, are joined along the last axis."""
     same = {(part.base, part.shape, part.view is None) for part in join.args}
     last = join.attrs[0] == len(join.shape) - 1 > 0
-    return len(same) == 1 and last and join.args[0].view is not None and join.size > FEW
+    return len(same) == 1 and last and join.args[0].view is not None and join.size > tuning.FEW
 
 
 def _as_windows(parts: list[np.ndarray]) -> np.ndarray | None:

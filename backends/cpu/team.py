@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends import threads
-from npnn.backends.machine import (
+from npnn.backends.cpu import threads
+from npnn.backends.cpu.machine import (
     DOZE,
     DOZE_FOR,
     GIVE_WAY,
@@ -25,7 +25,7 @@ from npnn.backends.machine import (
     serve,
     work,
 )
-from npnn.backends.native import Native, Program, address_of, brought
+from npnn.backends.cpu.native import Native, Program, address_of, brought
 
 
 class Step:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn.backends.backend import Step, Tree
-from npnn.backends.capture import CapturedStep, defined, expression, source
-from npnn.backends.cupy_plan import CupyPlan
-from npnn.backends.cupy_shadows import shadow_of
-from npnn.backends.plan import Plan
-from npnn.backends.tracer import Node
+from npnn.backends.gpu.cupy_plan import CupyPlan
+from npnn.backends.gpu.cupy_shadows import shadow_of
+from npnn.backends.planning.plan import Plan
+from npnn.backends.recording.capture import CapturedStep, defined, expression, source
+from npnn.backends.recording.tracer import Node
 from npnn.trees import Path, mapped
 
 if TYPE_CHECKING:
-    from npnn.backends.cupy import CupyBackend
+    from npnn.backends.libraries.cupy_backend import CupyBackend
 
 
 class CupyStep(CapturedStep):

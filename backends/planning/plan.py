@@ -21,9 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.arena import FOREVER, Place, aligned, lay_out
-from npnn.backends.division import Cut, Division
-from npnn.backends.operations import (
+from npnn.backends import tuning
+from npnn.backends.operations.calls import (
     RUN,
     Call,
     Memory,
@@ -32,10 +31,10 @@ from npnn.backends.operations import (
     scratch_bytes,
     turned,
 )
-from npnn.backends.tracer import Node, replay_views
+from npnn.backends.planning.arena import FOREVER, Place, aligned, lay_out
+from npnn.backends.planning.division import Cut, Division
+from npnn.backends.recording.tracer import Node, replay_views
 
-SMALL = 4096  # bytes, up to which memory is not worth saving
-THIN = 4  # channels up to which a window on images is copied channel by channel
 Section = list[tuple[Call, list[Node]]]
 """Calls that one thread makes one after the other, each with the operations it belongs to."""
 
@@ -225,7 +224,7 @@ class Plan:
         What a kernel's places see of images of few channels would else be copied few by few
         elements. Products do not mind, and they must be all that use it.
         """
-        if join.op != "concat" or not joins_windows(join) or join.args[0].shape[-1] > THIN:
+        if join.op != "concat" or not joins_windows(join) or join.args[0].shape[-1] > tuning.THIN:
             return False
         users = self.users.get(join, [])
         if join in self.kept or any(user.op != "matmul" for user in users):
@@ -296,7 +295,7 @@ class Plan:
         # A few bytes more cost less than NumPy's look at whether the arrays overlap; but what
         # overwrites a part of an argument saves a copy of the rest.
         partly = node.op in ("setitem", "where")
-        if not partly and not (node.elementwise and node.nbytes > SMALL):
+        if not partly and not (node.elementwise and node.nbytes > tuning.SMALL):
             return None
         for arg in node.args[:1] if node.op == "setitem" else reversed(node.args):
             if arg not in self.places or not self._overwritable(arg, node):

@@ -23,20 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npnn.backends.operations import flops
-from npnn.backends.tracer import Node, key_of, replay_views
-
-# Seconds of work from which a thread is worth waking up, some twenty times what that takes: below,
-# NumPy's own threads for matrix products, which wait awake, were the faster.
-WORTH = 2e-3
-# How long operations take, roughly.
-SECONDS_PER_FLOP = 1e-11
-SECONDS_PER_BYTE = 3e-11
-LARGE = 1 << 14  # elements from which an operation of no sample's is cut
-SAMPLES = 256  # of a thread, up to which a product is cut by columns,
-COLUMNS = 128  # if a thread has as many of them,
-WEIGHTS = 1 << 17  # and this many elements are multiplied
-OPTIMIZER = 150  # floating-point operations that take as long as an optimizer's for one parameter
+from npnn.backends import tuning
+from npnn.backends.operations.calls import cost_of, flops
+from npnn.backends.recording.tracer import Node, key_of, replay_views
 
 
 class Cut(NamedTuple):
@@ -173,10 +162,10 @@ class Division:
             made_of.setdefault(join, []).append((start, part))
         cuts = {}
         for join, parts in made_of.items():
-            if join.size < LARGE or sum(part.size for _, part in parts) < join.size:
+            if join.size < tuning.LARGE or sum(part.size for _, part in parts) < join.size:
                 continue
             parts.sort(key=lambda item: item[0])
-            costs = [flops(part) + OPTIMIZER * part.size for _, part in parts]
+            costs = [flops(part) + tuning.OPTIMIZER * part.size for _, part in parts]
             at = [0]
             for thread in range(1, self.threads):
                 left, number = sum(costs) * thread / self.threads, 0
@@ -224,7 +213,7 @@ class Division:
             moved = None if cut is None else _moved(node, arg, cut)
             candidates += [] if moved is None else [moved]
         axis = _outermost(node)
-        if not candidates and (node.size >= LARGE or flops(node) >= 100 * LARGE):
+        if not candidates and (node.size >= tuning.LARGE or flops(node) >= 100 * tuning.LARGE):
             candidates.append(_even(node, axis, self.threads))
         found = []
         for cut in candidates:
@@ -242,8 +231,8 @@ class Division:
         a, b = node.args
         if len(a.shape) != 2 or self._cut_of(a.base) is None or self.seen(b) is not None:
             return False
-        few = a.shape[0] <= SAMPLES * self.threads
-        return few and node.shape[1] >= COLUMNS * self.threads and b.size >= WEIGHTS
+        few = a.shape[0] <= tuning.SAMPLES * self.threads
+        return few and node.shape[1] >= tuning.COLUMNS * self.threads and b.size >= tuning.WEIGHTS
 
     def _timed(self, node: Node, cut: Cut | None, reads: dict[Node, Cut]) -> Share:
         """Return a share, of the first phase in which all that it reads is there."""
@@ -298,9 +287,10 @@ class Division:
 def seconds(nodes: Iterable[Node]) -> float:
     """Return roughly how long operations take in one thread."""
     return sum(
-        flops(node) * SECONDS_PER_FLOP
+        flops(node) * tuning.SECONDS_PER_FLOP
         if node.op == "matmul"
-        else (node.nbytes + sum(arg.nbytes for arg in node.args)) * SECONDS_PER_BYTE
+        else (node.nbytes + sum(arg.nbytes for arg in node.args)) * tuning.SECONDS_PER_BYTE
+        + max(0, cost_of(node) - 1) * node.size * tuning.SECONDS_PER_ADDITION
         for node in nodes
     )
 

@@ -277,7 +277,7 @@ class Namespace:
 
     @property
     def __name__(self) -> str:
-        return "npnn.backends.tracer"
+        return "npnn.backends.recording.tracer"
 
     def _view(self, name: str, x: Recorded, *args: Any, **options: Any) -> Recorded:
         attrs = (*(tuple(a) if isinstance(a, list) else a for a in args), *options.items())

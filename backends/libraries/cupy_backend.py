@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from npnn.backends.backend import Array, Backend, Step, Tree, host_array
-from npnn.backends.cupy_capture import CupyStep
-from npnn.backends.cupy_context import Context
-from npnn.backends.cupy_streaming import streamed
-from npnn.backends.numpy import NumpyBackend
-from npnn.backends.products import PRECISIONS, BlasProducts, LtProducts, find_products
+from npnn.backends.gpu.cupy_capture import CupyStep
+from npnn.backends.gpu.cupy_context import Context
+from npnn.backends.gpu.cupy_streaming import streamed
+from npnn.backends.gpu.products import PRECISIONS, BlasProducts, LtProducts, find_products
+from npnn.backends.libraries.numpy_backend import NumpyBackend
 from npnn.errors import MissingError
 
 INSTALL = (

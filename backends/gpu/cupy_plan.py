@@ -13,35 +13,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn.backends.cuda import (
-    EXPRESSIONS,
-    FLAT_THREADS,
-    MOST_BLOCKS,
+from npnn.backends.gpu.cupy_letter import Letter
+from npnn.backends.gpu.cupy_shadows import ALIGNED, Region, Shadows
+from npnn.backends.gpu.kernels import (
     OPTIONS,
     TYPES,
-    WRITE,
+    C,
     Coordinates,
-    CudaLoop,
     Launch,
-    LoopWriter,
     Sources,
-    write_copy,
-    write_elementwise,
 )
-from npnn.backends.cupy_letter import Letter
-from npnn.backends.cupy_shadows import ALIGNED, Region, Shadows
-from npnn.backends.numba import NumbaPlan
-from npnn.backends.operations import Call, Memory
-from npnn.backends.products import Matrix, Product
-from npnn.backends.tracer import Node, NotRecorded
+from npnn.backends.gpu.loops import CudaLoop, KernelWriter
+from npnn.backends.gpu.operations import WRITE, write_copy, write_elementwise
+from npnn.backends.gpu.products import Matrix, Product
+from npnn.backends.operations.calls import Call, Memory
+from npnn.backends.planning.fusion import FusedPlan
+from npnn.backends.recording.tracer import Node, NotRecorded
+from npnn.backends.tuning import FLAT_THREADS, MOST_BLOCKS
 
 if TYPE_CHECKING:
-    from npnn.backends.cupy import CupyBackend
+    from npnn.backends.libraries.cupy_backend import CupyBackend
 
 VECTOR = 16  # bytes: what cuBLASLt may read of a bias at once
 
 
-class CupyPlan(NumbaPlan):
+class CupyPlan(FusedPlan):
     """A step on the device: the same loops, written in CUDA C.
 
     Parameters
@@ -49,7 +45,7 @@ class CupyPlan(NumbaPlan):
     backend : CupyBackend
         Whose device it is.
     nodes, carry, data, inputs, outputs
-        As for :class:`npnn.backends.plan.Plan`, the arrays being CuPy's.
+        As for :class:`npnn.backends.planning.plan.Plan`, the arrays being CuPy's.
     numbers : set of Node
         The inputs that come from the host.
     """
@@ -149,7 +145,7 @@ class CupyPlan(NumbaPlan):
             launches: list[Any] = self._write_product(*group)
         elif loop is not None:
             assert isinstance(loop, CudaLoop)
-            launches = [*LoopWriter(self, loop).launches()]
+            launches = [*KernelWriter(self, loop).launches()]
         else:
             launches = [launch for node in group for launch in self._written(node)]
         return [(launch, ()) for launch in launches]
@@ -326,7 +322,7 @@ class CupyPlan(NumbaPlan):
     def _written(self, node: Node) -> list[Any]:
         if node.op == "matmul":
             return self._write_product(node)
-        how = WRITE.get(node.op, write_elementwise if node.op in EXPRESSIONS else None)
+        how = WRITE.get(node.op, write_elementwise if C.knows(node.op) else None)
         if how is None:
             raise NotRecorded(f"{node.op}(), of which there is no kernel")
         return how(self, node)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npnn.backends.operations import flops
-from npnn.backends.plan import Plan
+from npnn.backends.operations.calls import flops
+from npnn.backends.planning.plan import Plan
 
 
 class Row(NamedTuple):

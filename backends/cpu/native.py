@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,17 +23,21 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from npnn.backends import threads
-from npnn.backends.machine import run
-from npnn.backends.operations import Call
-from npnn.backends.sources import module_of
+from npnn.backends import tuning
+from npnn.backends.cpu import functions, threads
+from npnn.backends.cpu.machine import run
+from npnn.backends.cpu.sources import module_of
+from npnn.backends.operations.calls import Call
+from npnn.backends.planning.loop_writer import joined_axes
 
-_VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-HEAD = f"""\
-# Of machine code's version {_VERSION}.
+_SOURCES = b"".join(Path(file).read_bytes() for file in (__file__, functions.__file__))
+IMPORTS = f"""\
+# Of machine code's version {hashlib.sha256(_SOURCES).hexdigest()}.
 import numpy as np
 from numba import cfunc
-from npnn.backends.native import array_at, call_cblas, copy, word_at
+from npnn.backends.cpu import functions
+from npnn.backends.cpu.native import array_at, call_cblas, copy, word_at"""
+HEAD = f"""{IMPORTS}
 
 @cfunc("void(intp)", cache=True, error_model="numpy")
 def kernel(block):
@@ -40,7 +45,6 @@ def kernel(block):
 ROW_MAJOR, AS_IT_LIES, TRANSPOSED = 101, 111, 112  # CBLAS's names for them
 # Arguments of CBLAS's products: an enumeration, an integer, an address, and the numbers 1 and 0.
 GEMM, GEMV = "eeeiii1aiai0ai", "eeii1aiai0ai"
-MOST_PRODUCTS = 64  # of a stack of matrices, up to which they are called one by one
 _WORD, _ENUM, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
@@ -218,11 +222,40 @@ def loop(body: str, arguments: dict[str, np.ndarray | int]) -> Native:
 
 
 def copied(target: np.ndarray, source: np.ndarray) -> list[Native] | None:
-    """Return the piece that copies an array to another; None if they do not lie alike."""
-    alike = (target.shape, target.strides, target.dtype)
-    if alike != (source.shape, source.strides, source.dtype) or not target.flags.forc:
+    """Return the piece that copies an array to another; None where their dtypes differ."""
+    if target.dtype != source.dtype:
         return None
-    return [_copied(target, source)]
+    source = np.broadcast_to(source, target.shape)
+    if target.strides == source.strides and target.flags.forc:
+        return [_copied(target, source)]
+    return [_each("a0[{0}] = a1[{0}]", target, source)]
+
+
+def added_up(x: np.ndarray, out: np.ndarray) -> list[Native] | None:
+    """Return the pieces that sum over the first axis; None where the two do not match."""
+    if x.dtype != out.dtype or x.shape[1:] != out.shape or not x.size:
+        return None
+    first, again = copied(out, x[0]), np.lib.stride_tricks.as_strided
+    assert first is not None
+    target = again(out, x[1:].shape, (0, *out.strides))
+    return [*first, _each("a0[{0}] += a1[{0}]", target, x[1:])]
+
+
+def _each(line: str, *arrays: np.ndarray) -> Native:
+    """Return the piece that does what a line says for each element, in the order of the memory."""
+    first = arrays[0]
+    axes = sorted(range(first.ndim), key=lambda axis: [-array.strides[axis] for array in arrays])
+    groups = joined_axes(first.shape, axes, arrays)
+    shape = [math.prod(first.shape[axis] for axis in group) for group in groups] or [1]
+    again = np.lib.stride_tricks.as_strided
+    seen = [again(x, shape, [x.strides[g[-1]] for g in groups] or [x.itemsize]) for x in arrays]
+    body = [
+        f"{'    ' * (axis + 1)}for i{axis} in range(a0.shape[{axis}]):"
+        for axis in range(len(shape))
+    ]
+    indices = ", ".join(f"i{axis}" for axis in range(len(shape)))
+    body.append("    " * (len(shape) + 1) + line.format(indices))
+    return loop("\n".join(body), {f"a{number}": array for number, array in enumerate(seen)})
 
 
 def brought(target: np.ndarray) -> Native:
@@ -251,7 +284,7 @@ def taken(out: np.ndarray, x: np.ndarray, numbers: np.ndarray) -> list[Native] |
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> list[Native] | None:
     """Return the pieces that multiply matrices, or few of them; None where they lie unsuitably."""
-    if a.ndim == b.ndim == out.ndim == 3 and len(out) <= MOST_PRODUCTS:
+    if a.ndim == b.ndim == out.ndim == 3 and len(out) <= tuning.MOST_PRODUCTS:
         pieces = [_product(*of_one) for of_one in zip(a, b, out, strict=True)]
         return None if None in pieces else pieces  # type: ignore[return-value]
     if a.ndim > 2 or b.ndim > 2:

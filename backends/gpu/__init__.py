@@ -1,0 +1,1 @@
+"""Plans on an NVIDIA GPU: kernels, products, and their replay."""

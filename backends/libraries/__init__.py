@@ -1,0 +1,1 @@
+"""The array libraries: a file for each, with what it brings that others do not."""

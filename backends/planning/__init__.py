@@ -1,0 +1,1 @@
+"""The plan of a step: its memory, its loops, and what each of several threads does."""
