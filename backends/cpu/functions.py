@@ -79,17 +79,18 @@ def _in_any_order(combine: Callable[[Any, Any, Any], Any]) -> Any:
     return inlined(lambda result, x: taken_in(result, x))
 
 
-def _larger(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.fcmp_ordered(">", a, b, _NO_NAN), a, b, _NO_NAN)
+def _better(sign: str) -> Any:
+    """Return the function that takes in one more number, if it is better; no NaN."""
+    flags = ("nnan", "nsz")
+
+    def combine(builder: Any, a: Any, b: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(sign, a, b, flags=flags), a, b, flags=flags)
+
+    return _in_any_order(combine)
 
 
-def _smaller(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.fcmp_ordered("<", a, b, _NO_NAN), a, b, _NO_NAN)
-
-
-_NO_NAN = ("nnan", "nsz")
 added = _in_any_order(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc",)))
-larger, smaller = map(_in_any_order, (_larger, _smaller))  # of numbers; NaN is seen to elsewhere
+larger, smaller = _better(">"), _better("<")
 
 
 def polynomial(coefficients: tuple[float, ...], dtype: Any) -> Function:
@@ -111,7 +112,7 @@ def _functions(dtype: Any, integer: Any) -> dict[str, Function]:
     beyond_digits = dtype(64)  # 2 to minus that does not count beside 1
     of_exponential = polynomial(EXPONENTIAL[name], dtype)
     of_logarithm = polynomial(LOGARITHM[name], dtype)
-    tiny, larger = dtype(info.smallest_normal), dtype(2.0**64)
+    tiny, lifting = dtype(info.smallest_normal), dtype(2.0**64)
     root_half = integer(dtype(np.sqrt(0.5)).view(integer))
     to_root = integer(one.view(integer) - root_half)
     mantissa = integer((1 << info.nmant) - 1)
@@ -189,7 +190,7 @@ def _functions(dtype: Any, integer: Any) -> dict[str, Function]:
         x = dtype(x)
         denormal = x < tiny
         y = log_and(
-            x * larger if denormal else x, beyond_digits if denormal else dtype(0), dtype(0)
+            x * lifting if denormal else x, beyond_digits if denormal else dtype(0), dtype(0)
         )
         y = y if x < infinity else x
         return y if x > 0 else -infinity if x == 0 else nan
