@@ -103,3 +103,27 @@ def test_several_are_computed_at_once(compiled):
     [code] = each.inspect_asm().values()
     packed = ("mulps", "mulpd") if "xmm" in code else ("fmul.4s", "fmul.2d", "fmul\tv")
     assert any(word in code for word in packed)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("added", "add"), ("larger", "max"), ("smaller", "min")]
+)
+def test_several_numbers_are_taken_in_at_once(name, word):
+    import numba
+
+    from npnn.backends.cpu import functions
+
+    take_in = getattr(functions, name)
+
+    @numba.njit("float32(float32[::1])")
+    def over_all(x):
+        result = x[0]
+        for i in range(1, len(x)):
+            result = take_in(result, x[i])
+        return result
+
+    x = np.random.default_rng(0).standard_normal(100).astype(np.float32)
+    right = {"added": x.sum(), "larger": x.max(), "smaller": x.min()}[name]
+    np.testing.assert_allclose(over_all(x), right, rtol=1e-5)
+    [code] = over_all.inspect_asm().values()
+    assert f"{word}ps" in code or ".4s" in code
