@@ -2,6 +2,7 @@
 
 import ast
 import importlib.machinery
+import site
 import sys
 from pathlib import Path
 
@@ -93,10 +94,11 @@ def test_the_first_sentence_of_a_file_says_what_lives_there():
 
 def test_python_starts_in_any_folder_of_the_backends():
     """There, no file or folder may stand before a library, or before what Python brings."""
+    installed = site.getsitepackages()
     for place in (PLACES["npnn.backends"], *PLACES["npnn.backends"].rglob("*/")):
         for found in (*place.glob("*.py"), *place.glob("*/__init__.py")):
             name = found.parent.name if found.stem == "__init__" else found.stem
             if place.name != "__pycache__" and found != place / "__init__.py":
                 assert name not in sys.stdlib_module_names, found
                 assert name not in LIBRARIES, found
-                assert importlib.machinery.PathFinder.find_spec(name) is None, found
+                assert importlib.machinery.PathFinder.find_spec(name, installed) is None, found
