@@ -22,7 +22,8 @@ from npnn.backends import tuning
 
 LIMITS = (
     "FLUSH_EVERY", "WORTH", "WORTH_AWAKE", "OPTIMIZER", "LARGE", "SAMPLES", "COLUMNS", "WEIGHTS",
-    "SMALL", "THIN", "FEW", "GATHERED", "ROW", "ALONE", "SHORT", "SEEN_AS_ONE", "MOST_PRODUCTS",
+    "SMALL", "THIN", "FEW", "GATHERED", "ROW", "ALONE", "SHORT", "AT_ONCE", "SEEN_AS_ONE",
+    "MOST_PRODUCTS",
 )  # fmt: skip
 CONTESTANTS = ("npnn numpy", "npnn numba")
 

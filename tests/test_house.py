@@ -2,6 +2,7 @@
 
 import ast
 import importlib.machinery
+import site
 import sys
 import tomllib
 from pathlib import Path
@@ -143,10 +144,11 @@ def test_every_public_method_is_documented_or_overrides_one_that_is():
 
 def test_python_starts_in_any_folder_of_the_backends():
     """There, no file or folder may stand before a library, or before what Python brings."""
+    installed = site.getsitepackages()
     for place in (PLACES["npnn.backends"], *PLACES["npnn.backends"].rglob("*/")):
         for found in (*place.glob("*.py"), *place.glob("*/__init__.py")):
             name = found.parent.name if found.stem == "__init__" else found.stem
             if place.name != "__pycache__" and found != place / "__init__.py":
                 assert name not in sys.stdlib_module_names, found
                 assert name not in LIBRARIES, found
-                assert importlib.machinery.PathFinder.find_spec(name) is None, found
+                assert importlib.machinery.PathFinder.find_spec(name, installed) is None, found

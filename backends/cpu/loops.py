@@ -37,6 +37,8 @@ NUMBA = Language(
     | {name: f"np.{name}({{0}})" for name in ("sqrt", "floor", "ceil")}
     | {"cast": "np.{dtype}({0})"}
 )
+# Where they are computed one by one, the library of C is the faster.
+ONE_BY_ONE = NUMBA._replace(calls=NUMBA.calls | {name: f"np.{name}({{0}})" for name in FUNCTIONS})
 
 
 class NumbaLoop(Loop):
@@ -140,7 +142,9 @@ class NumbaWriter(LoopWriter):
     # Operations --------------------------------------------------------------------------------
 
     def expression(self, node: Node, values: list[str]) -> str:
-        return NUMBA.write(node.op, values, computed_in(node).name)
+        many = self.grid is not None or self.columns >= tuning.AT_ONCE
+        language = NUMBA if many and self.loop.kind.get(node) == "full" else ONE_BY_ONE
+        return language.write(node.op, values, computed_in(node).name)
 
     def made(self, node: Node, value: str) -> str:
         return f"{self.names[node]} = {value}"
@@ -376,7 +380,7 @@ def number(node: Node) -> bool:
 def of_numbers(node: Node, memory: Memory) -> Call:
     """Return the call that makes one number of others."""
     arrays = {f"a{i}": memory.array(arg).reshape(1) for i, arg in enumerate(node.args)}
-    expression = NUMBA.write(node.op, [f"{a}[0]" for a in arrays], node.dtype.name)
+    expression = ONE_BY_ONE.write(node.op, [f"{a}[0]" for a in arrays], node.dtype.name)
     source = f"def kernel({', '.join(arrays)}, out):\n    out[0] = {expression}"
     return _compiled(source, {**arrays, "out": memory.array(node).reshape(1)})
 

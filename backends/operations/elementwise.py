@@ -7,7 +7,7 @@ formula is printed in the language of that: see :class:`Language`.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -102,7 +102,7 @@ class Language(NamedTuple):
         For and, or, not.
     """
 
-    calls: Mapping[str, str]
+    calls: dict[str, str]
     choice: str = "({1} if {0} else {2})"
     number: str = "np.{dtype}({0})"
     words: tuple[str, str, str] = ("and", "or", "not")
