@@ -42,7 +42,8 @@ class Acceptance:
         batch = {"x": x} if t is None else {"x": x, "t": t}
         if w is not None:
             batch["w"] = as_weights(w, len_of(x), backend)
-        key = _key(x), None if t is None else (t.shape, t.dtype)
+        of_x = x.shape if hasattr(x, "shape") else _shapes(x)
+        key = of_x, None if t is None else (t.shape, t.dtype)
         if key in self._accepted:
             return batch
         with backend.current():
@@ -96,10 +97,10 @@ class Acceptance:
     def _as_arrays(self, x: Any, t: Any, backend: Backend) -> tuple[Any, Array]:
         integers = self.model.takes_integers
         try:
-            if not is_tree(x, self.model.shape_in):
-                x = backend.asarray(x, keep_integers=integers)
-            else:
+            if isinstance(x, (dict, tuple)) and is_tree(x, self.model.shape_in):
                 x = _of_tree(x, lambda a: backend.asarray(a, keep_integers=integers))
+            else:
+                x = backend.asarray(x, keep_integers=integers)
             return x, None if t is None else backend.asarray(t, keep_integers=True)
         except (TypeError, ValueError):
             # Asked again, each says by its name what is wrong with it.
@@ -125,11 +126,11 @@ class Acceptance:
 
 def len_of(x: Any) -> int:
     """Return the number of samples of inputs."""
-    return int(first(x).shape[0])
+    return int((x if hasattr(x, "shape") else first(x)).shape[0])
 
 
-def _key(x: Any) -> object:
-    return x.shape if hasattr(x, "shape") else tuple((path, a.shape) for path, a in leaves(x))
+def _shapes(x: Any) -> tuple[Any, ...]:
+    return tuple((path, a.shape) for path, a in leaves(x))
 
 
 def is_tree(x: Any, shape: Any) -> bool:

@@ -36,6 +36,11 @@ class Slot(NamedTuple):
         vars(self.layer)[self.attribute] = array
 
 
+def arrays_in(slots: Sequence[Slot]) -> list[Array]:
+    """Return the arrays that are in slots: at each step, so without a call for each."""
+    return [slot.layer.__dict__[slot.attribute] for slot in slots]
+
+
 class Network:
     """Models and losses, in the order a batch meets them.
 

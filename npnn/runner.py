@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, len_of
 from npnn.arrays import Array, array_namespace
 from npnn.metrics import Measured
-from npnn.network import Network
+from npnn.network import Network, arrays_in
 from npnn.packing import Packing
 from npnn.settings import changes
 from npnn.step import predict_step, train_step
@@ -98,7 +98,7 @@ class Runner:
             if t is None:
                 side.network.check_targets_are_there(t)
             batch = side.accept.batch(x, t, w)
-            self.run_training(optimizer, self._norm_data(), batch, len_of(batch["x"]))
+            self._run_training(side, optimizer, self._norm_data(), batch, len_of(batch["x"]))
 
     def run_training(
         self,
@@ -110,26 +110,35 @@ class Runner:
     ) -> None:
         """Do one training step on accepted arrays, and store what it gives."""
         with self.model.lock:
-            side = self.attach(optimizer)
-            network, losses = side.network, side.network.losses
-            for loss in losses:
-                loss.begin(training=True)
-            weighted = "w" in inputs or "w" in data
-            optimizer.steps += 1
-            try:
-                inputs["scalars"] = optimizer.scalars()
-                noisy = network.noisy
-                inputs["noise"] = self._draw_noise(side, num_samples, rng) if noisy else []
-                inputs["metrics"] = self._sums(losses, weighted)
-                carry = self._carry(optimizer, network)
-                data = {**data, "frozen": [slot.get() for slot in network.frozen]}
-                updated, outputs = side.training(optimizer, self)(carry, data, inputs)
-            except BaseException:
-                optimizer.steps -= 1
-                raise
-            if updated is not carry:
-                self._store(optimizer, side, updated)
-            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+            self._run_training(self.attach(optimizer), optimizer, data, inputs, num_samples, rng)
+
+    def _run_training(
+        self,
+        side: Side,
+        optimizer: Optimizer,
+        data: Tree,
+        inputs: Tree,
+        num_samples: int,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        network, losses = side.network, side.network.losses
+        for loss in losses:
+            loss.begin(training=True)
+        weighted = "w" in inputs or "w" in data
+        optimizer.steps += 1
+        try:
+            inputs["scalars"] = optimizer.scalars()
+            inputs["noise"] = self._draw_noise(side, num_samples, rng) if network.noisy else []
+            inputs["metrics"] = self._sums(losses, weighted)
+            carry = self._carry(optimizer, network)
+            data = {**data, "frozen": arrays_in(network.frozen)}
+            updated, outputs = side.training(optimizer, self)(carry, data, inputs)
+        except BaseException:
+            optimizer.steps -= 1
+            raise
+        if updated is not carry:
+            self._store(optimizer, side, updated)
+        _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
 
     def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Plan | None:
         """Return the static plan of a training step on a batch; None if the backend makes none."""
@@ -145,7 +154,7 @@ class Runner:
             "metrics": self._sums(side.network.losses, "w" in inputs),
         }
         optimizer.steps = steps
-        data = {"frozen": [slot.get() for slot in side.network.frozen]}
+        data = {"frozen": arrays_in(side.network.frozen)}
         plan: Plan | None = captured.plan(self._carry(optimizer, side.network), data, inputs)
         return plan
 
@@ -194,7 +203,7 @@ class Runner:
         return {
             "parameters": self.packing.arrays,
             "moments": optimizer.state,
-            "state": [slot.get() for slot in network.state],
+            "state": arrays_in(network.state),
             "scaling": self.scaling,
         }
 
@@ -229,8 +238,8 @@ class Runner:
                     loss.begin(training=False)
             data = {
                 **data,
-                "parameters": [slot.get() for slot in side.network.parameters],
-                "state": [slot.get() for slot in side.network.state],
+                "parameters": arrays_in(side.network.parameters),
+                "state": arrays_in(side.network.state),
             }
             weighted = "w" in inputs or "w" in data
             inputs = {**inputs, "metrics": self._sums(losses, weighted)}
@@ -282,7 +291,7 @@ class Runner:
 
     def state(self) -> list[Array]:
         """Return the arrays that layers carry from step to step without a gradient."""
-        return [slot.get() for slot in self.network.state]
+        return arrays_in(self.network.state)
 
     def arrays(self) -> list[tuple[str, Array]]:
         """Return the name and the array of every parameter and state of the chain."""
@@ -371,5 +380,4 @@ class Side:
 
 def _take_sums(losses: Sequence[LossLayer], sums: list[list[Array]], num_samples: int) -> None:
     for loss, values in zip(losses, sums, strict=True):
-        loss.set_sums(values)
-        loss.num_samples += num_samples
+        loss.set_sums(values, num_samples)

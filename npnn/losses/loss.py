@@ -174,7 +174,7 @@ class LossLayer(Link):
         """Start new sums if the last ones were read, or were those of the other mode."""
         if self._was_read or self._was_training != training:
             self.reset()
-        self._was_training = training
+            self._was_training = training
 
     def reset(self) -> None:
         """Forget the accumulated loss and accuracy."""
@@ -188,11 +188,13 @@ class LossLayer(Link):
         sums = [self.total_loss, self.total_correct]
         return [*sums, self.total_weight] if weighted else sums
 
-    def set_sums(self, sums: Sequence[Array]) -> None:
-        """Put in what :meth:`sums` gave, after a step."""
-        self.total_loss, self.total_correct, *weight = sums
-        if weight:
-            (self.total_weight,) = weight
+    def set_sums(self, sums: Sequence[Array], num_samples: int = 0) -> None:
+        """Put in what :meth:`sums` gave, after a step on so many samples without weights."""
+        own = self.__dict__  # in each step, and no settings
+        own["total_loss"], own["total_correct"] = sums[:2]
+        own["num_samples"] += num_samples
+        if len(sums) > 2:
+            own["total_weight"] = sums[2]
 
     def end(self) -> int:
         """Return how many samples without weights the sums are of; the next batch starts anew."""
