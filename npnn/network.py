@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npnn.arrays import Array
-from npnn.layers.layer import Layer, Link
+from npnn.layers.layer import Layer, Link, given_by
 from npnn.layers.row import Row
 
 if TYPE_CHECKING:
@@ -132,13 +132,11 @@ class Network:
             if before is None:
                 continue
             place, layer = self.row[before]
-            sums_last_axis = loss.needs == "probabilities"
-            if type(layer) is loss.canonical_activation and loss.chain is None:
-                activations |= {before} if not (joined and sums_last_axis) else set()
-            given = _given(layer)
-            if given == "probabilities" and joined:
-                given = "fractions"
-            if loss.needs and given not in ("", "probabilities", loss.needs):
+            given = _of_shape(given_by(layer), joined)
+            suits = not loss.needs or given in ("", "probabilities", loss.needs)
+            if suits and type(layer) is loss.canonical_activation and loss.chain is None:
+                activations.add(before)
+            if not suits:
                 needed, activation = _NEEDED[loss.needs]
                 raise ValueError(
                     f"{type(loss).__name__} needs {needed}, but layer {place}, {layer!r}, gives "
@@ -153,7 +151,7 @@ class Network:
             layer: Any = self.row[before][1]
             if _is_loss(layer):
                 break
-            if type(layer) is canonical or _given(layer) != "inputs":
+            if type(layer) is canonical or given_by(layer) != "inputs":
                 return before, joined
             joined |= layer.shape_in[-1] != layer.shape_out[-1]
         return None, joined
@@ -171,13 +169,13 @@ class Network:
         if at is None:
             return ""
         place, layer = self.row[at]
-        given = _given(layer)
+        given = _of_shape(given_by(layer), joined)
         if given == "numbers":
             raise ValueError(
                 "predict_class tells classes of what Softmax or Sigmoid gives, but the model ends "
                 f"with layer {place}, {layer!r}: predict returns its numbers"
             )
-        return "fractions" if joined and given == "probabilities" else given
+        return given
 
     def _connect(self) -> None:
         shape = None
@@ -346,9 +344,9 @@ _NEEDED = {
 }
 
 
-def _given(layer: Layer) -> str:
-    """Return what is known of a layer's outputs; nothing of those of a subclass of it."""
-    return str(vars(type(layer)).get("gives", ""))
+def _of_shape(given: str, joined: bool) -> str:
+    """Return what is known of outputs whose last axis may be another by now."""
+    return "fractions" if joined and given == "probabilities" else given
 
 
 def _is_loss(layer: Layer) -> bool:

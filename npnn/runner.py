@@ -98,7 +98,7 @@ class Runner:
             if t is None:
                 side.network.check_targets_are_there(t)
             batch = side.accept.batch(x, t, w)
-            self._run_training(side, optimizer, self._norm_data(), batch, len_of(batch["x"]))
+            self.run_training(optimizer, self._norm_data(), batch, len_of(batch["x"]), side=side)
 
     def run_training(
         self,
@@ -107,38 +107,29 @@ class Runner:
         inputs: Tree,
         num_samples: int,
         rng: np.random.Generator | None = None,
+        side: Side | None = None,
     ) -> None:
         """Do one training step on accepted arrays, and store what it gives."""
         with self.model.lock:
-            self._run_training(self.attach(optimizer), optimizer, data, inputs, num_samples, rng)
-
-    def _run_training(
-        self,
-        side: Side,
-        optimizer: Optimizer,
-        data: Tree,
-        inputs: Tree,
-        num_samples: int,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        network, losses = side.network, side.network.losses
-        for loss in losses:
-            loss.begin(training=True)
-        weighted = "w" in inputs or "w" in data
-        optimizer.steps += 1
-        try:
-            inputs["scalars"] = optimizer.scalars()
-            inputs["noise"] = self._draw_noise(side, num_samples, rng) if network.noisy else []
-            inputs["metrics"] = self._sums(losses, weighted)
-            carry = self._carry(optimizer, network)
-            data = {**data, "frozen": arrays_in(network.frozen)}
-            updated, outputs = side.training(optimizer, self)(carry, data, inputs)
-        except BaseException:
-            optimizer.steps -= 1
-            raise
-        if updated is not carry:
-            self._store(optimizer, side, updated)
-        _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+            side = side or self.attach(optimizer)
+            network, losses = side.network, side.network.losses
+            for loss in losses:
+                loss.begin(training=True)
+            weighted = "w" in inputs or "w" in data
+            optimizer.steps += 1
+            try:
+                inputs["scalars"] = optimizer.scalars()
+                inputs["noise"] = self._draw_noise(side, num_samples, rng) if network.noisy else []
+                inputs["metrics"] = self._sums(losses, weighted)
+                carry = self._carry(optimizer, network)
+                data = {**data, "frozen": arrays_in(network.frozen)}
+                updated, outputs = side.training(optimizer, self)(carry, data, inputs)
+            except BaseException:
+                optimizer.steps -= 1
+                raise
+            if updated is not carry:
+                self._store(optimizer, side, updated)
+            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
 
     def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Plan | None:
         """Return the static plan of a training step on a batch; None if the backend makes none."""

@@ -406,6 +406,13 @@ def test_the_loss_by_default_looks_behind_a_change_of_shape():
     assert isinstance(model.chain, npnn.BinaryCrossEntropyLoss)
 
 
+def test_the_loss_by_default_is_not_that_of_what_stands_within_a_layer():
+    inner = npnn.layers.Residual([npnn.Dense(3, 3), npnn.Sigmoid()])
+    model = npnn.Sequential([npnn.Dense(3, 3), inner], seed=0)
+    model.fit(np.zeros((2, 3)), np.ones((2, 3)), epochs=1)
+    assert isinstance(model.chain, npnn.RMSLoss)
+
+
 def test_a_variance_that_was_rounded_to_zero_has_a_logarithm(backend32):
     loss = npnn.losses.KullbackLeiblerLoss(2)
     loss.forward(backend32.asarray([[0.5, 0.0]]))

@@ -236,6 +236,11 @@ class Link(Layer):
         self.mark_changed()
 
 
+def given_by(layer: Layer) -> str:
+    """Return what `gives` says of a layer's outputs; nothing of those of a subclass of it."""
+    return str(vars(type(layer)).get("gives", ""))
+
+
 def _twins(value: Any, own: list[Layer]) -> Any:
     """Return `value` with a twin in the place of each layer in it that is one of `own`."""
     if isinstance(value, Layer):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from npnn.layers.layer import Layer
+from npnn.layers.layer import Layer, given_by
+from npnn.layers.row import Row
 from npnn.losses.distances import RMSLoss
 from npnn.losses.loss import LossLayer
 
@@ -13,9 +14,9 @@ def default_loss(model: Layer) -> LossLayer:
     The last layer is the one whose outputs come to the loss, perhaps in another shape.
     """
     last = model
-    while children := [child for _, child in last.children()]:
-        made = [child for child in children if vars(type(child)).get("gives") != "inputs"]
-        last = (made or children)[-1]
+    while isinstance(last, Row) and last.layers:
+        made = [layer for layer in last.layers if given_by(layer) != "inputs"]
+        last = (made or last.layers)[-1]
     for kind in LossLayer.__subclasses__():
         if kind.canonical_activation is type(last):
             return kind(model.shape_out)
