@@ -6,6 +6,11 @@ import textwrap
 from collections import Counter
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # it compiles longer than it runs
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Else the threads of products, which wait awake, take the processors from the other workers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest

@@ -137,18 +137,24 @@ def test_settings_for_floating_point_errors_hold_in_every_thread():
         threads.run_phases([[divide, divide]])
 
 
-def test_products_may_use_as_many_threads_as_before():
-    library, seen = threads.blas().lib_controllers[0], []
-    before = library.num_threads
-    threads.run_phases([[lambda: seen.append((library.num_threads, threads.count())), None]])
-    assert seen == [(1, before)]
-    assert library.num_threads == threads.count() == before
-
-
-def test_ctrl_c_before_products_have_their_threads_back_is_made_good(monkeypatch):
+@pytest.fixture
+def library():
+    """What NumPy's products are made by, with three threads."""
     library = threads.blas().lib_controllers[0]
     before = library.num_threads
+    library.set_num_threads(3)
+    yield library
+    library.set_num_threads(before)
 
+
+def test_products_may_use_as_many_threads_as_before(library):
+    seen = []
+    threads.run_phases([[lambda: seen.append((library.num_threads, threads.count())), None]])
+    assert seen == [(1, 3)]
+    assert library.num_threads == threads.count() == 3
+
+
+def test_ctrl_c_before_products_have_their_threads_back_is_made_good(library, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
@@ -158,7 +164,7 @@ def test_ctrl_c_before_products_have_their_threads_back_is_made_good(monkeypatch
             threads.run_phases([[None, None]])
     assert library.num_threads == 1
     threads.run_phases([[None, None]])
-    assert library.num_threads == before
+    assert library.num_threads == 3
 
 
 WIDE = {"widths": (784, 1024, 1024, 10), "batch": 256}
