@@ -160,7 +160,7 @@ def test_a_noisy_model_trains_the_same_from_the_same_seed(backend, dtype, tolera
 OPTIONS = [{}, {"clip_norm": 0.5}, {"clip_value": 0.01}, {"weight_decay": 0.1}]
 
 
-@settings(max_examples=320)
+@settings(max_examples=100)
 @given(
     st.lists(st.sampled_from(KINDS), min_size=1, max_size=2),
     st.sampled_from(LOSSES),

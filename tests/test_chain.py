@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from layer_checks import plain_backend
 from oracles import (
     ACTIVATIONS,
     LAYERS,
@@ -194,17 +195,19 @@ def test_a_captured_step_computes_what_the_plain_one_does(
     # The plan is this project's own; what another library compiles takes fewer steps.
     compiled = type(backend).capture is not backends.Backend.capture
     steps = 100 if isinstance(backend, NumpyBackend) else 15 if compiled else 3
-    arguments = kind, loss, optimizer, options, backend_name, steps
-    captured, plain = trained(*arguments, capture=True), trained(*arguments, capture=False)
+    captured, plain = (
+        trained(kind, loss, optimizer, options, name, steps, capture)
+        for name, capture in [(backend_name, True), (plain_backend(backend_name), False)]
+    )
     for ours, expected in zip(captured, plain, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
 
 
 def test_a_captured_step_takes_batches_of_changing_size(backend_name):
-    def run(capture):
+    def run(backend, capture):
         model = npnn.Sequential(
             [npnn.Dense(2, 3), npnn.Tanh(), npnn.Dense(3, 2)],
-            backend=backend_name,
+            backend=backend,
             dtype="float64",
             seed=0,
             capture=capture,
@@ -215,7 +218,8 @@ def test_a_captured_step_takes_batches_of_changing_size(backend_name):
             optimizer.step(rng.standard_normal((size, 2)), rng.standard_normal((size, 2)))
         return [*host_parameters(model).values(), np.array(model.chain.get_loss())]
 
-    for ours, expected in zip(run(True), run(False), strict=True):
+    captured, plain = run(backend_name, True), run(plain_backend(backend_name), False)
+    for ours, expected in zip(captured, plain, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
 
 
