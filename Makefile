@@ -66,6 +66,7 @@ types: .venv/lint.stamp ## check the types
 bench: .venv/bench.stamp ## measure the speed, beside other libraries where they are installed
 	$(BIN)/python -m pytest benchmarks $(ARGS)
 	cd benchmarks && ../$(BIN)/python side_by_side.py
+	cd benchmarks && ../$(BIN)/python prediction.py
 	cd benchmarks && ../$(BIN)/python growth.py
 
 wheel: .venv/base.stamp ## build the wheel into dist/

@@ -16,7 +16,7 @@ from typing import Any
 
 import lenet5
 import numpy as np
-from workloads import WORKLOADS, Workload, batches
+from workloads import WITH_EXPONENTIALS, WORKLOADS, Workload, batches
 
 ALPHA = 1e-4
 Contestant = lenet5.Contestant
@@ -26,7 +26,12 @@ def _npnn(backend: str) -> Callable[[Workload], Contestant]:
     def make(workload: Workload) -> Contestant:
         import npnn
 
-        activation = npnn.ReLU if workload.activation == "relu" else npnn.LeakyReLU
+        activation = {
+            "relu": npnn.ReLU,
+            "leaky_relu": npnn.LeakyReLU,
+            "tanh": npnn.Tanh,
+            "sigmoid": npnn.Sigmoid,
+        }[workload.activation]
         layers: list[Any] = []
         for inputs, outputs in zip(workload.sizes[:-1], workload.sizes[1:], strict=True):
             layers += [npnn.Dense(inputs, outputs), activation()]
@@ -52,12 +57,15 @@ def torch_eager(workload: Workload) -> Contestant:
     import torch
     from torch import nn
 
+    activation = {
+        "relu": nn.ReLU,
+        "leaky_relu": lambda: nn.LeakyReLU(0.1),
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+    }[workload.activation]
     layers: list[Any] = []
     for inputs, outputs in zip(workload.sizes[:-1], workload.sizes[1:], strict=True):
-        layers += [
-            nn.Linear(inputs, outputs),
-            nn.ReLU() if workload.activation == "relu" else nn.LeakyReLU(0.1),
-        ]
+        layers += [nn.Linear(inputs, outputs), activation()]
     model = nn.Sequential(*layers[:-1])
     optimizer = torch.optim.Adam(model.parameters(), lr=ALPHA, fused=True)
     loss_function = nn.CrossEntropyLoss()
@@ -122,9 +130,12 @@ def jax_network(workload: Workload) -> tuple[Any, Any]:
         )
         for a, b in zip(workload.sizes[:-1], workload.sizes[1:], strict=True)
     ]
-    activation = (
-        jax.nn.relu if workload.activation == "relu" else lambda x: jax.nn.leaky_relu(x, 0.1)
-    )
+    activation = {
+        "relu": jax.nn.relu,
+        "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.1),
+        "tanh": jnp.tanh,
+        "sigmoid": jax.nn.sigmoid,
+    }[workload.activation]
 
     def loss(parameters: Any, x: Any, t: Any) -> Any:
         for w, b in parameters[:-1]:
@@ -149,14 +160,12 @@ def keras_jax(workload: Workload) -> Contestant:
     os.environ["KERAS_BACKEND"] = "jax"
     import keras
 
+    activation = workload.activation
+    if activation == "leaky_relu":
+        activation = keras.layers.LeakyReLU(negative_slope=0.1)
     layers: list[Any] = [keras.Input((workload.sizes[0],))]
     for width in workload.sizes[1:-1]:
-        layers.append(keras.layers.Dense(width))
-        layers.append(
-            keras.layers.ReLU()
-            if workload.activation == "relu"
-            else keras.layers.LeakyReLU(negative_slope=0.1)
-        )
+        layers.append(keras.layers.Dense(width, activation=activation))
     layers.append(keras.layers.Dense(workload.sizes[-1]))
     model = keras.Sequential(layers)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -185,7 +194,11 @@ def sklearn_partial_fit(workload: Workload) -> Contestant:
 
     warnings.filterwarnings("ignore")
     model = MLPClassifier(
-        workload.sizes[1:-1], learning_rate_init=ALPHA, batch_size=workload.batch, alpha=0.0
+        workload.sizes[1:-1],
+        activation={"tanh": "tanh", "sigmoid": "logistic"}.get(workload.activation, "relu"),
+        learning_rate_init=ALPHA,
+        batch_size=workload.batch,
+        alpha=0.0,
     )
     pool = [(x, t.argmax(1)) for x, t in batches(workload)]
     model.partial_fit(*pool[0], classes=np.arange(workload.sizes[-1]))
@@ -210,7 +223,7 @@ def make(contestant: str, workload: str) -> Contestant:
     """Return the step and the batches of a contestant on a workload."""
     if workload == "lenet5":
         return lenet5.CONTESTANTS[contestant]()
-    return CONTESTANTS[contestant](WORKLOADS[workload])
+    return CONTESTANTS[contestant]((WORKLOADS | WITH_EXPONENTIALS)[workload])
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import lenet5
-from workloads import WORKLOADS
+from workloads import WITH_EXPONENTIALS, WORKLOADS
 
 HERE = Path(__file__).parent
 NEEDS = {
@@ -32,17 +32,18 @@ NEEDS = {
     "Thinc": "thinc",
     "scikit-learn": "sklearn",
 }
-COLUMNS = (*WORKLOADS, "lenet5")
-LIBRARIES = ("numpy", "numba", "jax", "torch", "keras", "thinc", "scikit-learn")
+COLUMNS = (*WORKLOADS, *WITH_EXPONENTIALS, "lenet5")
+LIBRARIES = ("numpy", "numba", "jax", "torch", "keras", "thinc", "scikit-learn", "onnxruntime")
 
 
 class Process:
     """A contestant in its own process, idle while others are measured."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, command: list[str]) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(HERE / "contestants.py"), name],
+            [sys.executable, "-W", "ignore", *command],
+            cwd=HERE,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -66,26 +67,39 @@ class Process:
 
 def runs(contestant: str, workload: str) -> bool:
     """Return whether a contestant takes part in a workload."""
+    if workload in WITH_EXPONENTIALS:
+        return contestant != "Thinc"  # which has no such functions
     return workload in WORKLOADS or contestant in lenet5.CONTESTANTS
 
 
-def measure(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
+def measure(rounds: int, seconds: float, only: list[str]) -> dict[str, dict[str, float]]:
     """Return the median microseconds of each contestant that is installed, by workload."""
-    processes = [Process(n) for n, module in NEEDS.items() if importlib.util.find_spec(module)]
+    names = [n for n, module in NEEDS.items() if importlib.util.find_spec(module)]
+    names = [n for n in names if not only or any(part in n for part in only)]
+    commands = {name: ["contestants.py", name] for name in names}
+    workloads = {name: [w for w in COLUMNS if runs(name, w)] for name in names}
+    return in_turn(commands, workloads, rounds, seconds)
+
+
+def in_turn(
+    commands: dict[str, list[str]], workloads: dict[str, list[str]], rounds: int, seconds: float
+) -> dict[str, dict[str, float]]:
+    """Return the medians that programs give, asked in turn about each of their workloads."""
+    processes = [Process(name, command) for name, command in commands.items()]
     times: dict[str, dict[str, list[float]]] = {
-        p.name: {w: [] for w in COLUMNS if runs(p.name, w)} for p in processes
+        name: {workload: [] for workload in own} for name, own in workloads.items()
     }
     for process in processes:
-        for workload in times[process.name]:
+        for workload in workloads[process.name]:
             process.measure(workload, 0.2)
+    columns = dict.fromkeys(workload for own in workloads.values() for workload in own)
     for number in range(rounds):
-        for workload in COLUMNS:
+        for workload in columns:
             # Each round starts with another one: nobody is always after the same neighbour.
             turn = number % len(processes)
             for process in processes[turn:] + processes[:turn]:
-                if not runs(process.name, workload):
-                    continue
-                times[process.name][workload].append(process.measure(workload, seconds))
+                if workload in workloads[process.name]:
+                    times[process.name][workload].append(process.measure(workload, seconds))
         print(f"round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
     for process in processes:
         process.process.kill()
@@ -151,9 +165,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="of names")
     parser.add_argument("--no-write", action="store_true", help="leave RESULTS.md as it is")
     options = parser.parse_args()
-    text = f"{tables(measure(options.rounds, options.seconds))}\n\n{machine()}"
+    text = f"{tables(measure(options.rounds, options.seconds, options.only))}\n\n{machine()}"
     print(text)
     if not options.no_write:
         write_section("Training steps, side by side", text)

@@ -1,4 +1,4 @@
-"""The four multilayer perceptrons that everything is measured on, and their batches."""
+"""The multilayer perceptrons that everything is measured on, and their batches."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ WORKLOADS = {
         Workload("wide", (784, 1024, 1024, 10), 256, "relu"),
     )
 }
+"""What every benchmark is made of."""
+
+WITH_EXPONENTIALS = {
+    w.name: w
+    for w in (
+        Workload("small-tanh", (20, 64, 64, 5), 64, "tanh"),
+        Workload("small-sigmoid", (20, 64, 64, 5), 64, "sigmoid"),
+        Workload("mnist-tanh", (784, 256, 128, 10), 128, "tanh"),
+        Workload("mnist-100", (784, 256, 128, 100), 128, "relu"),
+    )
+}
+"""What is also measured beside other libraries on the CPU."""
 
 
 def batches(workload: Workload, count: int = 64) -> list[tuple[np.ndarray, np.ndarray]]:
