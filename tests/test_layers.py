@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from layer_checks import assert_gradients_are_those_of_central_differences, built
 from oracles import (
     ACTIVATIONS,
     LAYERS,
@@ -65,55 +66,19 @@ def case_of(table, kind):
     return table[kind.__name__]
 
 
-def built(layer, shape, backend):
-    layer.dtype = backend.dtype_name
-    layer.build(shape, np.random.default_rng(1))
-    layer.to(backend)
-    return layer
-
-
-def assert_gradients_are_those_of_central_differences(layer, shape, backend):
-    """Check the gradients at the input and at each parameter of the sum of weight * output."""
-    rng = np.random.default_rng(2)
-    for name in layer.parameter_names:  # also those that start at 0
-        value = backend.to_numpy(getattr(layer, name))
-        setattr(layer, name, backend.asarray(value + rng.normal(0.0, 0.1, value.shape)))
-    x = away_from_zero(rng, (4, *shape))
-    weight = rng.standard_normal(backend.to_numpy(layer.forward(backend.asarray(x))).shape)
-
-    def total(x):
-        return float((backend.to_numpy(layer.forward(backend.asarray(x))) * weight).sum())
-
-    def total_with(name, value):
-        setattr(layer, name, backend.asarray(value))
-        return total(x)
-
-    layer.forward(backend.asarray(x))
-    gradient = backend.to_numpy(layer.backward(backend.asarray(weight)))
-    of_parameters = {
-        name: backend.to_numpy(getattr(layer, f"grad_{name}")) for name in layer.parameter_names
-    }
-    assert relative_error(gradient, central_differences(total, x)) < 1e-6
-    for name, actual in of_parameters.items():
-        old = getattr(layer, name)
-        expected = central_differences(
-            lambda value, name=name: total_with(name, value), backend.to_numpy(old)
-        )
-        setattr(layer, name, old)
-        assert relative_error(actual, expected) < 1e-6
-
-
 @pytest.mark.parametrize("kind", ACTIVATIONS, ids=by_name)
 def test_an_activation_has_the_gradient_of_central_differences(kind, backend):
     layer = built(kind(), (3,), backend)
-    assert_gradients_are_those_of_central_differences(layer, (3,), backend)
+    x = away_from_zero(np.random.default_rng(2), (4, 3))
+    assert_gradients_are_those_of_central_differences(layer, x, backend)
 
 
 @pytest.mark.parametrize("kind", LAYERS, ids=by_name)
 def test_a_layer_has_the_gradients_of_central_differences(kind, backend):
     for construct, shape in case_of(CASES, kind):
         layer = built(construct(), shape, backend)
-        assert_gradients_are_those_of_central_differences(layer, shape, backend)
+        x = away_from_zero(np.random.default_rng(2), (4, *shape))
+        assert_gradients_are_those_of_central_differences(layer, x, backend)
 
 
 @pytest.mark.parametrize("kind", ACTIVATIONS, ids=by_name)
