@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class Callback:
     """Base of the callbacks; each method is called by :func:`npnn.training.fit` at its moment.
 
-    A callback that must survive a checkpoint returns plain values from :meth:`get_state` and
-    arrays from :meth:`get_arrays`, and takes both back in :meth:`set_state`.
+    A callback may be used again: :meth:`on_train_begin` forgets another training, where
+    ``training.epoch`` is 0. One that must survive a checkpoint returns plain values from
+    :meth:`get_state` and arrays from :meth:`get_arrays`, and takes both back in :meth:`set_state`.
 
     Attributes
     ----------
@@ -81,8 +82,10 @@ class Monitor(Callback):
         self.best = math.inf
 
     def on_train_begin(self, training: Training) -> None:
-        """Look whether training will report the metric."""
+        """Look whether training will report the metric; what it was in another one is nothing."""
         self.check_name(training.metric_names, type(self).__name__)
+        if not training.epoch:
+            self.best = math.inf
 
     def check_name(self, names: Iterable[str], who: str) -> None:
         """Raise the error for a metric that is not among `names`; `who` watches it."""
@@ -140,9 +143,8 @@ class EarlyStopping(Monitor):
 
     def on_train_begin(self, training: Training) -> None:
         super().on_train_begin(training)
-        if not training.history.num_epochs:
-            # What was seen in another training says nothing of this one.
-            self.best, self.waited, self.best_epoch, self.best_arrays = math.inf, 0, 0, {}
+        if not training.epoch:
+            self.waited, self.best_epoch, self.best_arrays = 0, 0, {}
         elif self.waited >= self.patience:
             self._stop(training)
 
@@ -187,7 +189,7 @@ class Checkpoint(Monitor):
     every : int, default 1
         Epochs between two saves.
     best_only : bool, default False
-        Whether to save only when the metric is better than ever.
+        Whether to save only when the metric is better than at any save before.
     monitor, mode : str, optional
         See :class:`Monitor`.
     """
@@ -210,8 +212,7 @@ class Checkpoint(Monitor):
         check_place(self.path)
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
-        improved = self.improved(metrics) if self.best_only else True
-        if improved and training.epoch % self.every == 0:
+        if training.epoch % self.every == 0 and (not self.best_only or self.improved(metrics)):
             training.when_epoch_is_complete(lambda: training.save(self.path))
 
     def get_state(self) -> dict[str, Any]:
@@ -275,6 +276,8 @@ class LearningRateSchedule(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         self.watch.check_name(training.metric_names, type(self).__name__)
+        if not training.epoch:
+            self.schedule.forget()
 
     def on_epoch_begin(self, training: Training) -> None:
         training.optimizer.factor = self.schedule(training.epoch - 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from npnn.files import read
 from npnn.history import History
 
 if TYPE_CHECKING:
+    from npnn.callbacks import Callback
     from npnn.training import Training
 
 __all__ = ["read", "restore", "save"]
@@ -39,7 +42,8 @@ def save(training: Training, path: str | os.PathLike[str]) -> None:
         "stopped": training.history.stopped,
         "num_samples": training.num_samples,
         "num_validation": training.num_validation,
-        "callbacks": [[type(c).__name__, c.get_state()] for c in training.callbacks],
+        "before": training.before,
+        "callbacks": [[*_arguments(c), c.get_state()] for c in training.callbacks],
     }
     files.save(training.model, path, extra_arrays=arrays, extra=extra)
 
@@ -75,17 +79,45 @@ def restore(
     if runner.scaling and extra.get("scaling"):
         runner.scaling = runner.numbers(*extra["scaling"])
     training.optimizer.steps, training.epoch = extra["steps"], extra["epoch"]
+    training.before = extra["before"]
+    runner.epochs = training.before + training.epoch
     training.history = History(extra["history"])
     training.history.samples, training.history.seconds = extra["samples"], extra["seconds"]
     if training.epoch == training.epochs:
         training.history.stopped = extra["stopped"] or (
             f"all {training.epochs} epochs were done before: a larger epochs goes on"
         )
-    for number, ((name, state), callback) in enumerate(
-        zip(extra["callbacks"], training.callbacks, strict=False)
-    ):
-        if name == type(callback).__name__:
-            callback.set_state(state, _folder(tensors, f"callback/{number}"))
+    for callback, number in _pairs(training.callbacks, extra["callbacks"]):
+        callback.set_state(extra["callbacks"][number][2], _folder(tensors, f"callback/{number}"))
+
+
+def _arguments(callback: Callback) -> tuple[str, dict[str, Any]]:
+    """Return what a callback is known by: its class, and those arguments that are plain values."""
+    names = inspect.signature(type(callback)).parameters
+    values = {name: getattr(callback, name, None) for name in names}
+    plain = (str, bool, int, float)
+    return type(callback).__name__, {n: v for n, v in values.items() if type(v) in plain}
+
+
+def _pairs(callbacks: Sequence[Callback], saved: list[Any]) -> Iterator[tuple[Callback, int]]:
+    """Yield each callback with the number of what was saved of it, whatever their order.
+
+    The same arguments say which it was; so does being the only one left of its class.
+    """
+    left = list(range(len(saved)))
+    others = []
+    for callback in callbacks:
+        found = [n for n in left if tuple(saved[n][:2]) == _arguments(callback)]
+        if found:
+            left.remove(found[0])
+            yield callback, found[0]
+        else:
+            others.append(callback)
+    for callback in others:
+        kind = type(callback)
+        found = [n for n in left if saved[n][0] == kind.__name__]
+        if len(found) == 1 and sum(type(other) is kind for other in others) == 1:
+            yield callback, found[0]
 
 
 def _folder(tensors: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:

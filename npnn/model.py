@@ -224,8 +224,8 @@ class Sequential(Row):
         shuffle : bool, default True
             Whether each epoch has its own order.
         seed : int, optional
-            Of the order, the split and the noise; if None the model's own seed, or that of the
-            training that is resumed.
+            Of the order, the split and the noise; if None the model's own seed, from which order
+            and noise go on where the last training ended, or that of the one that is resumed.
         callbacks : sequence of Callback
             Called in this order.
         progress : bool, default False

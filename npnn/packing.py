@@ -91,7 +91,7 @@ class Packing:
     def give_moments(self, optimizer: Optimizer) -> None:
         """Give an optimizer moments for the packed parameters: those it has, or new ones."""
         slots = tuple((slot.layer, slot.attribute) for slot in self.slots)
-        if optimizer.slots == slots and optimizer.state:
+        if optimizer.slots == slots and len(optimizer.state) == len(optimizer.moments):
             return
         shapes = [tuple(array.shape) for array in self.arrays]
         known = self._moments(optimizer)
@@ -123,13 +123,10 @@ class Packing:
 
     def _moments(self, optimizer: Optimizer) -> dict[tuple[Layer, str], list[Array]]:
         """Return the moments of each parameter that the optimizer has, or had, here."""
-        if not optimizer.slots or not optimizer.state or not optimizer.moments:
-            return {}
         shapes = [tuple(getattr(layer, name).shape) for layer, name in optimizer.slots]
-        unpack = self.backend.unpack
-        each = zip(*(unpack(moment, shapes) for moment in optimizer.state), strict=True)
-        now = {slot: list(arrays) for slot, arrays in zip(optimizer.slots, each, strict=True)}
-        return {**self._resting, **now}
+        moments = [self.backend.unpack(moment, shapes) for moment in optimizer.state]
+        now = {slot: [m[n] for m in moments] for n, slot in enumerate(optimizer.slots)}
+        return {**self._resting, **now} if now else {}
 
 
 def _fit(state: list[list[Array]], shapes: list[tuple[int, ...]]) -> bool:

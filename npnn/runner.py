@@ -52,6 +52,7 @@ class Runner:
         scale = self.backend.loss_scale
         self.scaling = [] if scale is None else self.numbers(scale, 0.0)
         self.packing = Packing(self.backend)
+        self.epochs = 0  # that the model was trained for
         self._sides: dict[bool, Side] = {}
         self._seen = -1
         self._attached: tuple[Callable[[], Optimizer | None], Side | None] = (lambda: None, None)

@@ -35,6 +35,9 @@ class Schedule:
     def observe(self, value: float) -> None:
         """Take in the loss that is watched; only schedules that react to it care."""
 
+    def forget(self) -> None:
+        """Forget what was observed: another training begins."""
+
     def to_config(self) -> dict[str, Any]:
         """Return the arguments, and what was learnt so far, as plain values."""
         return {"type": type(self).__name__, **vars(self)}
@@ -165,6 +168,9 @@ class ReduceOnPlateau(Schedule):
         self.factor = checked.factor(factor, "factor")
         self.patience = checked.integer(patience, "patience", 1)
         self.threshold, self.smallest = threshold, smallest
+        self.forget()
+
+    def forget(self) -> None:
         self.best, self.waited, self.current = math.inf, 0, 1.0
 
     def observe(self, value: float) -> None:

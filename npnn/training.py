@@ -91,6 +91,8 @@ def fit(
                 )
             seed = int(state["seed"])
             optimizer = optimizer or Optimizer.from_config(state["optimizer"])
+        # Without a seed of its own, a training goes on in the order where the last one ended.
+        before_this = model.runner.epochs if seed is None else 0
         if seed is None:
             seed = model.seed
         if seed is None:
@@ -114,7 +116,7 @@ def fit(
         callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
         sizes = len(data), 0 if validation is None else len(validation)
         training = Training(model, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
-        training.remark = data.remark
+        training.remark, training.before = data.remark, before_this
         if state is not None:
             checkpoints.restore(training, tensors, state, str(resume))
     except BaseException:
@@ -139,6 +141,8 @@ class Training:
         As given to fit.
     epoch, step : int
         Where training is, counted from 1.
+    before : int
+        Epochs that the model was trained for before; order and noise go on from there.
     num_samples, num_validation : int
         Samples that are trained on, and validated on.
     metric_names : list of str
@@ -160,7 +164,7 @@ class Training:
         self.runner: Runner = model.runner
         self.model, self.optimizer = model, optimizer
         self.callbacks, self.epochs, self.batch_size = callbacks, epochs, batch_size
-        self.seed, self.epoch, self.step = seed, 0, 0
+        self.seed, self.before, self.epoch, self.step = seed, 0, 0, 0
         self.num_samples, self.num_validation = sizes
         self.losses = self.runner.network.losses
         own = metric_names(self.losses)
@@ -205,9 +209,9 @@ class Training:
         before = self._snapshot()
         self.epoch += 1
         self._call("on_epoch_begin")
-        order = batches.order(self.seed, self.epoch, len(data), shuffle)
-        indices = data.split(order, self.batch_size)
-        noise = np.random.default_rng([self.seed, self.epoch, 1])
+        number = self.before + self.epoch
+        indices = data.split(batches.order(self.seed, number, len(data), shuffle), self.batch_size)
+        noise = np.random.default_rng([self.seed, number, 1])
         for loss in self.losses:
             loss.reset()
         with self._quiet():
@@ -226,6 +230,7 @@ class Training:
                 return
             for validated in found:
                 metrics |= {f"val_{name}": value for name, value in validated.items()}
+        self.runner.epochs = number
         self.history.append(metrics)
         self.history.samples += len(data)
         for callback in self.callbacks:
@@ -271,7 +276,7 @@ class Training:
         """Repeat the epoch, looking at each step, and stop before the one that diverges."""
         self._return_to(before)
         self.epoch += 1
-        noise = np.random.default_rng([self.seed, self.epoch, 1])
+        noise = np.random.default_rng([self.seed, self.before + self.epoch, 1])
         for self.step, inputs in enumerate(data.batches(indices), start=1):
             good = self._snapshot()
             for loss in self.losses:

@@ -213,7 +213,7 @@ def test_a_checkpoint_of_the_best_is_that_of_the_best_epoch(tmp_path):
 def test_a_checkpoint_holds_what_callbacks_behind_it_learnt_in_that_epoch(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     fit(npnn.Checkpoint(path), npnn.EarlyStopping(9), epochs=3)
-    name, state = files.read(path)[2]["callbacks"][1]
+    name, _, state = files.read(path)[2]["callbacks"][1]
     assert (name, state["best_epoch"]) == ("EarlyStopping", 3)
 
 
