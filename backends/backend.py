@@ -144,7 +144,8 @@ class Backend:
             self._number_dtypes.add(y.dtype)
         if keep_integers and self.xp.isdtype(y.dtype, "integral"):
             return self.copy(y) if copy else y
-        return self.xp.astype(y, self.dtype)
+        with self.current():
+            return self.xp.astype(y, self.dtype)
 
     def owns(self, x: Any) -> bool:
         """Return whether `x` is already an array of this library on this device."""

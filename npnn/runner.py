@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from npnn import interrupts
 from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, len_of
 from npnn.arrays import Array, array_namespace
 from npnn.metrics import Measured
@@ -117,6 +118,8 @@ class Runner:
             for loss in losses:
                 loss.begin(training=True)
             weighted = "w" in inputs or "w" in data
+            # What is captured writes into the parameters, or ends; the code of others may not.
+            held = self.model.capture and interrupts.hold()
             optimizer.steps += 1
             try:
                 inputs["scalars"] = optimizer.scalars()
@@ -125,12 +128,16 @@ class Runner:
                 carry = self._carry(optimizer, network)
                 data = {**data, "frozen": arrays_in(network.frozen)}
                 updated, outputs = side.training(optimizer, self)(carry, data, inputs)
+                held = held or interrupts.hold()
+                if updated is not carry:
+                    self._store(optimizer, side, updated)
+                _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
             except BaseException:
                 optimizer.steps -= 1
                 raise
-            if updated is not carry:
-                self._store(optimizer, side, updated)
-            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+            finally:
+                if held:
+                    interrupts.release()
 
     def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Plan | None:
         """Return the static plan of a training step on a batch; None if the backend makes none."""

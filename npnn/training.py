@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import batches, checked, checkpoints
+from npnn import batches, checked, checkpoints, interrupts
 from npnn.acceptance import as_inputs, check_inputs, len_of, quiet
 from npnn.arrays import Array
 from npnn.batches import Data
@@ -194,7 +191,7 @@ class Training:
         self._started = time.perf_counter()
         self._call("on_train_begin")
         try:
-            with _interruptions() as interrupted:
+            with interrupts.noted() as interrupted:
                 while self.epoch < self.epochs and not self._stopping:
                     self._run_epoch(data, validation, shuffle, interrupted)
                     if interrupted():
@@ -376,26 +373,3 @@ def _described(value: object) -> str:
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     return f"{value!r}"
-
-
-@contextlib.contextmanager
-def _interruptions() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag that is looked at between steps; a second one is real."""
-    seen: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    def interrupted() -> bool:
-        return bool(seen)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    previous = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -26,4 +26,4 @@ class NumbaBackend(NumpyBackend):
             return super().capture(step)
         from npnn.backends.cpu.compiled import CompiledStep, NumbaPlan
 
-        return CompiledStep(step, self.dtype, NumbaPlan)
+        return CompiledStep(self.uncaptured(step), self.dtype, NumbaPlan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,11 @@ from npnn.backends.recording.tracer import Node, NotRecorded, Recorded, Trace
 from npnn.trees import Path, leaves, mapped
 
 MOST_PLANS = 32
+# What code may raise because it is given a recording array; all else is its own affair.
+FROM_RECORDING = (
+    NotRecorded, AttributeError, IndexError, NotImplementedError, TypeError, ValueError,
+)  # fmt: skip
+RAISED_IN = (NotRecorded.__module__, np.exceptions.AxisError.__module__)
 
 
 class CapturedStep:
@@ -47,6 +53,9 @@ class CapturedStep:
         self._keys: dict[Any, Callable[..., Any]] = {}
         self.recordable = True
         self.count = 0
+        # What NumPy is to do about errors is the caller's affair: half a step is none.
+        with np.errstate(all="ignore"):
+            self._quiet = copy_context()
 
     def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
         """Return what the step gives; the arrays of `carry` are changed and returned."""
@@ -126,7 +135,9 @@ class CapturedStep:
         found = [{path: leaf.node for path, leaf in leaves(tree)} for tree in trees]
         try:
             new_carry, outputs = self.step(*trees)
-        except Exception as error:
+        except FROM_RECORDING as error:
+            if type(error).__module__ not in ("builtins", *RAISED_IN):
+                raise
             self.recordable = False
             return partial(self._run_uncaptured, error)
         results = dict(leaves(new_carry))
@@ -141,7 +152,7 @@ class CapturedStep:
         except NotRecorded as error:
             self.recordable = False
             return partial(self._run_uncaptured, error)
-        replay = self.replay_of(plan, found[2], outputs)
+        replay = partial(self._quiet.run, self.replay_of(plan, found[2], outputs))
         self.plans[key] = plan, replay
         self.replays[key] = replay
         while len(self.plans) > MOST_PLANS:

@@ -184,6 +184,12 @@ class Recorded:
     def __array_namespace__(self, api_version: str | None = None) -> Namespace:
         return self.trace.namespace
 
+    def __repr__(self) -> str:
+        return (
+            f"<array of shape {self.shape} and {self.dtype} in a step that is being recorded; "
+            "capture=False shows its numbers>"
+        )
+
     def __getitem__(self, key: Any) -> Recorded:
         attrs = _attrs_of(key)
         return self.trace.view(self.node, "getitem", attrs, operator.itemgetter(key_of(attrs)))

@@ -218,7 +218,7 @@ class Optimizer(Settings):
 
         Notes
         -----
-        Ctrl-C within a step may leave the parameters updated in part; ``fit`` stops between steps.
+        A step that fails changes nothing. Ctrl-C within a step is raised at its end.
         """
         self._needed_model().runner.train(self, x, t, w)
 
