@@ -15,6 +15,7 @@ LINE = 128  # bytes from one word to the next
 # each thread is at.
 THERE, STOP, STEP, GIVE_WAY, DOZE, DOZE_FOR, STATES = (LINE * place for place in range(7))
 IDLE, BUSY, ASLEEP = 0, 1, 2
+CALLED = 8  # bytes behind what a thread is at: whether it slept when it was told to begin
 AWAKE = 5000  # looks for work, 0.14 ms where measured, after which a thread goes to sleep
 PATIENCE = 200  # looks after which a thread that waits lets others have its processor
 LONG = 200_000  # looks after which it dozes between them: who it waits for may never come
@@ -29,13 +30,15 @@ def run(table: int, count: int) -> None:
 
 @nogil("intp(intp, intp)")
 def begin(words: int, step: int) -> int:
-    """Tell the threads of a step to begin; return those that sleep, a bit for each."""
+    """Tell the threads of a step to begin; return how many sleep, each of which is marked."""
     exchange(words + STEP, step)
     exchange(words + THERE, 0)
     asleep = 0
     for number in range(1, load(step)):
-        if exchange(words + STATES + LINE * number, BUSY) == ASLEEP:
-            asleep |= 1 << number
+        state = words + STATES + LINE * number
+        if exchange(state, BUSY) == ASLEEP:
+            exchange(state + CALLED, 1)
+            asleep += 1
     return asleep
 
 
@@ -43,10 +46,11 @@ def begin(words: int, step: int) -> int:
 def look_away(words: int, looks: int) -> int:
     """Wait a little; return the number of times that a thread has done so."""
     pause()
-    if looks > LONG:
-        call(load(words + DOZE), load(words + DOZE_FOR))
-    elif looks % PATIENCE == PATIENCE - 1:
-        call(load(words + GIVE_WAY), 0)
+    long = looks > LONG
+    if long or looks % PATIENCE == PATIENCE - 1:
+        way = load(words + (DOZE if long else GIVE_WAY))
+        if way:
+            call(way, load(words + DOZE_FOR) if long else 0)
     return looks + 1
 
 
