@@ -44,9 +44,6 @@ ALONE = 4096  # elements from which a store, or a function, alone is worth a loo
 SHORT = 32  # columns up to which their number stands in the source, for the compiler to unroll
 AT_ONCE = 8  # columns from which functions are computed several at once
 SEEN_AS_ONE = 128  # columns that rows have together which are no longer short
-# Elements from which a loop is run by several threads. They stand in the way of those of the matrix
-# products: a step of 784-1024-1024-10 on two cores took 24 ms so, and 16 ms with one thread.
-PARALLEL_SIZE = 1 << 24
 MOST_PRODUCTS = 128  # of a stack of matrices, up to which they are called one by one
 
 # Kernels of a GPU -------------------------------------------------------------------------------

@@ -517,7 +517,7 @@ def interpreted(source, arguments):
     """Return the call of a loop's source, run by Python: it needs no compiling."""
     from npnn.backends.cpu import functions
 
-    names = {"np": np, "prange": range, "functions": functions}
+    names = {"np": np, "functions": functions}
     exec(source, names)
     return names["kernel"], tuple(arguments.values())
 

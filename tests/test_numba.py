@@ -1,10 +1,6 @@
 """Compiled loops: they compute what NumPy computes, wherever they are and whatever they fuse."""
 
 import importlib.util
-import os
-import subprocess
-import sys
-import tempfile
 
 import numpy as np
 import pytest
@@ -16,7 +12,6 @@ from test_plan import CARRIES, carried, numbers
 from npnn.arrays import array_namespace
 from npnn.backends import tuning
 from npnn.backends.cpu import loops
-from npnn.backends.cpu import sources as sources_kept
 from npnn.backends.cpu.compiled import NumbaPlan
 from npnn.backends.recording.capture import CapturedStep
 
@@ -387,136 +382,3 @@ def test_a_loop_needs_no_array_of_its_own_shape(sources):
 def test_empty_arrays_go_through(sources):
     x = numbers(0, 3)
     compare(lambda xp, x: [(x + 1.0) * 2.0, xp.sum(x * 2.0, axis=0), xp.sum(x, axis=1)], x)
-
-
-# Many elements -----------------------------------------------------------------------------------
-
-PARALLEL = {
-    "elementwise": lambda xp, x: (x + 1.0) * x,
-    "one long row": lambda xp, x: (xp.reshape(x, (1, -1)) + 1.0) * 2.0,
-    "flat": lambda xp, x: (xp.reshape(x, (-1,)) + 1.0) * 2.0,
-    "rows": lambda xp, x: xp.exp(x - xp.max(x, axis=-1, keepdims=True)),
-}
-ALONE = {
-    "sums over rows": lambda xp, x: xp.sum(x * 2.0, axis=0),
-    "all": lambda xp, x: xp.sum(x * 2.0),
-    "largest of one row": lambda xp, x: xp.max(xp.reshape(x, (1, -1)) * 2.0, axis=-1),
-    "place in one row": lambda xp, x: xp.argmax(xp.reshape(x, (1, -1)) * 2.0, axis=-1),
-    "softmax of one row": lambda xp, x: (lambda e: e / xp.sum(e, axis=-1, keepdims=True))(
-        xp.sqrt(xp.abs(xp.reshape(x, (1, -1))))
-    ),
-}
-
-
-@pytest.mark.parametrize("name", [*PARALLEL, *ALONE])
-def test_many_elements_are_shared_out_only_where_the_turns_need_nothing_of_each_other(
-    name, sources, monkeypatch
-):
-    monkeypatch.setattr(tuning, "PARALLEL_SIZE", 1)
-    compare({**PARALLEL, **ALONE}[name], numbers(5, 4))
-    assert any("in prange" in source for source in sources) == (name in PARALLEL)
-
-
-def test_many_elements_give_the_same_in_parallel(monkeypatch):
-    x = numbers(300, 300)
-    monkeypatch.setattr(tuning, "PARALLEL_SIZE", 1 << 16)
-    assert x.size >= tuning.PARALLEL_SIZE
-
-    def function(xp, x):
-        y = (x + 1.0) * 0.5
-        return y / (xp.max(y, axis=-1, keepdims=True) + 4.0)
-
-    compare(function, x)
-    compare(lambda xp, x: xp.reshape(x, (-1,)) * 0.5, x)
-
-
-# The cache ---------------------------------------------------------------------------------------
-
-PROGRAM = """
-import numpy as np, npnn
-model = npnn.Sequential([npnn.Dense(2, 3), npnn.Tanh()], backend="numba", seed=0)
-model.chain = npnn.RMSLoss()
-optimizer = npnn.GradientDescent(0.1)
-optimizer.model = model
-for _ in range(2):
-    optimizer.step(np.ones((4, 2)), np.zeros((4, 3)))
-print(model.chain.get_loss())
-"""
-
-
-def run_elsewhere(folder):
-    """Run a training in a process of its own, and return what it prints."""
-    environment = {**os.environ, "NPNN_CACHE_DIR": str(folder)}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_a_second_process_compiles_nothing(tmp_path):
-    def files():
-        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-
-    first, written = run_elsewhere(tmp_path), files()
-    assert any(path.suffix == ".nbc" for path in written)
-    assert run_elsewhere(tmp_path) == first
-    assert files() == written
-
-
-def test_a_cache_folder_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
-    sources_kept.folder_of_this_process.cache_clear()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    taken = tmp_path / "file"
-    taken.write_text("")
-    monkeypatch.setenv("NPNN_CACHE_DIR", str(taken))
-    folder = sources_kept.folder()
-    assert folder.parent == tmp_path
-    assert folder.is_dir()
-    assert sources_kept.folder() == folder
-    compare(lambda xp, x: (x + 1.25) * 2.5, numbers(3, 3))
-    assert list(folder.glob("*.py"))
-    sources_kept.folder_of_this_process.cache_clear()
-
-
-def test_a_damaged_file_in_the_cache_is_replaced_by_one_of_this_process(tmp_path, monkeypatch):
-    monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path))
-
-    def compute():
-        monkeypatch.setattr(sources_kept, "_modules", {})
-        compare(lambda xp, x: (x + 3.75) * 1.5, numbers(3, 3))
-
-    compute()
-    [file] = (tmp_path / "kernels").glob("*.py")
-    for damaged in (file, *(tmp_path / "kernels").rglob("*.nbi")):
-        whole = damaged.read_bytes()
-        damaged.write_bytes(whole[: len(whole) // 2])
-        compute()
-        damaged.write_bytes(whole)
-
-
-def test_files_in_the_cache_may_be_read_by_others(tmp_path, monkeypatch):
-    monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(sources_kept, "_modules", {})
-    mask = os.umask(0o022)
-    try:
-        compare(lambda xp, x: (x + 4.75) * 1.5, numbers(3, 3))
-    finally:
-        os.umask(mask)
-    [file] = (tmp_path / "kernels").glob("*.py")
-    assert file.stat().st_mode & 0o777 == 0o644
-
-
-def test_a_cache_folder_that_is_read_only_is_replaced(tmp_path, monkeypatch):
-    sources_kept.folder_of_this_process.cache_clear()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("NPNN_CACHE_DIR", str(tmp_path / "own"))
-    monkeypatch.setattr(os, "access", lambda *arguments: False)
-    assert sources_kept.folder().name.startswith("npnn-kernels-")
-    sources_kept.folder_of_this_process.cache_clear()
-
-
-def test_the_cache_folder_is_where_users_keep_such_things(tmp_path, monkeypatch):
-    monkeypatch.delenv("NPNN_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert sources_kept.folder() == tmp_path / "npnn" / "kernels"

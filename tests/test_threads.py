@@ -108,7 +108,8 @@ def test_ctrl_c_does_not_keep_from_what_must_come_to_its_end():
         if len(tried) < 3:
             raise KeyboardInterrupt
 
-    threads.at_any_rate(interrupted_twice)
+    with pytest.raises(KeyboardInterrupt):
+        threads.at_any_rate(interrupted_twice)
     assert len(tried) == 3
 
 
@@ -155,11 +156,11 @@ def test_products_may_use_as_many_threads_as_before(library):
 
 
 def test_ctrl_c_before_products_have_their_threads_back_is_made_good(library, monkeypatch):
-    def interrupted():
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(threads, "_set_back", interrupted)
+        patch.setattr(threads, "at_any_rate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             threads.run_phases([[None, None]])
     assert library.num_threads == 1

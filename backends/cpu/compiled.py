@@ -14,7 +14,6 @@ from npnn.backends.cpu.loops import (
     NumbaWriter,
     number,
     of_numbers,
-    worth_threads,
 )
 from npnn.backends.operations.calls import Call, Memory
 from npnn.backends.planning.division import Cut
@@ -74,8 +73,7 @@ class NumbaPlan(FusedPlan):
     def _loop(self, group: list[Node]) -> Loop | None:
         """Return the loop that runs a group, if it is worth one."""
         first = group[0]
-        worth = len(group) > 1 or worth_threads(first) or self._alone(first)
-        worth |= self.awake
+        worth = len(group) > 1 or self.awake or self._alone(first)
         return self.loops.get(first) if worth else None
 
     def _alone(self, node: Node) -> bool:

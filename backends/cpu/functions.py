@@ -15,8 +15,8 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+
+from npnn.backends.cpu.numba_adapter import in_any_order, inlined, same_bits
 
 # (e^r - 1 - r) / r^2 where |r| <= ln(2) / 2
 EXPONENTIAL = {
@@ -45,43 +45,9 @@ LIMITS = {"float32": (-104.0, 89.0, 20.0), "float64": (-746.0, 710.0, 40.0)}
 Function = Callable[[Any], Any]
 
 
-SAME_BITS = {
-    types.float32: types.int32, types.int32: types.float32,
-    types.float64: types.int64, types.int64: types.float64,
-}  # fmt: skip
-
-
-@intrinsic
-def same_bits(typing: Any, x: Any) -> Any:
-    """Return the integer that has the bits of a float, or the other way round."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(signature.return_type))
-
-    return SAME_BITS[x](x), code
-
-
-def inlined(function: Callable[..., Any], **options: bool) -> Any:
-    """Return a function that becomes part of the loop that calls it."""
-    return njit(forceinline=True, error_model="numpy", **options)(function)
-
-
 def part(function: Callable[..., Any]) -> Any:
     """Return the same of a function that Python never calls, which is compiled in half the time."""
     return inlined(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-
-def _in_any_order(combine: Callable[[Any, Any, Any], Any]) -> Any:
-    """Return the function that takes one more number into a result, whichever comes first."""
-
-    @intrinsic
-    def taken_in(typing: Any, result: Any, x: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return combine(builder, *args)
-
-        return result(result, result), code
-
-    return inlined(lambda result, x: taken_in(result, x))
 
 
 def _better(sign: str) -> Any:
@@ -91,10 +57,10 @@ def _better(sign: str) -> Any:
     def combine(builder: Any, a: Any, b: Any) -> Any:
         return builder.select(builder.fcmp_ordered(sign, a, b, flags=flags), a, b, flags=flags)
 
-    return _in_any_order(combine)
+    return in_any_order(combine)
 
 
-added = _in_any_order(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc",)))
+added = in_any_order(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc",)))
 larger, smaller = _better(">"), _better("<")
 
 

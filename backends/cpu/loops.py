@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from npnn.backends import tuning
-from npnn.backends.cpu.sources import module_of
 from npnn.backends.operations.calls import Call, Memory
 from npnn.backends.operations.elementwise import Language, computed_in
 from npnn.backends.planning.fusion import STORES, Loop, stored
@@ -292,8 +291,6 @@ class NumbaWriter(LoopWriter):
         if self.grid is not None:
             return self._source_on_grid(self.grid)
         loop = self.loop
-        alone = not {"sum", "total"} & {*loop.kind.values()} and self.rows > 1 and not loop.nested
-        outer = "prange" if alone and self._is_large() else "range"
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
         counts = [f"n{axis}" for axis in range(len(self.lead))] if loop.nested else ["rows"]
         rows = self.lead if loop.nested else (self.rows,)
@@ -310,7 +307,7 @@ class NumbaWriter(LoopWriter):
         if self.rows > 1 or loop.nested:
             for index, count in zip(self.row.split(", "), counts, strict=True):
                 if index != "0":
-                    lines.append(f"{pad}for {index} in {outer}({count}):")
+                    lines.append(f"{pad}for {index} in range({count}):")
                     pad += "    "
         else:
             lines.append("    i = 0")
@@ -323,9 +320,6 @@ class NumbaWriter(LoopWriter):
         lines += [f"    {line}" for line in self.after]
         return "\n".join(lines) + "\n"
 
-    def _is_large(self) -> bool:
-        return math.prod(self.shape) >= tuning.PARALLEL_SIZE
-
     def _source_on_grid(self, grid: Grid) -> str:
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
         lines = [
@@ -333,8 +327,7 @@ class NumbaWriter(LoopWriter):
             *(f"    {line}" for line in self.before),
         ]
         # The count of the outermost is no part of the source: it goes with the batch.
-        ranges = ["prange(count)" if self._is_large() else "range(count)"]
-        ranges += [f"range({size})" for size in grid.shape[1:]]
+        ranges = ["range(count)", *(f"range({size})" for size in grid.shape[1:])]
         pad = "    "
         for index, numbers in zip(grid.indices, ranges, strict=True):
             lines.append(f"{pad}for {index} in {numbers}:")
@@ -391,18 +384,9 @@ def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return shaped
 
 
-def worth_threads(node: Node) -> bool:
-    """Return whether an operation alone is large enough for a loop that threads share."""
-    return node.elementwise and node.size >= tuning.PARALLEL_SIZE
-
-
 def _compiled(source: str, arguments: dict[str, np.ndarray | int]) -> Call:
     """Return the call of a loop's function."""
     from npnn.backends.cpu import native  # which needs Numba, and the loops of a GPU do not
 
-    if "prange" in source:
-        options = "nogil=True, cache=True, parallel=True, error_model='numpy'"
-        head = f"{native.IMPORTS}\nfrom numba import njit, prange\n\n@njit({options})\n"
-        return module_of(head + source).kernel, tuple(arguments.values())
     _, body = source.split("\n", 1)
     return native.loop(body, arguments), ()

@@ -9,43 +9,30 @@ of the library beneath NumPy, called where it lies in memory.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from npnn.backends import tuning
-from npnn.backends.cpu import functions, threads
+from npnn.backends.cpu import threads
 from npnn.backends.cpu.machine import run
-from npnn.backends.cpu.sources import module_of
+from npnn.backends.cpu.numba_adapter import address_of_kernel
 from npnn.backends.operations.calls import Call
 from npnn.backends.planning.loop_writer import joined_axes
 
-_SOURCES = b"".join(Path(file).read_bytes() for file in (__file__, functions.__file__))
-IMPORTS = f"""\
-# Of machine code's version {hashlib.sha256(_SOURCES).hexdigest()}.
+HEAD = """\
 import numpy as np
-from numba import cfunc
 from npnn.backends.cpu import functions
-from npnn.backends.cpu.native import array_at, call_cblas, copy, word_at"""
-HEAD = f"""{IMPORTS}
+from npnn.backends.cpu.numba_adapter import array_at, call_cblas, copy, word_at
 
-@cfunc("void(intp)", cache=True, error_model="numpy")
 def kernel(block):
 """
 ROW_MAJOR, AS_IT_LIES, TRANSPOSED = 101, 111, 112  # CBLAS's names for them
 # Arguments of CBLAS's products: an enumeration, an integer, an address, and the numbers 1 and 0.
 GEMM, GEMV = "eeeiii1aiai0ai", "eeii1aiai0ai"
-_WORD, _ENUM, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
 class Native:
@@ -67,8 +54,7 @@ class Native:
     @cached_property
     def address(self) -> int:
         """Where the function lies."""
-        address: int = module_of(HEAD + self.body + "\n").kernel.address
-        return address
+        return address_of_kernel(HEAD + self.body + "\n")
 
     def __call__(self) -> None:
         """Run it alone."""
@@ -112,91 +98,6 @@ def address_of(array: np.ndarray) -> int:
     """Return where an array's first element lies."""
     address: int = array.__array_interface__["data"][0]
     return address
-
-
-# What machine code is made of --------------------------------------------------------------------
-
-
-def _word(builder: Any, block: Any, place: int) -> Any:
-    words = builder.inttoptr(block, _WORD.as_pointer())
-    return builder.load(builder.gep(words, [ir.Constant(_WORD, place)]))
-
-
-@intrinsic(prefer_literal=True)
-def word_at(typing: Any, block: Any, place: Any) -> Any:
-    """Return the number that stands at a place of a block."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _word(builder, args[0], place.literal_value)
-
-    return types.intp(block, place), code
-
-
-@intrinsic(prefer_literal=True)
-def array_at(typing: Any, block: Any, place: Any, dtype: Any, ndim: Any, layout: Any) -> Any:
-    """Return the array whose address, shape and strides stand in a block from a place on."""
-    rows = layout.literal_value == "rows"  # whose elements are neighbours
-    kind = types.Array(dtype.dtype, ndim.literal_value, "A" if rows else layout.literal_value)
-    axes = ndim.literal_value
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        places = range(place.literal_value, place.literal_value + 1 + 2 * axes)
-        data, *numbers = [_word(builder, args[0], i) for i in places]
-        element = context.get_data_type(kind.dtype)
-        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(element))
-        if rows:
-            numbers[-1] = itemsize
-        array = context.make_array(kind)(context, builder)
-        populate_array(
-            array,
-            data=builder.inttoptr(data, element.as_pointer()),
-            shape=numbers[:axes],
-            strides=numbers[axes:],
-            itemsize=itemsize,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return kind(block, place, dtype, ndim, layout), code
-
-
-@intrinsic
-def copy(typing: Any, target: Any, source: Any, nbytes: Any) -> Any:
-    """Copy bytes from one address to another."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        places = [builder.inttoptr(arg, _BYTE.as_pointer()) for arg in args[:2]]
-        cgutils.raw_memcpy(builder, *places, args[2], 1)
-        return context.get_dummy_value()
-
-    return types.void(target, source, nbytes), code
-
-
-@intrinsic(prefer_literal=True)
-def call_cblas(typing: Any, block: Any, dtype: Any, bits: Any, kinds: Any) -> Any:
-    """Call the function whose address stands first in a block with what stands behind it."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        integer, number = ir.IntType(bits.literal_value), context.get_data_type(dtype.dtype)
-        given: list[Any] = []
-        place = 0
-        for kind in kinds.literal_value:
-            if kind in "01":
-                given.append(ir.Constant(number, float(kind)))
-                continue
-            place += 1
-            word = _word(builder, args[0], place)
-            if kind == "a":
-                given.append(builder.inttoptr(word, number.as_pointer()))
-            else:
-                size = _ENUM if kind == "e" else integer
-                given.append(word if size == _WORD else builder.trunc(word, size))
-        function = ir.FunctionType(ir.VoidType(), [value.type for value in given])
-        address = _word(builder, args[0], 0)
-        builder.call(builder.inttoptr(address, function.as_pointer()), given)
-        return context.get_dummy_value()
-
-    return types.void(block, dtype, bits, kinds), code
 
 
 # Pieces ------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy as np
 
 from npnn.backends.cpu import threads
 from npnn.backends.cpu.machine import (
+    CALLED,
     DOZE,
     DOZE_FOR,
     GIVE_WAY,
@@ -55,11 +56,14 @@ class Step:
         places = [number for phase in programs for p in phase for number in p.place]
         self._description = np.array([self.threads, len(phases), *places], np.int64)
         self.address = address_of(self._description)
+        self.granted = threads.count()
 
     def __call__(self) -> None:
         """Run the step: side by side, or where another step has the threads, one by one."""
         try:
-            threads.with_the_others(self._side_by_side, self._one_by_one, Team.stop_others)
+            threads.with_the_others(
+                self._side_by_side, self._one_by_one, Team.stop_others, self.granted
+            )
         finally:
             for array in self.brought.values():
                 array.let_go()
@@ -125,7 +129,7 @@ class Team:
         self._ended: list[int] = []
         Team.started.append(self)
         for thread in self._threads:
-            thread.start()
+            threads.start(thread)
 
     @classmethod
     def taken(cls, count: int) -> Team:
@@ -144,10 +148,10 @@ class Team:
 
     def run(self, step: Step) -> None:
         """Run a step."""
-        asleep = begin(self._words, step.address)
-        if asleep:
+        if begin(self._words, step.address):
             for number in range(1, step.threads):
-                if asleep & 1 << number:
+                if self.read(STATES + LINE * number + CALLED):
+                    self._write(STATES + LINE * number + CALLED, 0)
                     self._gates[number].open()
         work(self._words, 0)
 
@@ -199,14 +203,18 @@ atexit.register(Team.end)
 
 
 def _ways_to_wait() -> tuple[int, int, int]:
-    """Return the addresses of what lets others have the processor and what dozes; and how long."""
-    if sys.platform == "win32":
-        sleep = ctypes.WinDLL("kernel32").Sleep  # of milliseconds
-        functions, doze_for = (sleep, sleep), 1
-    else:
-        library = ctypes.CDLL(None)
-        functions, doze_for = (library.sched_yield, library.usleep), 50
+    """Return the addresses of what lets others have the processor and what dozes; and how long.
+
+    Where a system has them under other names, the addresses are 0, and threads look without pause.
+    """
+    try:
+        if sys.platform == "win32":
+            sleep = ctypes.WinDLL("kernel32").Sleep  # of milliseconds
+            functions, doze_for = (sleep, sleep), 1
+        else:
+            library = ctypes.CDLL(None)
+            functions, doze_for = (library.sched_yield, library.usleep), 50
+    except (OSError, AttributeError, TypeError):
+        return 0, 0, 0
     give_way, doze = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
-    assert give_way is not None
-    assert doze is not None
-    return give_way, doze, doze_for
+    return give_way or 0, doze or 0, doze_for

@@ -3,6 +3,16 @@
 Each has a part of every large operation. The matrix products of a part run in its own thread
 alone: were each product shared out by the library beneath NumPy, what one processor has in its
 cache would go to the other with every operation.
+
+There are two kinds of them. Where a step is machine code alone, a team (``team.py``) of any number
+waits awake for each other. Calls of NumPy are shared by the helpers below, up to four threads, who
+sleep until they are called: LeNet-5 takes a fifth less so than with the library's own threads, and
+keeps its pace where other processes are at work. All else, and what is too short to be divided, is
+left to the threads of the library.
+
+How many threads the library uses holds for the whole process: while a divided step runs, products
+of other Python threads run in one thread each, and a limit that another thread sets meanwhile ends
+with the step. After it the number is what it was before.
 """
 
 from __future__ import annotations
@@ -42,7 +52,7 @@ class Helper:
         self._retired = self._ended = False
         self._thread = threading.Thread(target=self._work, name="npnn", daemon=True)
         _started.append(self)
-        self._thread.start()
+        start(self._thread)
 
     def start(self, phases: Phases, number: int) -> None:
         """Begin, under the settings for errors of NumPy that hold where this is called."""
@@ -74,11 +84,13 @@ class Helper:
     def retire(self) -> None:
         """Let the thread end once it has done the task that it is at."""
         self._retired = True
-        while self.at_work():
+        while True:
             with suppress(RuntimeError):
-                self._go.open()
+                self._go.open()  # also for one that is about to begin
             with suppress(RuntimeError):
                 self._next.open()
+            if not self.at_work():
+                break
             time.sleep(1e-3)
         with suppress(ValueError):
             _started.remove(self)
@@ -118,6 +130,20 @@ _started: list[Helper] = []
 _in_use = threading.Lock()
 _forks: list[bool] = []
 _usual: list[int] = []  # threads that products use otherwise, while they are limited to one
+_refused: list[BaseException] = []  # by a system that lets no thread be started
+
+
+class NoThread(RuntimeError):
+    """No thread can be started: there may be no more, or none at all."""
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread; where that cannot be, steps run in one thread from now on."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        _refused.append(error)
+        raise NoThread(str(error)) from error
 
 
 def _forget() -> None:
@@ -126,6 +152,7 @@ def _forget() -> None:
     _waiting.clear()
     _started.clear()
     _forks.clear()
+    _refused.clear()
     _in_use = threading.Lock()
     _set_back()
 
@@ -153,49 +180,71 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_wait_for_step, after_in_parent=_go_on)
 
 
-def run_phases(phases: Phases) -> None:
+def run_phases(phases: Phases, granted: int = 1) -> None:
     """Run phases one after another, the tasks of each side by side.
 
     Where the helpers are busy with the step of another thread, all tasks run in this one.
     """
     side_by_side = partial(_run_side_by_side, phases)
-    with_the_others(side_by_side, partial(_run_one_by_one, phases), _retire_others)
+    with_the_others(side_by_side, partial(_run_one_by_one, phases), _retire_others, granted)
 
 
-def with_the_others(side_by_side: Task, one_by_one: Task, end: Task) -> None:
-    """Do what needs several threads, with products in one each; where they are busy, the other.
+def with_the_others(side_by_side: Task, one_by_one: Task, end: Task, granted: int) -> None:
+    """Do what needs several threads, with products in one each; or the other, in this one alone.
+
+    That is where the threads are busy, where none can be started, and under a limit of fewer
+    threads than the number `granted` when the step was divided.
 
     If the first is interrupted, `end` has the threads end that were at work: nobody knows how far
     they are, but none may go on after this.
     """
-    if blas() is None or _in_use.locked():
+    if (
+        blas() is None
+        or _refused
+        or _in_use.locked()
+        or not _side_by_side(side_by_side, end, granted)
+    ):
         one_by_one()
-        return
+
+
+def _side_by_side(function: Task, end: Task, granted: int) -> bool:
+    """Do what needs several threads; return whether they could be had."""
     with _in_use:  # of another thread that came just now, the step is waited for
         try:
             if not _usual:  # else Ctrl-C has come before the number was set back
-                _usual.append(count())
+                _usual.append(_threads_of_products())
+            if _usual[0] < granted:
+                return False
             for library in blas().lib_controllers:
                 library.set_num_threads(1)
-            side_by_side()
-        except BaseException:
+            function()
+        except BaseException as error:
             try:
                 at_any_rate(end)
             finally:
                 at_any_rate(end)  # Ctrl-C may have come just before the first
+            if isinstance(error, NoThread):
+                return False
             raise
         finally:
-            _set_back()
+            try:
+                at_any_rate(_set_back)
+            finally:
+                at_any_rate(_set_back)
+    return True
 
 
 def at_any_rate(function: Task) -> None:
-    """Call a function again until it has come to its end, though Ctrl-C comes meanwhile."""
+    """Call a function again until it has come to its end; raise Ctrl-C that came meanwhile then."""
+    interrupt = None
     while True:
         try:
             function()
-            return
-        except KeyboardInterrupt:
-            continue
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _set_back() -> None:
@@ -246,12 +295,15 @@ def count() -> int:
     """Return how many threads a step may use: as many as NumPy's matrix products may.
 
     So ``OPENBLAS_NUM_THREADS`` and threadpoolctl's limits hold for npnn too. One where the library
-    beneath NumPy cannot be told to use a single thread.
+    beneath NumPy cannot be told to use a single thread, or no other can be started.
     """
-    library = blas()
-    if library is None:
+    if blas() is None or _refused:
         return 1
-    return _usual[0] if _usual else max(1, int(library.lib_controllers[0].num_threads or 1))
+    return _usual[0] if _usual else _threads_of_products()
+
+
+def _threads_of_products() -> int:
+    return max(1, int(blas().lib_controllers[0].num_threads or 1))
 
 
 @cache
@@ -259,7 +311,10 @@ def blas() -> Any:
     """Return what controls the library beneath NumPy's matrix products; None if not known."""
     from threadpoolctl import ThreadpoolController
 
-    found = ThreadpoolController().select(user_api="blas")
+    try:
+        found = ThreadpoolController().select(user_api="blas")
+    except (OSError, RuntimeError):  # a system without such libraries, or without threads
+        return None
     numpys = [library.filepath for library in found.lib_controllers if "numpy" in library.filepath]
     found = found.select(filepath=numpys) if numpys else found
     return found if found.lib_controllers else None

@@ -101,18 +101,14 @@ class CapturedStep:
         """Return the plan of a recorded step; each input comes with its first value."""
         given = [leaf for leaf, _ in inputs]
         shared = self.threads_for(nodes, tuning.WORTH)
+        if threads.count() > tuning.MOST_THREADS:
+            shared = 1  # the library's own threads do not wait for the interpreter's lock
         return self.make_plan(nodes, carry, data, given, outputs, shared)
 
     def threads_for(self, nodes: list[Node], worth: float) -> int:
-        """Return how many threads a step is worth, `worth` seconds each, where they are few.
-
-        Many threads would wait for the interpreter's lock, and NumPy's own, for products, do not.
-        """
+        """Return how many threads a step is worth, `worth` seconds each."""
         most = int(seconds(nodes) / worth)
-        if most < 2:
-            return 1
-        count = threads.count()
-        return min(most, count) if count <= tuning.MOST_THREADS else 1
+        return min(most, threads.count()) if most > 1 else 1
 
     def replay_of(self, plan: Any, entering: dict[Path, Node], outputs: Any) -> Callable[..., Any]:
         """Return the function that fills the inputs, replays the plan and returns the outputs."""
@@ -271,6 +267,7 @@ def _compile(plan: Plan, entering: dict[Path, Node], outputs: Any) -> Callable[.
         first += tasks[0][0]
     else:
         names["run_phases"] = threads.run_phases
+        names["granted"] = threads.count()
         first += _side_by_side(tasks)
     nodes = iter(plan.outputs)
     values = mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
@@ -288,7 +285,7 @@ def _side_by_side(tasks: list[list[list[str]]]) -> list[str]:
             if section:
                 lines += [f"def {functions[-1]}():", *(f"    {line}" for line in section)]
         phases.append(f"({', '.join(functions)})")
-    return [*lines, f"run_phases(({', '.join(phases)},))"]
+    return [*lines, f"run_phases(({', '.join(phases)},), granted)"]
 
 
 def defined(signature: str, lines: list[str], names: dict[str, Any]) -> Callable[..., Any]:
