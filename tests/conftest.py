@@ -1,6 +1,7 @@
 """The backends that work here, as fixtures; a new one joins by being registered."""
 
 import os
+import signal
 import sys
 import textwrap
 from collections import Counter
@@ -16,6 +17,9 @@ import hypothesis
 import pytest
 
 from npnn import backends
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what runs beside it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
     "npnn",

@@ -237,13 +237,13 @@ def test_a_replayed_step_allocates_no_array(size, backend, monkeypatch):
         grown.append(tracemalloc.get_traced_memory()[1] - before)
         return result
 
-    for _ in range(3):
-        optimizer.step(*next(batches))
-    monkeypatch.setattr(CapturedStep, "__call__", measured)
     # NumPy's loops cast, and broadcast, through buffers of so many elements.
     usual = np.setbufsize(16)
-    tracemalloc.start()
     try:
+        for _ in range(3):
+            optimizer.step(*next(batches))
+        monkeypatch.setattr(CapturedStep, "__call__", measured)
+        tracemalloc.start()
         for _ in range(10):
             optimizer.step(*next(batches))
     finally:

@@ -501,19 +501,6 @@ def test_after_ctrl_c_training_goes_on_as_if_never_stopped(tmp_path):
     assert_same_weights(resumed, whole)
 
 
-def test_ctrl_c_is_the_callers_again_afterwards():
-    seen = []
-    # One of its own: a process in the background of a shell is started with none.
-    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
-    try:
-        network().fit(X, C, callbacks=[At(1, 1, interrupt)], **SIZES)
-        assert seen == []
-        signal.raise_signal(signal.SIGINT)
-        assert seen == [1]
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_a_second_ctrl_c_stops_at_once():
     def twice(training):
         interrupt(training)
