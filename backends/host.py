@@ -98,7 +98,7 @@ def _on_host(x: Any) -> Any:
     try:
         return np.asarray(x)
     except ValueError as error:
-        raise ValueError(f"cannot make an array of it: {error}") from None
+        raise ValueError(f"rows must be of one shape to make an array: {error}") from None
 
 
 def _needs_host(part: object) -> bool:
@@ -167,11 +167,13 @@ def _of_objects(array: np.ndarray) -> np.ndarray:
         except OverflowError:
             place, value = next(v for v in np.ndenumerate(array) if abs(v[1]) > LARGEST)
             raise ValueError(_beyond(value, place)) from None
-    place, value = next(
+    strange = [
         item
         for item in np.ndenumerate(array)
         if not isinstance(item[1], (numbers.Real, np.bool_, decimal.Decimal))
-    )
+    ]
+    # A hole is named before the words it is among.
+    place, value = next((item for item in strange if not isinstance(item[1], str)), strange[0])
     where = f" at {place} (counted from 0)" if place else ""
     raise TypeError(
         f"an array of numbers is needed, but there is a {value!r} ({type(value).__name__}){where}"

@@ -345,8 +345,11 @@ def _remedy(value: Any) -> str:
     bad = []
     for column in getattr(value, "columns", ()):
         try:
-            host_array(value[column])
+            # A column alone may have a number for what is missing.
+            is_bad = bool(np.isnan(host_array(value[column])).any())
         except (TypeError, ValueError):
+            is_bad = True
+        if is_bad:
             bad.append(f"{column!r} ({getattr(value[column], 'dtype', 'of no dtype')})")
     if not bad:
         return ""

@@ -46,11 +46,16 @@ def as_classes(t: Any, names: Sequence[str] | None, loss: LossLayer) -> np.ndarr
         raise ValueError(
             f"targets t: there are {len(names)} classes, {_quoted(names)}, and outputs for {count}"
         )
+    return numbered(words, names, "targets t")
+
+
+def numbered(words: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
+    """Return the place of each word among `names`, or say which is none of them."""
     known = {name: number for number, name in enumerate(names)}
     for place, word in np.ndenumerate(words):
         if str(word) not in known:
             raise ValueError(
-                f"targets t: there is a {str(word)!r} at sample {place[0]} (counted from 0), which "
+                f"{what}: there is a {str(word)!r} at sample {place[0]} (counted from 0), which "
                 f"is none of the classes {_quoted(names)}"
             )
     classes = [known[str(word)] for word in words.flat]

@@ -304,7 +304,7 @@ def test_a_memmap_is_data(tmp_path):
             "structured_to_unstructured",
         ),
         (lambda: [np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])], ValueError, "hidden by a mask"),
-        (lambda: [[1.0], [1.0, 2.0]], ValueError, "cannot make an array of it"),
+        (lambda: [[1.0], [1.0, 2.0]], ValueError, "rows must be of one shape"),
     ],
 )
 def test_what_is_no_array_of_numbers_is_refused_in_words(make, error, message, backend_name):
