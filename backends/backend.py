@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import numbers
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from npnn.arrays import array_namespace, read_each
+from npnn.backends.host import host_array
 from npnn.errors import MissingError
 
 Array = Any
@@ -29,6 +29,7 @@ a prediction). Inputs are new at each call: a batch, the numbers of this step, t
 """
 
 DTYPES = ("float32", "float64")
+ON_CPU = 1  # as DLPack numbers it
 
 
 class Backend:
@@ -134,25 +135,51 @@ class Backend:
         copy : bool, default False
             Whether the result must not share its memory with `x`.
         """
-        y = x if self.owns(x) else self.convert(x)
+        y = self.unrounded(x)
+        if not self.owns(y):
+            if not (keep_integers and y.dtype.kind in "iu"):
+                y = y.astype(self.dtype_name, copy=False)  # here, so that less is sent
+            y = self.convert(y)
+            return self.copy(y) if copy else y
         if y.dtype == self.dtype:
             return self.copy(y) if copy else y
-        if y.dtype not in self._number_dtypes:
-            # Looked up once for a dtype: what is asked for here is asked in every step.
-            if not self.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
-                y = self.convert(host_array(y))  # which has numbers of it, or says what is wrong
-            self._number_dtypes.add(y.dtype)
         if keep_integers and self.xp.isdtype(y.dtype, "integral"):
             return self.copy(y) if copy else y
         with self.current():
             return self.xp.astype(y, self.dtype)
+
+    def unrounded(self, x: Any) -> Array:
+        """Return `x` as an array of numbers of any dtype: of this library, or of NumPy's.
+
+        What lies on the host and is not of this library stays there.
+        """
+        if self.owns(x):
+            y = x
+        elif _is_on_host(x):
+            return host_array(x)
+        else:
+            y = self.convert(x)
+        # Looked up once for a dtype: what is asked for here is asked in every step.
+        if y.dtype in self._number_dtypes:
+            return y
+        if self.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
+            self._number_dtypes.add(y.dtype)
+            return y
+        return host_array(y)  # which has numbers of it, or says what is wrong
+
+    def on_host(self, x: Array) -> np.ndarray | None:
+        """Return `x` as a NumPy array where that takes neither a copy nor a wait, else None."""
+        return None if self.asynchronous else self.to_numpy(x)
 
     def owns(self, x: Any) -> bool:
         """Return whether `x` is already an array of this library on this device."""
         return isinstance(x, type(self.xp.zeros(1)))
 
     def convert(self, x: Any) -> Array:
-        """Return an array of another kind as one of this library, on this device."""
+        """Return an array of another kind as one of this library, on this device.
+
+        Its dtype stays what it is.
+        """
         return self.xp.asarray(host_array(x), device=self.device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
@@ -275,71 +302,11 @@ class Backend:
         return f"<backend {self.name}: {self.dtype_name}{rounded}{device}>"
 
 
-def host_array(x: Any) -> np.ndarray:
-    """Return an array of any library, or nested lists of numbers, as a NumPy array on the host."""
-    if isinstance(x, np.ma.MaskedArray):
-        x = _unmasked(x)
-    if isinstance(x, np.ndarray):
-        return _numbers(x, x)
-    if hasattr(x, "detach"):
-        x = x.detach()
-    for to_host in ("get", "cpu"):
-        # Arrays on a GPU say how they come to the host; NumPy cannot read them where they are.
-        if not hasattr(x, "__array__") and hasattr(x, to_host) and hasattr(x, "__dlpack__"):
-            return _numbers(np.asarray(getattr(x, to_host)()), x)
-    if hasattr(x, "__dlpack__"):
-        try:
-            array = np.from_dlpack(x)
-        except (BufferError, RuntimeError, TypeError, ValueError):
-            x = x.cpu() if hasattr(x, "cpu") else x.get() if hasattr(x, "get") else x
-        else:
-            return _numbers(array, x)
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"cannot make an array of it: {error}") from None
-    return _numbers(array, x)
-
-
-def _numbers(array: np.ndarray, given: Any) -> np.ndarray:
-    """Return `array` with a dtype that every library knows, or say that it holds no numbers.
-
-    That is native byte order, signed integers, and numbers instead of objects that are numbers.
-    """
-    if array.dtype.kind == "O":
-        array = _of_objects(array)
-    kind = array.dtype.kind
-    if kind not in "fiub":
-        raise TypeError(
-            f"an array of numbers is needed, not one of {array.dtype} ({type(given).__name__})"
-        )
-    if kind == "u" and array.dtype.itemsize > 1:
-        return array.astype(np.int64)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _of_objects(array: np.ndarray) -> np.ndarray:
-    for kind, dtype in ((bool, np.bool_), (numbers.Integral, np.int64), (numbers.Real, np.float64)):
-        if all(isinstance(value, kind) for value in array.flat):
-            return array.astype(dtype)
-    place, value = next(
-        item for item in np.ndenumerate(array) if not isinstance(item[1], numbers.Real)
-    )
-    raise TypeError(
-        f"an array of numbers is needed, but there is a {value!r} ({type(value).__name__}) at "
-        f"{place} (counted from 0)"
-    )
-
-
-def _unmasked(x: np.ma.MaskedArray[Any, Any]) -> np.ndarray:
-    hidden = np.argwhere(np.ma.getmaskarray(x))
-    if len(hidden):
-        place = tuple(int(i) for i in hidden[0])
-        raise ValueError(
-            f"{len(hidden)} values are hidden by a mask, the first at {place} (counted from 0): "
-            "fill them, as in x.filled(0), or leave those samples out"
-        )
-    return np.asarray(x)
+def _is_on_host(x: Any) -> bool:
+    """Return whether `x` lies where NumPy can read it."""
+    if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack_device__"):
+        return True
+    return int(x.__dlpack_device__()[0]) == ON_CPU
 
 
 def missing(library: str, backend: str, command: str) -> MissingError:

@@ -1,21 +1,45 @@
-"""What comes in: inputs, targets and weights, looked at and brought to the backend's arrays."""
+"""What comes in: inputs, targets and weights, looked at and brought to the backend's arrays.
+
+Every door leads through here: `fit`, `step`, `predict`, `predict_class` and `evaluate`, with and
+without capture, of data on the device and of those that are streamed to it. A batch is looked at as
+a data set is, by looks that take a microsecond where all is well; but not where a look would be a
+wait for a device, of whose arrays only whole data sets are looked at.
+"""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import labels
 from npnn.arrays import Array, array_namespace
-from npnn.backends.backend import Backend, host_array
+from npnn.backends.backend import Backend
+from npnn.backends.host import host_array
+from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer
 from npnn.trees import Path, first, leaves, mapped, place
+from npnn.values import (
+    all_below,
+    all_fractions,
+    all_probabilities,
+    all_small,
+    check_apart,
+    check_exact,
+    check_finite,
+    quiet,
+)
 
 if TYPE_CHECKING:
     from npnn.backends.backend import Tree
-    from npnn.losses import LossLayer
     from npnn.model import Sequential
     from npnn.network import Network
+
+# Which targets need no further look: a loss of one's own, with a check of its own, is always asked.
+QUICK_LOOKS = {
+    LossLayer.check_targets: all_small,
+    CrossEntropyLoss.check_targets: all_probabilities,
+    BinaryCrossEntropyLoss.check_targets: all_fractions,
+}
 
 
 class Acceptance:
@@ -29,39 +53,73 @@ class Acceptance:
 
     def __init__(self, network: Network) -> None:
         self.network, self.model = network, network.model
-        self._accepted: set[object] = set()
-        self._looked_at: set[object] = set()
+        self._dtype = np.dtype(network.backend.dtype_name)
+        self._shapes: set[object] = set()  # of inputs that were taken in
+        self._forms: dict[object, bool] = {}  # of targets that were; whether they are classes
+        self._norm: object = None
 
-    def batch(self, x: Any, t: Any = None, w: Any = None) -> Tree:
-        """Return a batch as arrays that a step takes in, their shapes checked."""
+    def batch(self, x: Any, t: Any = None, w: Any = None) -> tuple[Tree, bool]:
+        """Return a batch as arrays that a step takes in, and whether it must normalise them.
+
+        Inputs of the backend's own dtype are normalised in the step. Others are first: they may
+        have more digits, which only the difference from the offset keeps.
+        """
         backend = self.network.backend
         if self.model.capture:
             backend = backend.entrance(x, t)
-        given = t
-        x, t = self._as_arrays(x, t, backend)
+        if self._is_like_others(x, t, backend):
+            is_raw = self._norm is not None
+            x = x if backend.owns(x) else backend.asarray(x)
+            if t is not None:
+                t = t if backend.owns(t) else backend.asarray(t, keep_integers=True)
+                t = self._fitting(t)
+        else:
+            x, is_raw = self._inputs(x, backend)
+            if t is not None:
+                t = self._targets(t, len_of(x), backend)
         batch = {"x": x} if t is None else {"x": x, "t": t}
         if w is not None:
             batch["w"] = as_weights(w, len_of(x), backend)
-        of_x = x.shape if hasattr(x, "shape") else _shapes(x)
-        key = of_x, None if t is None else (t.shape, t.dtype)
-        if key in self._accepted:
-            return batch
-        with backend.current():
-            fitting = self._check_shapes(x, t, given, backend)
-            of_classes = t is not None and fitting.ndim == len(self.network.shape_out)
-            if t is not None and not of_classes and key not in self._looked_at:
-                # Their values, unlike their shape, cost a look at each; one batch tells already.
-                self.network.losses[-1].check_targets(fitting)
-                self._looked_at.add(key)
-        if fitting is t and (backend.asynchronous or not of_classes):
-            # What needs no conversion needs no second look; one at labels may wait for a device.
-            self._accepted.add(key)
-        if t is not None:
-            batch["t"] = fitting
-        return batch
+        return batch, is_raw
+
+    def _is_like_others(self, x: Any, t: Any, backend: Backend) -> bool:
+        """Return whether a batch has the form of one before it, and nothing wrong in it.
+
+        This is asked in each step; where it is False, all is looked at.
+        """
+        x = _view(x, backend)
+        if x is None or x.dtype != self._dtype or x.shape not in self._shapes:
+            return False
+        if self.model.norm is not self._norm or not all_small(x):
+            return False
+        if t is None:
+            return True
+        t = _view(t, backend)
+        of_classes = None if t is None else self._forms.get((t.shape, t.dtype, x.shape[0]))
+        if of_classes is None:
+            return False
+        loss: LossLayer = self.network.losses[-1]
+        if of_classes:
+            return all_below(t, loss.shape_in[-1])  # type: ignore[index]
+        look = QUICK_LOOKS.get(type(loss).check_targets)
+        return look is not None and t.dtype == self._dtype and look(t)
+
+    def _fitting(self, t: Array) -> Array:
+        """Return targets of a form that was taken in before, as the last loss needs them."""
+        loss, shape = self.network.losses[-1], self.network.shape_out
+        return (
+            t if t.ndim == len(shape) and shape[-1] > 1 else loss.prepare_targets(t, shape, t.dtype)
+        )
 
     def data(
-        self, x: Any, t: Any, w: Any = None, name: str = "", backend: Backend | None = None
+        self,
+        x: Any,
+        t: Any,
+        w: Any = None,
+        name: str = "",
+        backend: Backend | None = None,
+        *,
+        training: bool = False,
     ) -> Tree:
         """Return a whole data set as arrays of a backend: all checked, inputs normalised.
 
@@ -73,52 +131,135 @@ class Acceptance:
             What the errors call them, such as ``"the training data: "``.
         backend : Backend, optional
             The model's own if None.
+        training : bool, default False
+            Whether samples must differ that did before they were rounded.
         """
-        given = x, t
         backend = backend or self.network.backend
-        with quiet(), backend.current():
-            x, t = self._as_arrays(x, t, backend)
-            t = self._check_shapes(x, t, given[1], backend)
-            if self.model.norm is not None:
-                self.model.norm.check_fits(self.network.shape_in)
-                x = self.model.norm(x)
-            for path, array in leaves(x):
-                check_finite(array, _at(given[0], path), backend, f"{name}inputs{place(path)}")
-            data = {"x": x}
+        with backend.current():
+            x, _ = self._inputs(x, backend, name, whole=True, training=training)
+            data, count = {"x": x}, len_of(x)
             if t is not None:
-                check_finite(t, given[1], backend, f"{name}targets")
-                if t.ndim > len(self.network.shape_out):
-                    self.network.losses[-1].check_targets(t)
-                data["t"] = t
+                data["t"] = self._targets(t, count, backend, name, whole=True, training=training)
             if w is not None:
-                data["w"] = as_weights(w, len_of(x), backend)
+                data["w"] = as_weights(w, count, backend)
         return data
 
-    def _as_arrays(self, x: Any, t: Any, backend: Backend) -> tuple[Any, Array]:
-        integers = self.model.takes_integers
-        try:
-            if isinstance(x, (dict, tuple)) and is_tree(x, self.model.shape_in):
-                x = _of_tree(x, lambda a: backend.asarray(a, keep_integers=integers))
-            else:
-                x = backend.asarray(x, keep_integers=integers)
-            return x, None if t is None else backend.asarray(t, keep_integers=True)
-        except (TypeError, ValueError):
-            # Asked again, each says by its name what is wrong with it.
-            as_inputs(backend, x, self.model)
-            as_array(backend, t, "t")
-            raise
+    # Inputs ------------------------------------------------------------------------------------
 
-    def _check_shapes(self, x: Any, t: Array, given: Any, backend: Backend) -> Array:
-        """Return the targets as the last loss needs them, or say what does not fit."""
-        check_inputs(x, self.model)
-        if t is None:
-            return None
+    def _inputs(self, x: Any, backend: Backend, name: str = "", **how: bool) -> tuple[Any, bool]:
+        """Return inputs as arrays, and whether a step must normalise them."""
+        model = self.model
+        if model.norm is not self._norm and model.norm is not None:
+            model.norm.check_fits(self.network.shape_in)
+        self._norm = model.norm
+        raw = raw_inputs(backend, x, model)
+        shape = raw.shape if hasattr(raw, "shape") else _shapes(raw)
+        if shape not in self._shapes:
+            check_inputs(raw, model)
+            self._shapes.add(shape)
+        if hasattr(raw, "shape"):
+            return self._input(raw, x, backend, f"{name}inputs", **how)
+        found = {
+            path: self._input(array, _at(x, path), backend, f"{name}inputs{place(path)}", **how)
+            for path, array in leaves(raw)
+        }
+        arrays = iter(array for array, _ in found.values())
+        return mapped(raw, lambda _: next(arrays)), any(is_raw for _, is_raw in found.values())
+
+    def _input(
+        self,
+        raw: Array,
+        given: Any,
+        backend: Backend,
+        what: str,
+        *,
+        whole: bool = False,
+        training: bool = False,
+    ) -> tuple[Array, bool]:
+        norm, is_host = self.model.norm, isinstance(raw, np.ndarray)
+        is_own = raw.dtype == (backend.dtype_name if is_host else backend.dtype)
+        if is_own and (norm is None or not whole):
+            _look(raw, raw, given, backend, what, whole)
+            return backend.asarray(raw), norm is not None
+        with quiet():
+            x = centred = raw if norm is None else norm(raw)
+            if not (self.model.takes_integers and norm is None and _are_integers(raw)):
+                x = _rounded(centred, backend)
+            _look(x, centred, given, backend, what, whole)
+        if training and norm is None and is_host and x.dtype != raw.dtype:
+            check_apart(raw, backend, what)
+        return backend.asarray(x, keep_integers=True), False
+
+    # Targets -----------------------------------------------------------------------------------
+
+    def _targets(
+        self,
+        t: Any,
+        count: int,
+        backend: Backend,
+        name: str = "",
+        *,
+        whole: bool = False,
+        training: bool = False,
+    ) -> Array:
+        """Return the targets as the last loss needs them, or say what is wrong."""
         if not self.network.losses:
             raise ValueError("the model has no loss: set model.chain, or give fit a loss")
-        t = prepare_targets(t, given, self.network.losses[-1], backend)
-        if t.shape[0] != len_of(x):
-            raise ValueError(f"{len_of(x)} inputs do not go with {t.shape[0]} targets")
-        return t
+        loss, given = self.network.losses[-1], t
+        if labels.are_words(t, loss):
+            t = labels.as_classes(t, self.model.class_names, loss)
+        raw = unrounded(backend, t, "t")
+        with quiet(), backend.current():
+            array = backend.asarray(raw, keep_integers=True)
+            view = _view(raw, backend)
+            form = raw.shape, (raw if view is None else view).dtype, count
+            if form in self._forms and not whole and view is None:
+                return self._fitting(array)
+            fitting = prepare_targets(array, given, loss, backend)
+            if fitting.shape[0] != count:
+                raise ValueError(f"{count} inputs do not go with {fitting.shape[0]} targets")
+            of_classes = fitting.ndim == len(self.network.shape_out)
+            _look(fitting, raw, given, backend, f"{name}targets", whole)
+            if not of_classes:
+                loss.check_targets(fitting)
+        if training and not of_classes and isinstance(raw, np.ndarray):
+            check_apart(raw, backend, f"{name}targets")
+        if not of_classes or fitting is array:
+            self._forms[form] = of_classes
+        return fitting
+
+
+def _view(x: Any, backend: Backend) -> np.ndarray | None:
+    """Return an array of the backend, or of NumPy, as one of NumPy where that costs nothing."""
+    if type(x) is np.ndarray:
+        return x
+    return backend.on_host(x) if backend.owns(x) else None
+
+
+def _rounded(x: Array, backend: Backend) -> Array:
+    """Return an array of the backend's dtype, which lies where `x` does."""
+    if isinstance(x, np.ndarray):
+        return x.astype(backend.dtype_name, copy=False)
+    return backend.asarray(x)
+
+
+def _are_integers(x: Array) -> bool:
+    return bool(array_namespace(x).isdtype(x.dtype, "integral"))
+
+
+def _look(x: Array, raw: Array, given: Any, backend: Backend, what: str, wait: bool) -> None:
+    """Raise the error for numbers that are none, or that became others: `x` was made of `raw`."""
+    host = x if isinstance(x, np.ndarray) else backend.on_host(x)
+    if host is None:
+        if wait:
+            check_finite(x, given, backend, what)
+        return
+    if host.dtype.kind != "f" or all_small(host):
+        return
+    check_finite(host, given, backend, what)
+    if raw is not x:
+        raw = raw if isinstance(raw, np.ndarray) else backend.to_numpy(raw)
+        check_exact(host, raw.reshape(host.shape), backend, what)
 
 
 # Inputs ------------------------------------------------------------------------------------------
@@ -157,16 +298,18 @@ def _at(x: Any, path: Path) -> Any:
     return x
 
 
-def as_inputs(backend: Backend, x: Any, model: Sequential) -> Any:
-    """Return inputs as an array, or as several; the error says which, and what is wrong."""
-    if not is_tree(x, model.shape_in):
-        return as_array(backend, x, "x", keep_integers=model.takes_integers)
-    return _of_tree(x, lambda a: as_array(backend, a, "x", keep_integers=model.takes_integers))
+def raw_inputs(backend: Backend, x: Any, model: Sequential) -> Any:
+    """Return inputs as an array, or as several, not rounded yet; or say what is wrong with them."""
+    if isinstance(x, (dict, tuple)) and is_tree(x, model.shape_in):
+        return _of_tree(x, lambda array: unrounded(backend, array, "x"))
+    if hasattr(x, "columns"):
+        x = labels.in_order(x, model.details.get("columns"))
+    return unrounded(backend, x, "x")
 
 
 def as_weights(w: Any, count: int, backend: Backend) -> Array:
     """Return the weights of samples as an array, or say what is wrong with them."""
-    array = as_array(backend, w, "w", keep_integers=False)
+    array = backend.asarray(unrounded(backend, w, "w"))
     if array.shape != (count,):
         raise ValueError(
             f"weights w must have shape ({count},), one for each sample, but have shape "
@@ -185,43 +328,35 @@ def as_weights(w: Any, count: int, backend: Backend) -> Array:
 _ROLES = {"x": "inputs x", "t": "targets t", "w": "weights w"}
 
 
-def as_array(backend: Backend, value: Any, name: str, *, keep_integers: bool = True) -> Array:
-    """Return inputs (`name` "x"), targets ("t") or weights ("w") as an array.
+def unrounded(backend: Backend, value: Any, name: str) -> Array:
+    """Return inputs (`name` "x"), targets ("t") or weights ("w") as an array, not rounded yet.
 
-    The error says what is wrong.
-
-    The remedies are looked for only here, where the conversion has failed.
+    The error says what is wrong. The remedies are looked for only here, where the conversion has
+    failed.
     """
     try:
-        return backend.asarray(value, keep_integers=keep_integers)
+        return backend.unrounded(value)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{_ROLES[name]}: {error}{_remedy(value, name, error)}") from None
+        raise kind(f"{_ROLES[name]}: {error}{_remedy(value)}") from None
 
 
-def _remedy(value: Any, name: str, error: Exception) -> str:
+def _remedy(value: Any) -> str:
     bad = []
     for column in getattr(value, "columns", ()):
         try:
-            host_array(value[column])
+            # A column alone may have a number for what is missing.
+            is_bad = bool(np.isnan(host_array(value[column])).any())
         except (TypeError, ValueError):
+            is_bad = True
+        if is_bad:
             bad.append(f"{column!r} ({getattr(value[column], 'dtype', 'of no dtype')})")
-    if bad:
-        return (
-            f"; look at column{'s' * (len(bad) > 1)} {', '.join(bad)}: fill or drop missing "
-            "values, and turn words and categories into numbers"
-        )
-    if name == "t" and isinstance(error, TypeError) and _has_words(value):
-        return "; classes are integers, such as np.unique(t, return_inverse=True)[1] gives"
-    return ""
-
-
-def _has_words(value: Any) -> bool:
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):  # on a GPU, where there are no words
-        return False
-    return array.dtype.kind in "US" or any(isinstance(item, str) for item in array.flat)
+    if not bad:
+        return ""
+    return (
+        f"; look at column{'s' * (len(bad) > 1)} {', '.join(bad)}: fill or drop missing values, "
+        "and turn words and categories into numbers"
+    )
 
 
 def check_inputs(x: Any, model: Sequential) -> None:
@@ -311,38 +446,3 @@ def _classes(t: Array, raw: Any, loss: LossLayer, backend: Backend) -> Array:
             f"{low if low < 0 else high}"
         )
     return t
-
-
-def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
-    """Raise the error for an array with a number that is none; it names the first one's place.
-
-    Parameters
-    ----------
-    array : array
-        Of the backend.
-    raw : array_like
-        What the user gave, which may hold numbers that are too large for the backend's dtype.
-    backend : Backend
-        The model's.
-    what : str
-        What the array is, for the error.
-    """
-    xp = array_namespace(array)
-    if bool(xp.all(xp.isfinite(array))):
-        return
-    host = backend.to_numpy(array)
-    place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
-    where = f"at sample {place[0]}, position {place[1:]} (counted from 0)"
-    given = host_array(raw)
-    given = given[place] if given.shape == host.shape else given[place[0]]
-    if np.isfinite(given).all():
-        raise ValueError(
-            f"{what} must fit {backend.dtype_name}, but there is a {given} {where}: scale them"
-            + (", or use Sequential(dtype='float64')" if backend.dtype_name == "float32" else "")
-        )
-    raise ValueError(f"{what} must be finite numbers, but there is a {host[place]} {where}")
-
-
-def quiet() -> contextlib.AbstractContextManager[object]:
-    """Keep NumPy from warning of numbers that a check is about to name."""
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -143,14 +143,17 @@ def _next_of(arrays: Iterator[Array], old: Array) -> Array:
     return next(arrays)
 
 
-def prepared(accept: Acceptance, x: Any, t: Any, w: Any, name: str) -> Data:
+def prepared(
+    accept: Acceptance, x: Any, t: Any, w: Any, name: str, *, training: bool = False
+) -> Data:
     """Return data on the device, or on the host if they would leave it too little memory."""
     backend = accept.network.backend
+    accepted = partial(accept.data, x, t, w, f"{name}: ", training=training)
     free = backend.free_memory()
     if backend.owns(x) or (free is not None and _nbytes(x, t, backend) <= SHARE_OF_DATA * free):
-        return Data(backend, accept.data(x, t, w, f"{name}: "))
+        return Data(backend, accepted(backend=backend))
     host = backends.get("numpy", backend.dtype_name)
-    arrays = accept.data(x, t, w, f"{name}: ", host)
+    arrays = accepted(backend=host)
     if free is None:
         return Data(backend, mapped(arrays, partial(backend.asarray, keep_integers=True)))
     remark = (

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
+
+import numpy as np
 
 
 def integer(value: Any, name: str, least: int | None = None, most: int | None = None) -> int:
@@ -76,6 +79,35 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     if min(both) < least:
         raise ValueError(f"{name} must be at least {least}, not {value!r}")
     return int(both[0]), int(both[1])
+
+
+def sequence(value: Any, name: str, what: str) -> list[Any]:
+    """Return the parts of a list, a tuple or an array; `what` says what they should be.
+
+    A string is no sequence of its letters here, a dict none of its keys, a set has no order, and
+    what can be walked over only once would be empty at the second time.
+    """
+    if isinstance(value, (str, bytes, Mapping, Set, Iterator)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be a list of {what}, not {value!r}")
+    return list(value)
+
+
+def strings(value: Any, name: str) -> tuple[str, ...]:
+    """Return a sequence of strings."""
+    try:
+        found = sequence(value, name, "strings")
+        if not all(isinstance(part, str) for part in found):
+            raise TypeError
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence of strings, not {value!r}") from None
+    return tuple(map(str, found))  # not NumPy's, which a file could not hold
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return a bool; an array, or a word such as "no", is none."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
 
 
 def instance(value: Any, kind: type, name: str, example: str, called: str = "") -> None:

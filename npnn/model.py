@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import backends, checked, files, initializers, summary, training
-from npnn.acceptance import as_inputs, check_inputs
+from npnn.acceptance import check_inputs, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import rows_of
 from npnn.layers.layer import Layer, Link
@@ -53,7 +53,9 @@ class Sequential(Row):
     norm : Normalization or None
         Applied to the inputs of `fit`, `predict` and `evaluate`, and saved with the model.
     class_names : list of str or None
-        Saved with the model.
+        Saved with the model; words as targets stand for these classes.
+    details : dict
+        Saved with the model; ``"columns"`` are the names of the columns that it was trained on.
     backend : Backend
         Has ``asarray``, ``to_numpy`` and ``synchronize``.
 
@@ -297,14 +299,9 @@ class Sequential(Row):
             Of the model's backend, on its device.
         """
         self._check_built_for(x)
-        if batch_size is None:
-            return self.runner.predict(x, alone=True)
-        checked.integer(batch_size, "batch_size", 1)
-        x = as_inputs(self.backend, x, self)
-        check_inputs(x, self)
-        outputs = [self.runner.predict(part, alone=True) for part in rows_of(x, batch_size)]
-        with self.backend.current():
-            return self.backend.xp.concat(outputs)
+        if batch_size is not None:
+            checked.integer(batch_size, "batch_size", 1)
+        return self.runner.predict(x, alone=True, batch_size=batch_size)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2.
@@ -352,7 +349,7 @@ class Sequential(Row):
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
         if self.shape_in is None:
-            check_inputs(as_inputs(self.backend, x, self), self)
+            check_inputs(raw_inputs(self.backend, x, self), self)
 
     # Looking at it -----------------------------------------------------------------------------
 

@@ -7,16 +7,27 @@ from typing import Any
 import numpy as np
 
 from npnn.arrays import Array, array_namespace, device
+from npnn.backends.host import host_array
 
 
 class Normalization:
     r"""Shift and scale the inputs: :math:`(x - \mathrm{offset}) / \mathrm{scale}`.
+
+    Numbers of 64 bits are shifted with 64 bits, integers among them without an error, so that what
+    lies close together far from zero is told apart also by a model that computes with float32.
 
     Parameters
     ----------
     offset, scale : float or array_like
         Broadcast against the features. A scale of zero (a feature that never varies) counts as 1,
         so that such a feature becomes 0 instead of NaN.
+
+    Raises
+    ------
+    TypeError
+        If they are no real numbers.
+    ValueError
+        If one is not finite.
 
     Examples
     --------
@@ -26,8 +37,7 @@ class Normalization:
     """
 
     def __init__(self, offset: Any = 0.0, scale: Any = 1.0) -> None:
-        self.offset = np.asarray(offset, dtype=np.float64)
-        scale = np.asarray(scale, dtype=np.float64)
+        self.offset, scale = _numbers(offset, "offset"), _numbers(scale, "scale")
         if not (np.isfinite(self.offset).all() and np.isfinite(scale).all()):
             raise ValueError("offset and scale must be finite numbers")
         self.scale = np.where(scale == 0.0, 1.0, scale)
@@ -35,17 +45,20 @@ class Normalization:
     @classmethod
     def standard(cls, x: Any) -> Normalization:
         """Return the map to mean 0 and standard deviation 1 of each feature of `x`."""
-        x = np.asarray(x, dtype=np.float64)
-        mean, deviation = x.mean(axis=0), x.std(axis=0)
-        # A large feature that never varies has a deviation of its rounding errors, not of 0.
-        return cls(mean, np.where(deviation <= 1e-12 * np.abs(mean), 0.0, deviation))
+        x = _samples(x)
+        first, rest = _from_first(x)
+        mean, deviation = rest.mean(axis=0), rest.std(axis=0)
+        if x.dtype.kind == "f":
+            # A large feature that never varies but for rounding errors has a deviation of those.
+            deviation = np.where(deviation <= 1e-12 * np.abs(first + mean), 0.0, deviation)
+        return cls(first + mean, deviation)
 
     @classmethod
     def min_max(cls, x: Any) -> Normalization:
         """Return the map of each feature of `x` to the range from -1 to 1."""
-        x = np.asarray(x, dtype=np.float64)
-        low, high = x.min(axis=0), x.max(axis=0)
-        return cls((low + high) / 2, (high - low) / 2)
+        first, rest = _from_first(_samples(x))
+        low, high = rest.min(axis=0), rest.max(axis=0)
+        return cls(first + (low + high) / 2, (high - low) / 2)
 
     def check_fits(self, shape: tuple[int, ...]) -> None:
         """Raise the error for samples of a `shape` that offset and scale cannot be applied to."""
@@ -61,23 +74,32 @@ class Normalization:
                 )
 
     def __call__(self, x: Any) -> Array:
-        """Return the normalised `x`: an array of the same library, dtype and device."""
-        if isinstance(x, (list, tuple)):
-            x = np.asarray(x, dtype=np.float64)
-        xp = array_namespace(x)
-        if not xp.isdtype(x.dtype, "real floating"):
+        """Return the normalised `x`: an array of the same library and device.
+
+        Its dtype is that of `x` if this is float32 or float64; else float64 for numbers of 64 bits,
+        such as those of a list, and float32 for shorter ones.
+        """
+        try:
+            xp = array_namespace(x)
+        except TypeError:
+            xp = None
+        if xp is None or isinstance(x, np.ndarray):
+            x = _numbers_of(x, "x")
+            xp = array_namespace(x)
+        if x.dtype not in (xp.float32, xp.float64):
+            if xp.isdtype(x.dtype, "integral") and _bits(x) >= 32:
+                return _shifted_exactly(x, self.offset) / self._place(x, self.scale)
             x = xp.astype(x, xp.float32)
-        offset, scale = self._place(x)
-        return normalize(x, offset, scale)
+        return normalize(x, self._place(x, self.offset), self._place(x, self.scale))
 
     def inverse(self, x: Array) -> Array:
         """Return the raw inputs that `x` is the normalised form of."""
-        offset, scale = self._place(x)
-        return x * scale + offset
+        return x * self._place(x, self.scale) + self._place(x, self.offset)
 
-    def _place(self, x: Array) -> tuple[Array, Array]:
-        xp, options = array_namespace(x), {"dtype": x.dtype, "device": device(x)}
-        return xp.asarray(self.offset, **options), xp.asarray(self.scale, **options)
+    @staticmethod
+    def _place(x: Array, values: np.ndarray) -> Array:
+        xp = array_namespace(x)
+        return xp.asarray(values, dtype=_floating(x), device=device(x))
 
     def to_config(self) -> dict[str, Any]:
         """Return the map as plain lists, for a file."""
@@ -96,3 +118,74 @@ class Normalization:
 def normalize(x: Array, offset: Array, scale: Array) -> Array:
     """Return the normalised inputs, for arrays of one library."""
     return (x - offset) / scale
+
+
+def _shifted_exactly(x: Array, offset: np.ndarray) -> Array:
+    """Return integers minus the offset, rounded once.
+
+    Each integer, and the whole part of the offset, is cut in two halves that a float with half the
+    digits holds, and the halves are subtracted from each other.
+    """
+    xp, dtype = array_namespace(x), _floating(x)
+    bits = 32 if dtype == xp.float64 else 16
+    unit = 2.0**bits
+    whole = np.floor(offset)
+    high = np.floor(whole / unit)
+    parts = [
+        xp.asarray(part, dtype=dtype, device=device(x))
+        for part in (high, whole - high * unit, offset - whole)
+    ]
+    above = xp.astype(x >> bits, dtype) - parts[0]
+    below = xp.astype(x & (2**bits - 1), dtype) - parts[1]
+    return (above * unit + below) - parts[2]
+
+
+def _floating(x: Array) -> Any:
+    """Return the dtype of floats that the numbers of an array are shifted in."""
+    xp = array_namespace(x)
+    if xp.isdtype(x.dtype, "real floating"):
+        return x.dtype
+    return xp.float64 if _bits(x) == 64 else xp.float32
+
+
+def _bits(x: Array) -> int:
+    return int(array_namespace(x).iinfo(x.dtype).bits)
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    """Return numbers as float64; `name` is the argument's, for the error."""
+    return _numbers_of(values, name).astype(np.float64)
+
+
+def _numbers_of(values: Any, name: str) -> np.ndarray:
+    try:
+        return host_array(values)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def _samples(x: Any) -> np.ndarray:
+    """Return the samples that a map is made for, or say what is wrong with them."""
+    x = _numbers_of(x, "x")
+    if x.ndim == 0 or x.size == 0:
+        raise ValueError(f"x must hold samples and features, and its shape is {x.shape}")
+    if x.dtype.kind == "f":
+        good = np.isfinite(x)
+        if not good.all():
+            place = tuple(int(i) for i in np.argwhere(~good)[0])
+            raise ValueError(
+                f"x must hold finite numbers, but there is a {x[place]} at sample {place[0]}, "
+                f"position {place[1:]} (counted from 0)"
+            )
+        return np.asarray(x, np.float64)
+    return np.asarray(x, np.int64)
+
+
+def _from_first(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first sample, and how far each is from it: small numbers, and so exact ones."""
+    first = x[0].astype(np.float64)
+    if x.dtype.kind == "f":
+        return first, x - first
+    if int(x.max()) - int(x.min()) > np.iinfo(np.int64).max:
+        return first, x.astype(np.float64) - first
+    return first, (x - x[0]).astype(np.float64)

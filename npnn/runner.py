@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import interrupts
-from npnn.acceptance import Acceptance, as_inputs, check_finite, check_inputs, len_of
+from npnn.acceptance import Acceptance, check_inputs, len_of, raw_inputs
 from npnn.arrays import Array, array_namespace
+from npnn.batches import rows_of
 from npnn.metrics import Measured
 from npnn.network import Network, arrays_in
 from npnn.packing import Packing
 from npnn.settings import changes
 from npnn.step import predict_step, train_step
 from npnn.trees import Path, leaves, mapped
+from npnn.values import check_finite
 from npnn.watch import Watch
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class Runner:
     def _build_for(self, x: Any) -> None:
         """Build a model whose shapes are not known yet for these inputs."""
         if self.model.layers:
-            check_inputs(as_inputs(self.backend, x, self.model), self.model)
+            check_inputs(raw_inputs(self.backend, x, self.model), self.model)
 
     # Training ----------------------------------------------------------------------------------
 
@@ -99,8 +101,9 @@ class Runner:
             side = self.attach(optimizer)
             if t is None:
                 side.network.check_targets_are_there(t)
-            batch = side.accept.batch(x, t, w)
-            self.run_training(optimizer, self._norm_data(), batch, len_of(batch["x"]), side=side)
+            batch, is_raw = side.accept.batch(x, t, w)
+            data = self._norm_data() if is_raw else {}
+            self.run_training(optimizer, data, batch, len_of(batch["x"]), side=side)
 
     def run_training(
         self,
@@ -218,12 +221,22 @@ class Runner:
 
     # Prediction --------------------------------------------------------------------------------
 
-    def predict(self, x: Any, t: Any = None, *, alone: bool = False) -> Array:
+    def predict(
+        self, x: Any, t: Any = None, *, alone: bool = False, batch_size: int | None = None
+    ) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
         if self.model.shape_in is None:
             self._build_for(x)
-        batch = self.side(alone).accept.batch(x, t)
-        return self.run_prediction(self._norm_data(), batch, len_of(batch["x"]), alone=alone)
+        batch, is_raw = self.side(alone).accept.batch(x, t)
+        data = self._norm_data() if is_raw else {}
+        if batch_size is None:
+            return self.run_prediction(data, batch, len_of(batch["x"]), alone=alone)
+        outputs = [
+            self.run_prediction(data, part, len_of(part["x"]), alone=alone)
+            for part in rows_of(batch, batch_size)
+        ]
+        with self.backend.current():
+            return self.backend.xp.concat(outputs)
 
     def run_prediction(
         self, data: Tree, inputs: Tree, num_samples: int, *, alone: bool = False
@@ -253,10 +266,8 @@ class Runner:
             self._build_for(x)
         side = self.side(alone)
         answers = side.network.answers()
-        given, batch = x, side.accept.batch(x)
+        y = self.predict(x, alone=alone)
         with self.backend.current():
-            check_finite(batch["x"], given, self.backend, "inputs")
-            y = self.predict(batch["x"], alone=alone)
             xp = array_namespace(y)
             # An infinite output is the largest, and an answer.
             of_nan = xp.where(xp.isnan(y), y, 0.0)
@@ -325,7 +336,6 @@ class Runner:
         if norm is None:
             return {}
         if self._norm[0] is not norm:
-            norm.check_fits(self.network.shape_in)
             asarray = self.backend.asarray
             self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
         return self._norm[1]

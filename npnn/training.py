@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn import batches, checked, checkpoints, interrupts
-from npnn.acceptance import as_inputs, check_inputs, len_of, quiet
+from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
 from npnn.callbacks import Callback, ProgressBar, TerminateOnNaN
 from npnn.errors import DivergedError
 from npnn.history import History
+from npnn.labels import class_names_of, columns_of
 from npnn.layers.layer import Link
 from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
+from npnn.values import quiet
 
 if TYPE_CHECKING:
     from npnn.model import Sequential
@@ -58,7 +60,7 @@ def fit(
         checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
     _check_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
-    before = model.norm, model.class_names, model.chain
+    before = model.norm, model.class_names, model.chain, dict(model.details)
     try:
         if hasattr(x, "x_train_data"):
             dataset, x, t = x, x.x_train_data, x.y_train_data
@@ -68,12 +70,18 @@ def fit(
             model.class_names = model.class_names or dataset.class_names
         if t is None:
             raise ValueError("fit needs targets t beside the inputs x, or a dataset")
+        columns = columns_of(x)
+        if columns is not None:
+            model.details.setdefault("columns", columns)
         if model.shape_in is None:
-            check_inputs(as_inputs(model.backend, x, model), model)
+            check_inputs(raw_inputs(model.backend, x, model), model)
         if loss is not None:
             model.chain = loss
         elif model.chain is None:
             model.chain = default_loss(model)
+        last = model.runner.network.losses
+        if last and not model.class_names:
+            model.class_names = class_names_of(t, last[-1])
 
         tensors: dict[str, np.ndarray] = {}
         state = None
@@ -96,7 +104,7 @@ def fit(
             seed = np.random.SeedSequence().generate_state(1)[0]
         seed = int(seed)  # a checkpoint takes no numbers of NumPy's
         side = model.runner.side()
-        data = batches.prepared(side.accept, x, t, w, "the training data")
+        data = batches.prepared(side.accept, x, t, w, "the training data", training=True)
         validation = None
         if validation_data is not None:
             weights = validation_data[2] if len(validation_data) > 2 else None
@@ -118,7 +126,7 @@ def fit(
             checkpoints.restore(training, tensors, state, str(resume))
     except BaseException:
         # Nothing is changed by a mistake.
-        model.norm, model.class_names, model.chain = before
+        model.norm, model.class_names, model.chain, model.details = before
         raise
     with model.runner.lasting(data.bound) as bound:
         if bound:

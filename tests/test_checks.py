@@ -110,12 +110,6 @@ def test_labels_of_another_kind_are_refused_with_the_remedy(backend_name):
     refused(lambda: three.fit(X, C[:, None] + 3), ValueError, "from 0 to 2, but there is a 4")
 
 
-@pytest.mark.parametrize("t", [np.where(C, "yes", "no"), np.where(C, "yes", "no").tolist()])
-def test_words_as_labels_are_refused_with_the_remedy(t, backend_name):
-    message = r"targets t: .*classes are integers, such as np\.unique\(t, return_inverse=True\)"
-    refused(lambda: classifier(backend_name).fit(X, t), TypeError, message)
-
-
 def test_labels_with_a_hole_are_not_called_words():
     t = [0, 1, None, *C[3:]]
     message = refused(lambda: classifier().fit(X, t), TypeError, r"there is a None .*at \(2,\)")

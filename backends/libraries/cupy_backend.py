@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, Step, Tree, host_array
+from npnn.backends.backend import Array, Backend, Step, Tree
 from npnn.backends.gpu.cupy_capture import CupyStep
 from npnn.backends.gpu.cupy_context import Context
 from npnn.backends.gpu.cupy_streaming import streamed
 from npnn.backends.gpu.products import PRECISIONS, BlasProducts, LtProducts, find_products
+from npnn.backends.host import host_array
 from npnn.backends.libraries.numpy_backend import NumpyBackend
 from npnn.errors import MissingError
 
@@ -153,6 +154,11 @@ class CupyBackend(Backend):
         with x.device:
             current_stream().wait_event(read)
         return copied
+
+    unrounded = Backend.unrounded  # not NumPy's
+
+    def on_host(self, x: Array) -> None:
+        return None
 
     def entrance(self, *arrays: Any) -> Backend:
         return self if any(map(_on_gpu, arrays)) else self._host

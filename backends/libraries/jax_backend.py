@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, Step, host_array, missing
+from npnn.backends.backend import Array, Backend, Step, missing
+from npnn.backends.host import host_array
 from npnn.errors import MissingError
 
 
@@ -72,10 +73,30 @@ class JaxBackend(Backend):
 
     def convert(self, x: Any) -> Array:
         if not isinstance(x, self.jax.Array):
-            x = host_array(x)
-            if x.dtype == np.float64 and self.dtype_name == "float32":
-                x = x.astype(np.float32)
+            x = self._as_jax_holds_it(host_array(x))
         return self.jax.device_put(x, self.device)
+
+    def _as_jax_holds_it(self, x: np.ndarray) -> np.ndarray:
+        """Return a NumPy array of numbers of 32 bits, where JAX would cut those of 64 down."""
+        if x.dtype.itemsize < 8 or self.jax.config.jax_enable_x64:
+            return x
+        if x.dtype.kind == "f":
+            return x.astype(np.float32)
+        narrow = x.astype(np.int32)
+        if (narrow != x).any():
+            place = tuple(int(i) for i in np.argwhere(narrow != x)[0])
+            raise ValueError(
+                f"integers must fit 32 bits, but there is a {x[place]} at {place} (counted from "
+                "0): jax.config.update('jax_enable_x64', True) lets JAX hold 64"
+            )
+        return narrow
+
+    def unrounded(self, x: Any) -> Array:
+        # Within a function that JAX compiles, too.
+        return self.convert(x) if isinstance(x, self.jax.core.Tracer) else super().unrounded(x)
+
+    def on_host(self, x: Array) -> np.ndarray | None:
+        return self.to_numpy(x) if self.device.platform == "cpu" else None
 
     def synchronize(self) -> None:
         for array in self.jax.live_arrays():

@@ -8,7 +8,8 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, Step, host_array
+from npnn.backends.backend import Array, Backend, Step
+from npnn.backends.host import host_array
 from npnn.backends.recording.capture import CapturedStep
 
 
@@ -25,6 +26,12 @@ class NumpyBackend(Backend):
 
     def convert(self, x: Any) -> Array:
         return host_array(x)
+
+    def unrounded(self, x: Any) -> Array:
+        return x if type(x) is np.ndarray and x.dtype == self.dtype else host_array(x)
+
+    def on_host(self, x: Array) -> Array:
+        return x
 
     def current(self) -> contextlib.AbstractContextManager[Any]:
         return np.errstate(under="ignore")  # what becomes 0 there is as good as 0

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, Step, host_array, missing
+from npnn.backends.backend import Array, Backend, Step, missing
+from npnn.backends.host import host_array
 from npnn.errors import MissingError
 
 
@@ -23,6 +24,8 @@ class TorchBackend(Backend):
         import array_api_compat.torch as xp
 
         self.torch, self.xp = torch, xp
+        # Those that PyTorch can hold, and hardly compute with.
+        self._partial = {torch.uint16, torch.uint32, torch.uint64}
 
     def find_device(self, device: str | int | None) -> Any:
         name = f"cuda:{device}" if isinstance(device, int) else device or "cpu"
@@ -48,7 +51,8 @@ class TorchBackend(Backend):
         return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 
     def owns(self, x: Any) -> bool:
-        return isinstance(x, self.torch.Tensor) and x.device == self.device and not x.requires_grad
+        is_tensor = isinstance(x, self.torch.Tensor) and x.dtype not in self._partial
+        return is_tensor and x.device == self.device and not x.requires_grad
 
     def convert(self, x: Any) -> Array:
         if isinstance(x, self.torch.Tensor):
@@ -64,6 +68,9 @@ class TorchBackend(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         result: np.ndarray = x.detach().cpu().numpy()
         return result
+
+    def on_host(self, x: Array) -> np.ndarray | None:
+        return self.to_numpy(x) if x.device.type == "cpu" else None
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

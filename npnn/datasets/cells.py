@@ -13,10 +13,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from npnn.datasets.dataset import NDArray
+from npnn.datasets.given import NDArray
+from npnn.values import merges
 
 Header = bool | Literal["auto"]
 
+LARGE = 2.0**20  # from here on, float32 has few digits behind the point
 DELIMITERS = "\t;|,"
 # What spreadsheets, R, SQL and people write where there is no value.
 MISSING = frozenset(
@@ -323,8 +325,12 @@ def to_numbers(cells: list[str]) -> tuple[NDArray, int | None]:
     return values, None
 
 
-def as_float32(path: Path, name: str, values: NDArray) -> NDArray:
-    """Return numbers as float32, or say which one is beyond it."""
+def as_floats(path: Path, name: str, values: NDArray) -> NDArray:
+    """Return numbers as float32, or say which one is beyond it.
+
+    They stay what they are where float32 would make one number of different ones: of those that are
+    there, or of a large one and its neighbour.
+    """
     with np.errstate(over="ignore"):
         floats = values.astype(np.float32)
     large = np.isfinite(values) & ~np.isfinite(floats)
@@ -332,7 +338,8 @@ def as_float32(path: Path, name: str, values: NDArray) -> NDArray:
         raise ValueError(
             f"{path}: {name!r} holds {values[large][0]}, which is beyond what a float32 can hold"
         )
-    return floats
+    inexact = np.isfinite(values) & (np.abs(values) >= LARGE) & (floats != values)
+    return values if inexact.any() or merges(values).any() else floats
 
 
 def is_missing(cell: str) -> bool:

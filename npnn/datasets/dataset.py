@@ -11,12 +11,18 @@ import numpy.typing as npt
 
 from npnn import checked
 from npnn.batches import Walk
+from npnn.datasets.given import (
+    TASKS,
+    NDArray,
+    as_class_names,
+    as_inputs,
+    as_integers,
+    as_targets,
+    feature_names_of,
+)
 from npnn.normalization import Normalization
 
-NDArray = npt.NDArray[Any]
 Batch = tuple[NDArray, NDArray, NDArray | None]
-
-TASKS = ("classification", "binary", "regression")
 
 
 class Dataset:
@@ -28,8 +34,9 @@ class Dataset:
         The raw inputs, one sample per row: shape ``(n, ...)``. A one-dimensional `x` is `n`
         samples of one feature.
     t : array_like
-        The targets: shape ``(n, k)``, or ``(n,)`` for one output. With
-        ``task="classification"`` a one-dimensional `t` holds integer classes and is made one-hot.
+        The targets: shape ``(n, k)``, or ``(n,)`` for one output. Of a classification, one-hot
+        rows, or ``(n,)`` integer classes or words, of which one-hot rows are made. Rows go
+        together by their place, whatever the index of a table says.
     c : array_like, optional
         The integer classes, shape ``(n,)``; by default derived from `t`. None for regression.
     train_fraction : float
@@ -42,12 +49,15 @@ class Dataset:
         What the optimizer applies to the inputs of a batch; by default mean 0 and standard
         deviation 1 of every feature over the training part.
     class_names, feature_names : sequence of str, optional
-        Names for reports and files. Class names default to "0", "1", ... (None for regression).
+        Names for reports and files. Class names default to the words in `t`, sorted, or to "0",
+        "1", ... (None for regression); feature names to those of a table's columns.
     name : str, optional
         By default the name of the class.
     task : {"classification", "binary", "regression"}, optional
-        By default "classification" if `t` has two or more columns and every row is one-hot,
-        "binary" if it has one column of zeros and ones, and "regression" otherwise.
+        By default "classification" if `t` has two or more columns and every row is one-hot, if
+        it is words, or if it is integers (not floats) 0 to k - 1, all of them, for at most 20
+        classes and n / 2; "binary" if it has one column of zeros and ones, and "regression"
+        otherwise.
     num_train : int, optional
         The first `num_train` samples are the training part, in place of a random split
         (`train_fraction` is then not used, and the parts share memory with the whole).
@@ -59,8 +69,9 @@ class Dataset:
     ----------
     x_data, y_data, c_data : ndarray
         All raw inputs, targets and classes, in the order given. Inputs are float32, except that
-        ``uint8`` inputs stay so (a quarter of the memory); targets are float32; classes are int64,
-        and None for regression.
+        ``uint8`` inputs stay so (a quarter of the memory), and that those of 64 bits stay so where
+        float32 would make one number of different ones, such as times in seconds; so do targets.
+        Classes are int64, and None for regression.
     x_train_data, y_train_data, c_train_data : ndarray
         The training part.
     x_validation_data, y_validation_data, c_validation_data : ndarray
@@ -125,18 +136,18 @@ class Dataset:
 
         self.seed = seed
         self.name = type(self).__name__ if name is None else name
-        self.x_data = _inputs(x)
+        self.x_data = as_inputs(x)
         num = len(self.x_data)
-        self.y_data, self.c_data, self.task = _targets(t, c, task, class_names, num)
+        self.y_data, self.c_data, self.task, found = as_targets(t, c, task, class_names, num)
         self.shape_in: tuple[int, ...] = self.x_data.shape[1:]
         self.shape_out: tuple[int, ...] = self.y_data.shape[1:]
-        self.class_names = _class_names(class_names, self.task, self.shape_out[0])
-        self.feature_names = _names("feature_names", feature_names, prod(self.shape_in), "feature")
+        self.class_names = as_class_names(found or class_names, self.task, self.shape_out[0])
+        self.feature_names = feature_names_of(x, feature_names, prod(self.shape_in))
 
         train: NDArray | slice
         validation: NDArray | slice
         if num_train is None:
-            groups = self.c_data if strata is None else _integers("strata", strata, num)
+            groups = self.c_data if strata is None else as_integers("strata", strata, num)
             train, validation = _split(num, train_fraction, groups, split_rng)
         else:
             count = checked.integer(num_train, "num_train")
@@ -202,7 +213,8 @@ class Dataset:
         Returns
         -------
         inputs, targets, classes : ndarray
-            Copies: raw inputs and targets as float32, and classes as int64 (None for regression).
+            Copies: raw inputs and targets, as above but bytes as float32, and classes as int64
+            (None for regression).
         """
         size = self.train_batch_size if batch_size is None else batch_size
         rows = self._train.take(_batch_size("batch_size", size, self.num_train_data))
@@ -219,7 +231,8 @@ class Dataset:
         Returns
         -------
         inputs, targets, classes : ndarray
-            Copies: raw inputs and targets as float32, and classes as int64 (None for regression).
+            Copies: raw inputs and targets, as above but bytes as float32, and classes as int64
+            (None for regression).
         """
         size = self.validation_batch_size if batch_size is None else batch_size
         rows = self._validation.take(_batch_size("batch_size", size, self.num_validation_data))
@@ -241,13 +254,6 @@ def generators(seed: int | None) -> list[np.random.Generator]:
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4)]
 
 
-def one_hot(classes: NDArray, num_classes: int) -> NDArray:
-    """Return float32 rows with a single 1 at each class."""
-    rows = np.zeros((len(classes), num_classes), dtype=np.float32)
-    rows[np.arange(len(classes)), classes] = 1.0
-    return rows
-
-
 def _batch_size(argument: str, value: Any, num: int) -> int:
     size = checked.integer(value, argument)
     if not 1 <= size <= num:
@@ -256,133 +262,10 @@ def _batch_size(argument: str, value: Any, num: int) -> int:
 
 
 def _rows(rows: NDArray, x: NDArray, y: NDArray, c: NDArray | None) -> Batch:
-    return x[rows].astype(np.float32, copy=False), y[rows], None if c is None else c[rows]
-
-
-def _float32(argument: str, values: NDArray) -> NDArray:
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"{argument} must hold real numbers, not {values.dtype}")
-    # Always a copy: writing into a dataset must not reach back into the caller's array.
-    with np.errstate(over="ignore"):
-        floats = values.astype(np.float32)
-    if not np.isfinite(floats).all():
-        bad = int(np.argmin(np.isfinite(floats).reshape(len(floats), -1).all(axis=1)))
-        raise ValueError(
-            f"{argument} must hold finite float32 numbers, but row {bad} has one that is not"
-        )
-    return floats
-
-
-def _array(argument: str, values: npt.ArrayLike) -> NDArray:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{argument} must be an array with rows of one shape: {error}") from None
-
-
-def _inputs(x: npt.ArrayLike) -> NDArray:
-    values = _array("x", x)
-    if values.ndim == 0:
-        raise ValueError("x must hold one sample per row, not a single number")
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.size == 0:
-        raise ValueError(f"x must hold samples and features, and its shape is {values.shape}")
-    # Images stay bytes: as float32 the 70,000 of MNIST would take 220 MB in place of 55.
-    return values if values.dtype == np.uint8 else _float32("x", values)
-
-
-def _integers(argument: str, values: npt.ArrayLike, num: int) -> NDArray:
-    array = _array(argument, values)
-    if array.shape != (num,):
-        raise ValueError(f"{argument} must have the shape ({num},), not {array.shape}")
-    if array.dtype.kind not in "iub":
-        raise TypeError(f"{argument} must hold integers, not {array.dtype}")
-    return array.astype(np.int64)
-
-
-def _targets(
-    t: npt.ArrayLike,
-    c: npt.ArrayLike | None,
-    task: str | None,
-    class_names: Sequence[str] | None,
-    num: int,
-) -> tuple[NDArray, NDArray | None, str]:
-    values = _array("t", t)
-    if values.ndim not in (1, 2) or len(values) != num:
-        raise ValueError(
-            f"t must have the shape ({num},) or ({num}, outputs), one row for each row of x, "
-            f"not {values.shape}"
-        )
-    if task == "classification" and values.ndim == 1:
-        labels = _integers("t", values, num)
-        count = max(int(labels.max()) + 1, 0 if class_names is None else len(class_names), 2)
-        if labels.min() < 0:
-            raise ValueError(f"t must hold classes from 0 up, not {labels.min()}")
-        values = one_hot(labels, count)
-    y = _float32("t", values if values.ndim == 2 else values[:, None])
-    if y.shape[1] == 0:
-        raise ValueError("t must have at least one column")
-
-    binary = bool(((y == 0.0) | (y == 1.0)).all())
-    single = binary and bool((y.sum(axis=1) == 1.0).all())
-    if task is None:
-        if y.shape[1] == 1:
-            task = "binary" if binary else "regression"
-        else:
-            task = "classification" if single else "regression"
-    if task == "regression":
-        if c is not None:
-            raise ValueError("c must be None for regression")
-        return y, None, task
-    if task == "binary":
-        if y.shape[1] != 1 or not binary:
-            raise ValueError(
-                f"t must be one column of zeros and ones for a binary task; it has "
-                f"{y.shape[1]} column(s)" + ("" if binary else " and other values")
-            )
-        derived = y[:, 0].astype(np.int64)
-    else:
-        if y.shape[1] < 2 or not single:
-            raise ValueError(
-                f"t must be one-hot rows of two or more columns for classification (or integer "
-                f"classes of shape ({num},)); its shape is {values.shape}"
-                + ("" if single else " and not every row has a single 1")
-            )
-        derived = np.argmax(y, axis=1).astype(np.int64)
-    if c is not None:
-        given = _integers("c", c, num)
-        if (given != derived).any():
-            row = int(np.argmax(given != derived))
-            raise ValueError(
-                f"c must agree with t: row {row} has the class {given[row]}, and its target says "
-                f"{derived[row]}"
-            )
-    return y, derived, task
-
-
-def _class_names(names: Sequence[str] | None, task: str, outputs: int) -> tuple[str, ...] | None:
-    if task == "regression":
-        if names is not None:
-            raise ValueError("class_names must be None for regression")
-        return None
-    count = 2 if task == "binary" else outputs
-    default = tuple(str(index) for index in range(count))
-    return _names("class_names", names, count, "class") or default
-
-
-def _names(
-    argument: str, names: Sequence[str] | None, count: int, kind: str
-) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{argument} must be a sequence of strings, not {names!r}")
-    if len(names) != count:
-        raise ValueError(
-            f"{argument} must hold {count} name(s), one for each {kind}, not {len(names)}"
-        )
-    return tuple(names)
+    inputs = x[rows]
+    if inputs.dtype == np.uint8:
+        inputs = inputs.astype(np.float32)
+    return inputs, y[rows], None if c is None else c[rows]
 
 
 def _split(

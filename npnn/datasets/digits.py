@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from npnn.datasets.dataset import Dataset, one_hot
+from npnn.datasets.dataset import Dataset
+from npnn.datasets.given import one_hot
 from npnn.normalization import Normalization
 
 

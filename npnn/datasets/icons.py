@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from npnn import checked
-from npnn.datasets.dataset import Dataset, NDArray, generators, one_hot
+from npnn.datasets.dataset import Dataset, generators
+from npnn.datasets.given import NDArray, one_hot
 from npnn.normalization import Normalization
 
 ICONS = {

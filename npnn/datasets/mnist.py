@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from npnn.datasets.dataset import Dataset, NDArray, one_hot
+from npnn.datasets.dataset import Dataset
+from npnn.datasets.given import NDArray, one_hot
 from npnn.datasets.idx import read_idx
 from npnn.errors import MissingError, extra
 from npnn.normalization import Normalization

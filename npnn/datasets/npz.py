@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from npnn.datasets.cells import as_float32, quoted
-from npnn.datasets.dataset import NDArray
+from npnn.datasets.cells import as_floats, quoted
+from npnn.datasets.given import NDArray
 
 
 def is_npz(path: Path) -> bool:
@@ -50,7 +50,7 @@ def inputs_of(path: Path, arrays: dict[str, NDArray]) -> NDArray:
     if x.size == 0:
         raise ValueError(f"{path}: the array 'x' must not be empty; its shape is {x.shape}")
     _report_rows(path, "x", x)
-    return as_float32(path, "x", x)
+    return as_floats(path, "x", x)
 
 
 def targets_of(path: Path, name: str, t: NDArray, num: int) -> NDArray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from npnn import checked
-from npnn.datasets.dataset import Dataset, NDArray, generators, one_hot
+from npnn.datasets.dataset import Dataset, generators
+from npnn.datasets.given import NDArray, one_hot
 
 CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 MAX_RADIUS = 0.449

@@ -16,7 +16,7 @@ from npnn.datasets.cells import (
     Cells,
     Header,
     RawTable,
-    as_float32,
+    as_floats,
     check_header,
     existing,
     is_missing,
@@ -24,7 +24,7 @@ from npnn.datasets.cells import (
     to_number,
     to_numbers,
 )
-from npnn.datasets.dataset import TASKS, NDArray, one_hot
+from npnn.datasets.given import TASKS, NDArray, one_hot
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
 
 
@@ -118,9 +118,9 @@ class TableSchema(NamedTuple):
         Returns
         -------
         x : ndarray
-            The inputs, float32.
+            The inputs, float32; or float64 where that would make numbers the same (see `Dataset`).
         t : ndarray or None
-            The targets, float32, in the form of the dataset's `y_data`; None if the file has no
+            The targets, in the form of the dataset's `y_data`; None if the file has no
             target column, or one in which every cell is missing.
 
         Raises
@@ -283,7 +283,7 @@ class TableSchema(NamedTuple):
                     f"{path}, line {lines[text]}: the target {self.target!r} must be a number, "
                     f"not {labels[text]!r}"
                 )
-            return as_float32(path, self.target, numbers)[:, None]
+            return as_floats(path, self.target, numbers)[:, None]
         known = {name: index for index, name in enumerate(self.class_names)}
         classes = []
         for label, line in zip(labels, lines, strict=True):
@@ -332,7 +332,7 @@ class TableSchema(NamedTuple):
             return self._class_targets(np.asarray([known[label] for label in labels]))
         if values.dtype.kind not in "fiub":
             raise ValueError(f"{path}: the array {name!r} must hold numbers, not text")
-        t = as_float32(path, name, values if values.ndim == 2 else values[:, None])
+        t = as_floats(path, name, values if values.ndim == 2 else values[:, None])
         if t.shape[1] != self.num_outputs:
             raise ValueError(
                 f"{path}: the array {name!r} must have {self.num_outputs} column(s), "
@@ -358,7 +358,7 @@ def encoded(
                     f"not {cells[text]!r}"
                 )
             problems += [(lines[row], column.name) for row in np.flatnonzero(np.isnan(numbers))]
-            blocks.append(as_float32(path, column.name, numbers)[:, None])
+            blocks.append(as_floats(path, column.name, numbers)[:, None])
             continue
         known = {category: index for index, category in enumerate(column.categories)}
         block = np.zeros((len(cells), len(known)), dtype=np.float32)

@@ -15,7 +15,7 @@ from npnn.datasets.cells import (
     LEAVE_OUT,
     Header,
     RawTable,
-    as_float32,
+    as_floats,
     check_header,
     existing,
     missing_in,
@@ -25,13 +25,13 @@ from npnn.datasets.cells import (
     to_number,
     to_numbers,
 )
-from npnn.datasets.dataset import TASKS, Dataset, NDArray, one_hot
+from npnn.datasets.dataset import Dataset
+from npnn.datasets.given import MAX_INTEGER_CLASSES, TASKS, NDArray, one_hot
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
 from npnn.datasets.schema import TableColumn, TableSchema, encoded, label_of, report_missing
 
 Columns = str | int | Sequence[str | int]
 MAX_CATEGORIES = 32
-MAX_INTEGER_CLASSES = 20
 
 
 class Table(Dataset):
@@ -262,7 +262,7 @@ def _targets(
         integers = numeric and bool((distinct == np.floor(distinct)).all())
         task = "classification" if not numeric or (integers and few) else "regression"
     if task == "regression":
-        return as_float32(path, name, values)[:, None], task, None
+        return as_floats(path, name, values)[:, None], task, None
     if len(distinct) < 2:
         raise ValueError(
             f"{path}: the target {name!r} must have two or more different values for {task}, and "
@@ -311,7 +311,7 @@ def _from_npz(
     else:
         if values.dtype.kind == "U":
             raise ValueError(f"{path}: the array {name!r} must be one-dimensional to hold labels")
-        t = as_float32(path, name, values)
+        t = as_floats(path, name, values)
         if task is None:
             task = "classification" if is_one_hot(t) else "regression"
         if task == "binary" or (task == "classification" and not is_one_hot(t)):

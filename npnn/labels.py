@@ -1,0 +1,94 @@
+"""What has names: classes that targets call by words, and the columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from npnn.backends.host import is_text
+from npnn.losses import LossLayer
+
+
+def are_words(t: Any, loss: LossLayer) -> bool:
+    """Return whether targets are names of classes that a loss asks for."""
+    if type(t) is np.ndarray and t.dtype.kind in "fiub":  # at each step
+        return False
+    if _classes_of(loss) < 2 or not is_text(t):
+        return False
+    shape, outputs = np.shape(np.asarray(t)), loss.shape_in or ()
+    return len(shape) == len(outputs) or (len(shape) == len(outputs) + 1 and shape[-1] == 1)
+
+
+def class_names_of(t: Any, loss: LossLayer) -> list[str] | None:
+    """Return the names of the classes that targets call by words, sorted; None if they do not."""
+    return sorted({str(name) for name in np.asarray(t).flat}) if are_words(t, loss) else None
+
+
+def _classes_of(loss: LossLayer) -> int:
+    """Return how many classes a loss tells apart; 0 if it compares with numbers."""
+    outputs = (loss.shape_in or (0,))[-1]
+    if loss.takes_classes and outputs > 1:
+        return outputs
+    return 2 if outputs == 1 and loss.needs == "fractions" else 0
+
+
+def as_classes(t: Any, names: Sequence[str] | None, loss: LossLayer) -> np.ndarray:
+    """Return the integer classes that words stand for, or say what is wrong with them."""
+    words, count = np.asarray(t), _classes_of(loss)
+    if names is None:
+        raise ValueError(
+            "targets t: words are names of classes, and the model has no class_names yet: fit "
+            f"finds them, or set them: model.class_names = {sorted({str(w) for w in words.flat})!r}"
+        )
+    if len(names) > count:
+        raise ValueError(
+            f"targets t: there are {len(names)} classes, {_quoted(names)}, and outputs for {count}"
+        )
+    return numbered(words, names, "targets t")
+
+
+def numbered(words: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
+    """Return the place of each word among `names`, or say which is none of them."""
+    known = {name: number for number, name in enumerate(names)}
+    for place, word in np.ndenumerate(words):
+        if str(word) not in known:
+            raise ValueError(
+                f"{what}: there is a {str(word)!r} at sample {place[0]} (counted from 0), which "
+                f"is none of the classes {_quoted(names)}"
+            )
+    classes = [known[str(word)] for word in words.flat]
+    return np.asarray(classes, dtype=np.int64).reshape(words.shape)
+
+
+def columns_of(x: Any) -> list[str] | None:
+    """Return the names of a table's columns; None if it has none, or one twice."""
+    names = list(getattr(x, "columns", ()))
+    named = bool(names) and all(isinstance(name, str) for name in names)
+    return names if named and len(set(names)) == len(names) else None
+
+
+def in_order(x: Any, names: Sequence[str] | None) -> Any:
+    """Return a table with its columns in the order of `names`, or say which there are not."""
+    given = columns_of(x)
+    if names is None or given is None or given == list(names):
+        return x
+    missing = [name for name in names if name not in given]
+    extra = [name for name in given if name not in names]
+    if missing:
+        raise ValueError(
+            f"inputs x lack the columns {_quoted(missing)}; the model was trained on "
+            f"{_quoted(names)} (model.details['columns'])"
+        )
+    if extra:
+        raise ValueError(
+            f"inputs x have the columns {_quoted(extra)} beside those that the model was trained "
+            "on: give x[model.details['columns']]"
+        )
+    return x[list(names)]
+
+
+def _quoted(names: Sequence[str], most: int = 10) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

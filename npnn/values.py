@@ -1,0 +1,159 @@
+"""Looks at the values of arrays: which are no numbers, and which a dtype would make one.
+
+A look that takes a microsecond comes first and says that all is well, or nothing; only then is each
+value looked at, and the error names the first one that is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import Any
+
+import numpy as np
+
+from npnn.arrays import Array, array_namespace
+from npnn.backends.backend import Backend
+from npnn.backends.host import host_array
+
+SURE = 2.0**47  # a sum of squares below has terms below 2**24, all integers of which float32 holds
+FEWEST_STEPS = 1000  # into which a feature's range must be divided by a dtype
+ROUNDING = 1e-12  # relative; what varies less varies by float64's rounding
+
+
+def all_small(x: np.ndarray) -> bool:
+    """Return whether all numbers are finite and below 2**24; False says nothing."""
+    return bool(np.vdot(x, x) < SURE)
+
+
+def all_fractions(x: np.ndarray) -> bool:
+    """Return whether all numbers are from 0 to 1; False says nothing."""
+    # As integers, positive floats are in order, and negative ones and NaN come after all.
+    size = x.dtype.itemsize
+    return x.size > 0 and bool(np.maximum.reduce(x.view(UNSIGNED[size]), None) <= ONES[size])
+
+
+def all_probabilities(x: np.ndarray) -> bool:
+    """Return whether no number is negative, and each row sums to 1; False says nothing."""
+    rest = np.dot(x, _ones(x.shape[-1], x.dtype))
+    rest -= 1.0
+    return bool(np.vdot(rest, rest) < 1e-4 and np.minimum.reduce(x, None) >= 0.0)
+
+
+def all_below(x: np.ndarray, number: int) -> bool:
+    """Return whether all integers are from 0 to `number` - 1; False says nothing."""
+    # As unsigned ones, negative integers come after all.
+    return x.size > 0 and bool(np.maximum.reduce(x.view(UNSIGNED[x.dtype.itemsize]), None) < number)
+
+
+UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
+ONES = {4: int(np.float32(1).view(np.uint32)), 8: int(np.float64(1).view(np.uint64))}
+
+
+@functools.cache
+def _ones(count: int, dtype: Any) -> np.ndarray:
+    return np.ones(count, dtype)
+
+
+def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
+    """Raise the error for an array with a number that is none; it names the first one's place.
+
+    Parameters
+    ----------
+    array : array
+        Of the backend, or of NumPy.
+    raw : array_like
+        What the user gave, which may hold numbers that are too large for the backend's dtype.
+    backend : Backend
+        The model's.
+    what : str
+        What the array is, for the error.
+    """
+    xp = array_namespace(array)
+    if not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array))):
+        return
+    host = array if isinstance(array, np.ndarray) else backend.to_numpy(array)
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
+    given = host_array(raw)
+    given = given[place] if given.shape == host.shape else given[place[0]]
+    if np.isfinite(given).all():
+        raise ValueError(
+            f"{what} must fit {backend.dtype_name}, but there is a {given} {_where(place)}: "
+            "scale them" + _wider(backend)
+        )
+    raise ValueError(f"{what} must be finite numbers, but there is a {host[place]} {_where(place)}")
+
+
+def check_exact(array: np.ndarray, raw: np.ndarray, backend: Backend, what: str) -> None:
+    """Raise the error for integers that a float has not: two that differ would become one."""
+    wrong = _inexact(raw, array)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{what} that are integers must be ones that {backend.dtype_name} has, but there is a "
+            f"{raw[place]} {_where(place)}, of which it makes {array[place]:.0f}: "
+            + _apart(backend, what)
+        )
+
+
+def check_apart(raw: np.ndarray, backend: Backend, what: str) -> None:
+    """Raise the error for samples with a feature whose values a narrower dtype would make one."""
+    lost = merges(raw, backend.dtype_name)
+    if lost.any():
+        feature = tuple(int(i) for i in np.argwhere(lost)[0])
+        values = raw.reshape(len(raw), -1)[:, int(np.argmax(lost))]
+        raise ValueError(
+            f"{what} at position {feature} (counted from 0) are from {values.min()} to "
+            f"{values.max()}, of which {backend.dtype_name} makes only "
+            f"{len(np.unique(values.astype(backend.dtype_name)))} different numbers: "
+            + _apart(backend, what)
+        )
+
+
+def merges(x: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    """Return of each feature whether a narrower dtype would make one number of different ones.
+
+    An integer must be one that the dtype has. The range of other numbers must span at least
+    `FEWEST_STEPS` numbers of the dtype, unless it is so small that it comes of rounding.
+    """
+    if x.dtype.kind != "f":
+        return np.asarray(_inexact(x, x.astype(dtype)).any(axis=0))
+    if x.dtype.itemsize <= np.dtype(dtype).itemsize:
+        return np.zeros(x.shape[1:], bool)
+    low, high = x.min(axis=0), x.max(axis=0)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    with quiet():
+        step = np.spacing(largest.astype(dtype)).astype(np.float64)
+        span = high - low
+        return np.asarray((span > ROUNDING * largest) & (span < FEWEST_STEPS * step))
+
+
+def _inexact(raw: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Return which integers became others as floats."""
+    if raw.dtype.kind not in "iu" or raw.dtype.itemsize < 4:
+        return np.zeros(raw.shape, bool)
+    with quiet():
+        return np.asarray(array.astype(np.int64) != raw)
+
+
+def _apart(backend: Backend, what: str) -> str:
+    """Return what keeps numbers apart."""
+    if "inputs" in what:
+        remedy = "have them centred first, by model.norm = npnn.Normalization.standard(x)"
+    else:
+        remedy = "subtract their mean first"
+    return remedy + _wider(backend)
+
+
+def _wider(backend: Backend) -> str:
+    is_narrow = backend.dtype_name == "float32"
+    return ", or use Sequential(dtype='float64')" if is_narrow else ""
+
+
+def _where(place: tuple[int, ...]) -> str:
+    return f"at sample {place[0]}, position {place[1:]} (counted from 0)"
+
+
+def quiet() -> contextlib.AbstractContextManager[object]:
+    """Keep NumPy from warning of numbers that a check is about to name."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
