@@ -138,7 +138,8 @@ class Backend:
         y = self.unrounded(x)
         if not self.owns(y):
             if not (keep_integers and y.dtype.kind in "iu"):
-                y = y.astype(self.dtype_name, copy=False)  # here, so that less is sent
+                with np.errstate(under="ignore"):
+                    y = y.astype(self.dtype_name, copy=False)  # here, so that less is sent
             y = self.convert(y)
             return self.copy(y) if copy else y
         if y.dtype == self.dtype:
