@@ -8,15 +8,18 @@ wait for a device, of whose arrays only whole data sets are looked at.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npnn import labels
-from npnn.arrays import Array, array_namespace
+from npnn.arrays import Array, array_namespace, fits
 from npnn.backends.backend import Backend
 from npnn.backends.host import host_array
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer
+from npnn.normalization import normalize
+from npnn.targets import prepare_targets
 from npnn.trees import Path, first, leaves, mapped, place
 from npnn.values import (
     all_below,
@@ -67,8 +70,9 @@ class Acceptance:
         backend = self.network.backend
         if self.model.capture:
             backend = backend.entrance(x, t)
-        if self._is_like_others(x, t, backend):
-            is_raw = self._norm is not None
+        as_before = self._as_before(x, t, backend)
+        if as_before is not None:
+            x, t, is_raw = as_before
             x = x if backend.owns(x) else backend.asarray(x)
             if t is not None:
                 t = t if backend.owns(t) else backend.asarray(t, keep_integers=True)
@@ -82,27 +86,40 @@ class Acceptance:
             batch["w"] = as_weights(w, len_of(x), backend)
         return batch, is_raw
 
-    def _is_like_others(self, x: Any, t: Any, backend: Backend) -> bool:
-        """Return whether a batch has the form of one before it, and nothing wrong in it.
+    def _as_before(self, x: Any, t: Any, backend: Backend) -> tuple[Any, Any, bool] | None:
+        """Return a batch, rounded, that has the form of one before it and nothing wrong in it.
 
-        This is asked in each step; where it is False, all is looked at.
+        With it whether the step must normalise it. This is asked in each step; where it is None,
+        all is looked at.
         """
-        x = _view(x, backend)
-        if x is None or x.dtype != self._dtype or x.shape not in self._shapes:
-            return False
-        if self.model.norm is not self._norm or not all_small(x):
-            return False
+        view, norm, own = _view(x, backend), self.model.norm, self._dtype
+        if view is None or view.shape not in self._shapes or norm is not self._norm:
+            return None
+        is_raw = norm is not None
+        if view.dtype != own:
+            if view.dtype.kind not in "fiub" or self.model.takes_integers:
+                return None
+            if norm is not None and not _holds(own, view.dtype):
+                if view.dtype != np.float64:
+                    return None
+                with quiet():
+                    view, is_raw = normalize(view, norm.offset, norm.scale), False
+            x = view = _cast(view, own)
+        if not all_small(view):
+            return None
         if t is None:
-            return True
-        t = _view(t, backend)
-        of_classes = None if t is None else self._forms.get((t.shape, t.dtype, x.shape[0]))
-        if of_classes is None:
-            return False
+            return x, t, is_raw
+        view = _view(t, backend)
+        of_classes = None if view is None else self._forms.get((view.shape, view.dtype, len_of(x)))
+        if view is None or of_classes is None:
+            return None
         loss: LossLayer = self.network.losses[-1]
         if of_classes:
-            return all_below(t, loss.shape_in[-1])  # type: ignore[index]
+            return (x, t, is_raw) if all_below(view, loss.shape_in[-1]) else None  # type: ignore[index]
+        if view.dtype != own:
+            t = view = _cast(view, own)
         look = QUICK_LOOKS.get(type(loss).check_targets)
-        return look is not None and t.dtype == self._dtype and look(t)
+        return (x, t, is_raw) if look is not None and look(view) else None
 
     def _fitting(self, t: Array) -> Array:
         """Return targets of a form that was taken in before, as the last loss needs them."""
@@ -177,18 +194,20 @@ class Acceptance:
         training: bool = False,
     ) -> tuple[Array, bool]:
         norm, is_host = self.model.norm, isinstance(raw, np.ndarray)
-        is_own = raw.dtype == (backend.dtype_name if is_host else backend.dtype)
-        if is_own and (norm is None or not whole):
-            _look(raw, raw, given, backend, what, whole)
-            return backend.asarray(raw), norm is not None
+        integers = self.model.takes_integers and norm is None and _are_integers(raw)
+        if norm is None or (_holds(self._dtype, raw.dtype) and not whole):
+            with quiet():
+                x = raw if integers else _rounded(raw, backend)
+            _look(x, raw, given, backend, what, whole)
+            if training and is_host and not integers:
+                check_apart(raw, backend, what)
+            return backend.asarray(x, keep_integers=True), norm is not None
         with quiet():
-            x = centred = raw if norm is None else norm(raw)
-            if not (self.model.takes_integers and norm is None and _are_integers(raw)):
-                x = _rounded(centred, backend)
-            _look(x, centred, given, backend, what, whole)
-        if training and norm is None and is_host and x.dtype != raw.dtype:
-            check_apart(raw, backend, what)
-        return backend.asarray(x, keep_integers=True), False
+            exact = _rounded(raw, backend) if _holds(self._dtype, raw.dtype) else raw
+            centred = norm(exact)
+            x = _rounded(centred, backend)
+        _look(x, centred, given, backend, what, whole)
+        return backend.asarray(x), False
 
     # Targets -----------------------------------------------------------------------------------
 
@@ -234,6 +253,21 @@ def _view(x: Any, backend: Backend) -> np.ndarray | None:
     if type(x) is np.ndarray:
         return x
     return backend.on_host(x) if backend.owns(x) else None
+
+
+def _cast(x: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    with quiet():
+        return x.astype(dtype)
+
+
+@functools.cache
+def _holds(dtype: np.dtype[Any], other: Any) -> bool:
+    """Return whether each number of another dtype, of any library, is one of `dtype`."""
+    try:
+        other = np.dtype(str(other).rpartition(".")[2])
+    except TypeError:  # such as bfloat16
+        return False
+    return np.can_cast(other, dtype) and not (other.kind in "iu" and other.itemsize == 8)
 
 
 def _rounded(x: Array, backend: Backend) -> Array:
@@ -300,6 +334,13 @@ def _at(x: Any, path: Path) -> Any:
 
 def raw_inputs(backend: Backend, x: Any, model: Sequential) -> Any:
     """Return inputs as an array, or as several, not rounded yet; or say what is wrong with them."""
+    if hasattr(x, "x_train_data"):
+        raise TypeError(
+            f"inputs x: a {type(x).__name__} is for fit; elsewhere give arrays of it, such as "
+            "x_validation_data and y_validation_data"
+        )
+    if isinstance(x, dict) and not x:
+        raise ValueError("inputs x: there is nothing in the dict")
     if isinstance(x, (dict, tuple)) and is_tree(x, model.shape_in):
         return _of_tree(x, lambda array: unrounded(backend, array, "x"))
     if hasattr(x, "columns"):
@@ -386,63 +427,16 @@ def _described(shapes: object) -> str:
 def _check_input(given: tuple[int, ...], shape: tuple[int | None, ...], what: str) -> None:
     wanted = f"(batch, {', '.join('any' if n is None else str(n) for n in shape)})"
     if len(given) != len(shape) + 1:
+        hint = ""
+        if shape == (1,) and len(given) == 1:
+            hint = ": x[:, None] makes samples of one number each"
+        elif 0 not in given and fits(shape, given):
+            hint = ": x[None] makes a batch of one sample"
         raise ValueError(
             f"{what} must have {len(shape) + 1} axes, {wanted}, but have {len(given)}: {given}"
+            + hint
         )
     if any(n not in (None, m) for n, m in zip(shape, given[1:], strict=True)):
         raise ValueError(f"{what} must have shape {wanted}, but have shape {given}")
     if given[0] == 0:
         raise ValueError(f"{what} are empty: there must be at least one sample")
-
-
-# Targets -----------------------------------------------------------------------------------------
-
-
-def prepare_targets(t: Array, raw: Any, loss: LossLayer, backend: Backend) -> Array:
-    """Return targets of the shape and dtype that the loss needs; or the integers of classes.
-
-    Parameters
-    ----------
-    t : array
-        Of the backend; integers are still integers.
-    raw : array_like
-        What the user gave: whether it was boolean is not seen in `t` any more.
-    loss : LossLayer
-        The last one of the chain.
-    backend : Backend
-        The chain's.
-    """
-    shape = loss.shape_in
-    assert shape is not None
-    if loss.takes_classes and shape[-1] > 1:
-        is_column = t.ndim == len(shape) + 1 and t.shape[-1] == 1
-        if is_column or t.ndim == len(shape):
-            t = _classes(t, raw, loss, backend)
-            return t[..., 0] if is_column else t
-    return loss.prepare_targets(t, shape, backend.dtype)
-
-
-def _classes(t: Array, raw: Any, loss: LossLayer, backend: Backend) -> Array:
-    """Return class labels as integers, or say why they are none."""
-    xp, number = backend.xp, (loss.shape_in or ())[-1]
-    if not xp.isdtype(t.dtype, "integral"):
-        is_boolean = "bool" in str(raw.dtype if hasattr(raw, "dtype") else np.asarray(raw).dtype)
-        if is_boolean and number == 2:
-            return xp.astype(t, xp.int32)
-        if is_boolean:
-            remedy = f"booleans name 2 classes, but there are {number} outputs"
-        elif bool(xp.any(xp.isnan(t))):
-            remedy = "the labels hold NaN: leave those samples out, then use t.astype(int)"
-        else:
-            remedy = "class labels must be integers: t.astype(int)"
-        raise ValueError(
-            f"{type(loss).__name__}: targets of shape {tuple(t.shape)} do not fit outputs of shape "
-            f"(batch, {', '.join(map(str, loss.shape_in or ()))}); {remedy}"
-        )
-    low, high = int(xp.min(t)), int(xp.max(t))
-    if low < 0 or high >= number:
-        raise ValueError(
-            f"class labels must be from 0 to {number - 1}, but there is a "
-            f"{low if low < 0 else high}"
-        )
-    return t

@@ -125,6 +125,37 @@ def test_a_step_of_inputs_of_one_kind_is_recorded_once_whether_they_are_rounded_
     assert len(step.plans) == 2
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.uint8, np.int16, bool])
+@pytest.mark.parametrize("norm", [None, npnn.Normalization(0.3, 2.0)])
+def test_a_batch_is_taken_in_as_the_first_one_of_its_kind_was(dtype, norm, backend_name):
+    x = np.arange(20)[:, None].astype(dtype)
+    trains = []
+    for _ in range(2):
+        model = regression(backend_name)
+        model.chain = npnn.RMSLoss()
+        trains.append(trained_by(model, norm))
+    for _ in range(3):
+        trains[0].step(x, x)
+        trains[1].step(x.tolist(), x.astype(np.float64).tolist())  # which are looked at each time
+    for name, expected in host_parameters(trains[1].model).items():
+        np.testing.assert_allclose(
+            host_parameters(trains[0].model)[name], expected, rtol=1e-5, atol=1e-6
+        )
+    if backend_name == "numpy":
+        (step,) = trains[0].model.runner.side()._training.values()
+        assert len(step.plans) == 1
+
+
+def test_a_wide_model_centres_narrow_numbers_with_all_its_digits(backend_name):
+    x = np.float32([[16_777_216.0], [16_777_218.0], [16_777_220.0]])
+    model = identity(backend_name, dtype="float64")
+    model.norm = npnn.Normalization(16_777_217.0, 1.0)  # which float32 has not
+    for use in (model.predict, model.predict):
+        np.testing.assert_array_equal(model.backend.to_numpy(use(x)), [[-1.0], [1.0], [3.0]])
+    model.chain = npnn.RMSLoss()
+    assert model.evaluate(x, [[-1.0], [1.0], [3.0]])["loss"] == 0.0
+
+
 # What a dtype does not hold ----------------------------------------------------------------------
 
 
@@ -226,9 +257,13 @@ def test_no_label_of_64_bits_becomes_another_one(label, backend_name, without_64
     optimizer = trained_by(model)
     model.chain = npnn.CrossEntropyLoss()
     refused(lambda: optimizer.step(X, t), ValueError, f"{label}")
-    own = npnn.Sequential([Chosen()], backend=backend_name)
     if backend_name == "jax":
+        jax = pytest.importorskip("jax")
+        holds_64 = jax.config.jax_enable_x64  # as a model with float64 has asked
+        jax.config.update("jax_enable_x64", False)
+        own = npnn.Sequential([Chosen()], backend=backend_name)
         refused(lambda: own.predict(t[:, None]), ValueError, f"fit 32 bits, but there is a {label}")
+        jax.config.update("jax_enable_x64", holds_64)
 
 
 def test_a_float_beyond_the_dtype_is_refused_by_every_door(backend_name):
@@ -303,6 +338,8 @@ def test_numbers_of_any_kind_are_taken_as_floats_are(kind, backend_name):
     model = identity(backend_name, 2)
     given = NUMBERS[kind](x)
     np.testing.assert_array_equal(model.backend.to_numpy(model.predict(given)), x)
+    if backend_name not in ("numpy", "torch"):
+        return  # from here on, all goes the same way
     trained_by(model).model.chain = npnn.RMSLoss()
     assert model.evaluate(given, NUMBERS[kind](x))["loss"] == 0.0
     trained_by(model).step(given, NUMBERS[kind](x))

@@ -214,11 +214,13 @@ class Optimizer(Settings):
         Raises
         ------
         ValueError
-            If the model has no loss (``model.chain = ...``), or a shape does not fit.
+            If the model has no loss (``model.chain = ...``), a shape does not fit, or there is a
+            number that ``fit`` would refuse.
 
         Notes
         -----
-        A step that fails changes nothing. Ctrl-C within a step is raised at its end.
+        Of arrays that lie on a GPU the numbers are not looked at, which would be to wait for it. A
+        step that fails changes nothing. Ctrl-C within a step is raised at its end.
         """
         self._needed_model().runner.train(self, x, t, w)
 
