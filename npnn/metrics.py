@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from npnn.arrays import Array
-from npnn.losses.loss import mean
+from npnn.losses.loss import as_share, mean
 
 if TYPE_CHECKING:
     from npnn.losses import LossLayer
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
         losses = [mean(found[0], weight) for found, weight in zip(each, weights, strict=True)]
         each_loss = losses if len(losses) > 1 else []
         # The accuracy is left out where the last loss has no notion of a correct answer.
-        values = [sum(losses), *each_loss, mean(each[-1][1], weights[-1])]
+        values = [sum(losses), *each_loss, as_share(mean(each[-1][1], weights[-1]))]
         return dict(zip(self.names, values, strict=False))
 
 

@@ -443,3 +443,83 @@ def test_a_regression_has_no_classes():
     model = npnn.Sequential([npnn.Dense(3, 4), npnn.Tanh(), npnn.Dense(4, 1)], seed=0)
     with pytest.raises(ValueError, match=r"ends with layer 2, Dense\(4, 1\): predict returns"):
         model.predict_class(np.zeros((2, 3)))
+
+
+# Several answers for each sample ------------------------------------------------------------------
+
+
+class Near(npnn.RMSLoss):
+    """A distance of which a part counts as correct; in several forms, as people write them."""
+
+    form = staticmethod(lambda xp, near: near)
+
+    def correct(self, y, t):
+        xp = npnn.arrays.array_namespace(y)
+        return self.form(xp, xp.abs(y - t) < 1.0)
+
+
+PIXELS = np.random.default_rng(8)
+IMAGES = PIXELS.normal(size=(6, 4, 4, 1)).astype(np.float32)
+KINDS = PIXELS.integers(0, 3, (6, 4, 4))
+ONE_HOT = np.eye(3, dtype=np.float32)[KINDS]
+
+
+def accuracies(loss, last, t, w, **options):
+    """Return the accuracy that each way to measure reports, and what it should be."""
+    model = npnn.Sequential([npnn.Conv2D((4, 4, 1), 3, 1), last()], seed=0, **options)
+    model.chain = loss()
+    y = model.backend.to_numpy(model.predict(IMAGES))
+    if loss is npnn.CrossEntropyLoss:
+        right = y.argmax(axis=-1) == KINDS
+    elif loss is npnn.BinaryCrossEntropyLoss:
+        right = (y > 0.5) == (ONE_HOT > 0.5)
+    else:
+        right = np.abs(y - ONE_HOT) < 1.0
+    expected = np.average(right.reshape(6, -1).mean(axis=1), weights=w)
+    evaluated = model.evaluate(IMAGES, t, w, batch_size=4)["accuracy"]
+    trained = model.fit(IMAGES, t, w=w, epochs=1, optimizer=npnn.GradientDescent(1e-9))["accuracy"]
+    optimizer = npnn.GradientDescent(1e-9)
+    optimizer.model = model
+    optimizer.step(IMAGES, t, w=w)
+    return [evaluated, trained[0], model.chain.get_accuracy()], expected
+
+
+@pytest.mark.parametrize("w", [None, np.arange(6.0)])
+@pytest.mark.parametrize(
+    ("loss", "last", "t"),
+    [
+        (npnn.CrossEntropyLoss, npnn.Softmax, KINDS),
+        (npnn.CrossEntropyLoss, npnn.Softmax, KINDS[..., None]),
+        (npnn.CrossEntropyLoss, npnn.Softmax, ONE_HOT),
+        (npnn.BinaryCrossEntropyLoss, npnn.Sigmoid, ONE_HOT),
+        (Near, npnn.Linear, ONE_HOT),
+    ],
+)
+@pytest.mark.parametrize("name", ["numpy", "torch", "array_api_strict"])
+def test_an_accuracy_is_the_share_of_all_answers(loss, last, t, w, name):
+    found, expected = accuracies(loss, last, t, w, backend=name)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("capture", [True, False])
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [
+        (lambda xp, near: xp.reshape(near, (-1,)), r"\(192,\)"),
+        (lambda xp, near: xp.sum(xp.astype(near, xp.float32)), r"\(\)"),
+    ],
+)
+def test_answers_that_belong_to_no_sample_are_refused(form, shape, capture, monkeypatch):
+    monkeypatch.setattr(Near, "form", staticmethod(form))
+    with pytest.raises(ValueError, match=rf"Near: correct gave .* {shape}, but \(4, ...\)"):
+        accuracies(Near, npnn.Linear, ONE_HOT, None, capture=capture)
+
+
+def test_no_accuracy_is_beyond_one(monkeypatch):
+    count = staticmethod(lambda xp, near: xp.sum(xp.astype(near, xp.float32), axis=(1, 2, 3)))
+    monkeypatch.setattr(Near, "form", count)
+    with pytest.raises(ValueError, match="an accuracy is from 0 to 1, but the loss makes it"):
+        accuracies(Near, npnn.Linear, ONE_HOT, None)
+    loss = npnn.BinaryCrossEntropyLoss(1)
+    loss.set_sums([np.float32(0.0), np.float32(3.0000002)], 3)
+    assert loss.get_accuracy() == 1.0

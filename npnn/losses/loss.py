@@ -121,8 +121,8 @@ class LossLayer(Link):
         self.y, self.t, self.from_logits = x, t, logits is not None
         self.loss = self.value(x, t) if logits is None else self.canonical_value(logits, x, t)
         correct = self.correct(x, t)
-        if correct is not None and correct.ndim > 1:
-            correct = xp.mean(correct, axis=tuple(range(1, correct.ndim)))
+        if correct is not None:
+            correct = self._shares(correct, x)
         self.share: Array = 1.0 / x.shape[0]
         if w is not None:
             column = xp.reshape(w, (-1, *[1] * (x.ndim - 1)))
@@ -135,6 +135,17 @@ class LossLayer(Link):
         if correct is not None:
             self.total_correct = self.total_correct + xp.sum(correct)
         return x
+
+    def _shares(self, correct: Array, x: Array) -> Array:
+        """Return of each sample the share of its answers that are correct."""
+        if correct.ndim == 0 or correct.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"{type(self).__name__}: correct gave an array of shape {tuple(correct.shape)}, "
+                f"but ({x.shape[0]}, ...) is needed: 1 or 0 for each answer of each sample"
+            )
+        xp = array_namespace(x)
+        correct = xp.astype(correct, x.dtype)
+        return xp.mean(correct, axis=tuple(range(1, correct.ndim))) if correct.ndim > 1 else correct
 
     def backward(self, grad_y: Array = None) -> Array:
         """Return the gradient of :meth:`get_loss` of the last batch.
@@ -216,7 +227,7 @@ class LossLayer(Link):
 
     def get_accuracy(self) -> float | None:
         """Return the share of samples answered correctly, or None where the loss has none."""
-        return self._mean(self.total_correct) if self.has_accuracy else None
+        return as_share(self._mean(self.total_correct)) if self.has_accuracy else None
 
     def _mean(self, total: Array) -> float:
         count, weight = self.end(), self.total_weight
@@ -229,3 +240,13 @@ class LossLayer(Link):
 def mean(total: float, weight: float) -> float:
     """Return a sum divided by the weights of what was summed; NaN if there was nothing."""
     return total / weight if weight else math.nan
+
+
+def as_share(accuracy: float) -> float:
+    """Return an accuracy without what rounding took it beyond 1, or say that it is none."""
+    if accuracy > 1.001 or accuracy < 0.0:
+        raise ValueError(
+            f"an accuracy is from 0 to 1, but the loss makes it {accuracy:.6g}: its correct must "
+            "give 1 for an answer that is correct, else 0"
+        )
+    return min(accuracy, 1.0)
