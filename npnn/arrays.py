@@ -10,6 +10,8 @@ import array_api_compat
 from array_api_compat import device
 from array_api_extra import at
 
+from npnn import checked
+
 Array: TypeAlias = Any
 """An array of any library that follows the Python Array API standard."""
 
@@ -90,16 +92,18 @@ def as_shape(shape: Any, name: str) -> Any:
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if any(isinstance(part, (tuple, list, dict)) for part in axes):
         return tuple(as_shape(part, f"{name}[{number}]") for number, part in enumerate(axes))
-    for axis in axes:
-        if axis is None and len(axes) > 1:
-            continue
-        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-            raise TypeError(f"{name} must be an int or a tuple of ints, not {shape!r}")
-        if axis < 1:
-            raise ValueError(f"{name} must be positive, not {shape!r}")
     if not axes:
         raise ValueError(f"{name} must have at least one axis, not {shape!r}")
-    return tuple(axis if axis is None else int(axis) for axis in axes)
+    found = []
+    for axis in axes:
+        try:
+            any_length = axis is None and len(axes) > 1
+            found.append(None if any_length else checked.integer(axis, name))
+        except TypeError:
+            raise TypeError(f"{name} must be an int or a tuple of ints, not {shape!r}") from None
+    if any(axis is not None and axis < 1 for axis in found):
+        raise ValueError(f"{name} must be positive, not {shape!r}")
+    return tuple(found)
 
 
 def fits(shape: Any, given: Any) -> bool:

@@ -135,8 +135,9 @@ class EarlyStopping(Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode)
-        checked.integer(patience, "patience", 1)
-        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.patience = checked.integer(patience, "patience", 1)
+        self.min_delta = checked.not_negative(min_delta, "min_delta")
+        self.restore_best = checked.flag(restore_best, "restore_best")
         self.waited = 0
         self.best_epoch = 0
         self.best_arrays: dict[str, np.ndarray] = {}
@@ -204,8 +205,8 @@ class Checkpoint(Monitor):
         mode: str | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        checked.integer(every, "every", 1)
-        self.path, self.every, self.best_only = os.fspath(path), every, best_only
+        self.path, self.every = checked.path(path, "path"), checked.integer(every, "every", 1)
+        self.best_only = checked.flag(best_only, "best_only")
 
     def on_train_begin(self, training: Training) -> None:
         super().on_train_begin(training)
@@ -232,7 +233,7 @@ class CSVLog(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = checked.path(path, "path")
 
     def on_train_begin(self, training: Training) -> None:
         check_place(self.path)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Iterator, Mapping, Set
+import os
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -35,33 +36,36 @@ def seed(value: Any, name: str = "seed") -> int | None:
 
 
 def number(value: Any, name: str) -> float:
-    """Return `value` as a finite float."""
+    """Return `value` as a finite float; zero has no sign."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value}")
-    return float(value)
+    return float(value) + 0.0
 
 
 def positive(value: Any, name: str) -> float:
     """Return a number greater than 0."""
-    if number(value, name) <= 0.0:
+    found = number(value, name)
+    if found <= 0.0:
         raise ValueError(f"{name} must be greater than 0, not {value}")
-    return float(value)
+    return found
 
 
 def not_negative(value: Any, name: str) -> float:
     """Return a number of at least 0."""
-    if number(value, name) < 0.0:
+    found = number(value, name)
+    if found < 0.0:
         raise ValueError(f"{name} must be at least 0, not {value}")
-    return float(value)
+    return found
 
 
 def fraction(value: Any, name: str) -> float:
     """Return a number of at least 0 that is below 1."""
-    if not 0.0 <= number(value, name) < 1.0:
+    found = number(value, name)
+    if not 0.0 <= found < 1.0:
         raise ValueError(f"{name} must be at least 0 and below 1, not {value}")
-    return float(value)
+    return found
 
 
 def factor(value: Any, name: str) -> float:
@@ -71,25 +75,38 @@ def factor(value: Any, name: str) -> float:
     return float(value)
 
 
+def share(value: Any, name: str) -> float:
+    """Return a number from 0 to 1."""
+    found = number(value, name)
+    if not 0.0 <= found <= 1.0:
+        raise ValueError(f"{name} must be between 0 and 1, not {value}")
+    return found
+
+
 def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     """Return an int for both axes, or a pair of ints, as a pair."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(both) != 2 or any(isinstance(n, bool) or not hasattr(n, "__index__") for n in both):
-        raise TypeError(f"{name} must be an int or a pair of ints, not {value!r}")
-    if min(both) < least:
+    try:
+        first, second = [integer(n, name) for n in both]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an int or a pair of ints, not {value!r}") from None
+    if min(first, second) < least:
         raise ValueError(f"{name} must be at least {least}, not {value!r}")
-    return int(both[0]), int(both[1])
+    return first, second
 
 
 def sequence(value: Any, name: str, what: str) -> list[Any]:
     """Return the parts of a list, a tuple or an array; `what` says what they should be.
 
-    A string is no sequence of its letters here, a dict none of its keys, a set has no order, and
-    what can be walked over only once would be empty at the second time.
+    A string is no sequence of its letters here, nor a dict one of its keys, and a set has no order.
+    What can be walked over only once is, here: go on with what is returned.
     """
-    if isinstance(value, (str, bytes, Mapping, Set, Iterator)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{name} must be a list of {what}, not {value!r}")
-    return list(value)
+    try:
+        if isinstance(value, (str, bytes, Mapping, Set)):
+            raise TypeError
+        return list(value)
+    except TypeError:  # of an array without axes, too
+        raise TypeError(f"{name} must be a list of {what}, not {value!r}") from None
 
 
 def strings(value: Any, name: str) -> tuple[str, ...]:
@@ -101,6 +118,25 @@ def strings(value: Any, name: str) -> tuple[str, ...]:
     except TypeError:
         raise TypeError(f"{name} must be a sequence of strings, not {value!r}") from None
     return tuple(map(str, found))  # not NumPy's, which a file could not hold
+
+
+def names(value: Any, name: str) -> list[str]:
+    """Return strings of which each tells something else."""
+    found = strings(value, name)
+    twice = next((each for each in found if found.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{name} must differ, but {twice!r} is there twice")
+    return list(found)
+
+
+def path(value: Any, name: str) -> str:
+    """Return the path of a file, as a string."""
+    try:
+        if isinstance(value, (bytes, bool)):
+            raise TypeError
+        return str(os.fspath(value))
+    except TypeError:
+        raise TypeError(f"{name} must be the path of a file, not {value!r}") from None
 
 
 def flag(value: Any, name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from npnn import checked
 from npnn.arrays import Shape
 
 
@@ -112,7 +113,7 @@ class Orthogonal(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = gain
+        self.gain = checked.number(gain, "gain")
 
     def __call__(
         self, rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
@@ -130,7 +131,7 @@ class Constant(Initializer):
     """The same value everywhere."""
 
     def __init__(self, value: float = 0.0) -> None:
-        self.value = value
+        self.value = checked.number(value, "value")
 
     def __call__(
         self, rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
@@ -147,6 +148,8 @@ def get(initializer: Initializer | str | None) -> Initializer | None:
     """Return `initializer` itself, or the one of that name with its default arguments."""
     if initializer is None or isinstance(initializer, Initializer):
         return initializer
+    if not isinstance(initializer, str):
+        checked.instance(initializer, Initializer, "initializer", "HeNormal(), or its name")
     names = [name for name in Initializer.registry if not name.startswith("_")]
     if initializer not in names:
         raise ValueError(f"unknown initializer {initializer!r}; there are {', '.join(names)}")

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import backends, checked, files, initializers, summary, training
-from npnn.acceptance import check_inputs, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import rows_of
 from npnn.layers.layer import Layer, Link
@@ -90,6 +89,7 @@ class Sequential(Row):
             shown = ", ".join(map(repr, (layers, *unlisted)))
             raise TypeError(f"the layers must be one list: Sequential([{shown}])")
         checked.seed(seed)
+        checked.flag(capture, "capture")
         self.backend = backends.get(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         if not capture and self.backend.precision != self.dtype:
@@ -102,7 +102,7 @@ class Sequential(Row):
         self.lock = threading.RLock()
         self.rng = initializers.generator(seed)
         self._norm: Normalization | None = None
-        self.class_names: list[str] | None = None
+        self._class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
         self._runner: Runner | None = None
         super().__init__(layers)
@@ -156,6 +156,15 @@ class Sequential(Row):
     # Training and prediction -------------------------------------------------------------------
 
     @property
+    def class_names(self) -> list[str] | None:
+        """What the classes are called, in the order of the outputs."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = None if names is None else checked.names(names, "class_names")
+
+    @property
     def norm(self) -> Normalization | None:
         """The map that raw inputs go through first."""
         return self._norm
@@ -204,9 +213,12 @@ class Sequential(Row):
         ----------
         x : array_like or Dataset
             Raw inputs, of shape ``(samples, inputs)``; or a dataset, which brings its targets, its
-            validation part, and its normalisation and class names if the model has none.
+            validation part, and its normalisation and class names if the model has none. Integers
+            must be ones that `dtype` has, and floats differ still when they are rounded to it;
+            where there is a `norm`, what it gives is rounded. Columns of a table go by name.
         t : array_like, optional
-            Targets: of the shape of the outputs, or integer classes. None with a dataset.
+            Targets: of the shape of the outputs, integer classes, or words, which become the
+            `class_names` if the model has none. None with a dataset.
         w : array_like, shape (samples,), optional
             How much each sample counts, in the loss and in each metric; 1 if None.
         epochs : int, default 10
@@ -298,7 +310,6 @@ class Sequential(Row):
         array, shape (samples, outputs)
             Of the model's backend, on its device.
         """
-        self._check_built_for(x)
         if batch_size is not None:
             checked.integer(batch_size, "batch_size", 1)
         return self.runner.predict(x, alone=True, batch_size=batch_size)
@@ -308,7 +319,6 @@ class Sequential(Row):
 
         Of several outputs of Sigmoid, each is an answer of its own: 1 where it is > 1/2, else 0.
         """
-        self._check_built_for(x)
         return self.runner.predict_class(x, alone=True)
 
     def evaluate(
@@ -326,7 +336,7 @@ class Sequential(Row):
             Samples at a time.
         """
         checked.integer(batch_size, "batch_size", 1)
-        self._check_built_for(x)
+        self.runner.build_for(x)
         if self._chain is None:
             self.chain = default_loss(self)
         runner = self.runner
@@ -344,12 +354,6 @@ class Sequential(Row):
             "a model is neither copied nor pickled: model.save(path) writes it to a file, and "
             "npnn.load(path) makes another one of that"
         )
-
-    def _check_built_for(self, x: Any) -> None:
-        if not self._layers:
-            raise ValueError("the model has no layers: assign model.layers first")
-        if self.shape_in is None:
-            check_inputs(raw_inputs(self.backend, x, self), self)
 
     # Looking at it -----------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from npnn import checked
+
 if TYPE_CHECKING:
     from npnn.history import History
 
@@ -71,7 +73,9 @@ def confusion_counts(
     pair = _classes("classes", classes), _classes("predicted", predicted)
     if len(pair[0]) != len(pair[1]):
         raise ValueError(f"{len(pair[0])} classes do not go with {len(pair[1])} predicted ones")
-    if num_classes is None:
+    if num_classes is not None:
+        checked.integer(num_classes, "num_classes", 1)
+    else:
         num_classes = 1 + max((int(a.max()) for a in pair if a.size), default=-1)
     for name, values in zip(("classes", "predicted"), pair, strict=True):
         if values.size and (values.min() < 0 or values.max() >= num_classes):
@@ -189,7 +193,9 @@ def check_counts(
     counts = np.asarray(counts)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
         raise ValueError(f"counts must be a square matrix, not of shape {counts.shape}")
-    names = [str(i) for i in range(len(counts))] if class_names is None else list(class_names)
+    names = [str(i) for i in range(len(counts))]
+    if class_names is not None:
+        names = list(map(str, checked.sequence(class_names, "class_names", "names")))
     if len(names) != len(counts):
         raise ValueError(f"{len(names)} class names do not go with {len(counts)} classes")
     return counts, names

@@ -86,9 +86,11 @@ class Runner:
         """The model with what is chained to it."""
         return self.side().network
 
-    def _build_for(self, x: Any) -> None:
+    def build_for(self, x: Any) -> None:
         """Build a model whose shapes are not known yet for these inputs."""
-        if self.model.layers:
+        if not self.model.layers:
+            raise ValueError("the model has no layers: assign model.layers first")
+        if self.model.shape_in is None:
             check_inputs(raw_inputs(self.backend, x, self.model), self.model)
 
     # Training ----------------------------------------------------------------------------------
@@ -96,7 +98,7 @@ class Runner:
     def train(self, optimizer: Optimizer, x: Any, t: Any, w: Any = None) -> None:
         """Do one training step on a batch of raw inputs, targets and weights."""
         if self.model.shape_in is None:
-            self._build_for(x)
+            self.build_for(x)
         with self.model.lock:
             side = self.attach(optimizer)
             if t is None:
@@ -226,7 +228,7 @@ class Runner:
     ) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
         if self.model.shape_in is None:
-            self._build_for(x)
+            self.build_for(x)
         batch, is_raw = self.side(alone).accept.batch(x, t)
         data = self._norm_data() if is_raw else {}
         if batch_size is None:
@@ -263,7 +265,7 @@ class Runner:
     def predict_class(self, x: Any, *, alone: bool = False) -> Array:
         """Return the class of each raw input, or each answer; NaN has none, and is refused."""
         if self.model.shape_in is None:
-            self._build_for(x)
+            self.build_for(x)
         side = self.side(alone)
         answers = side.network.answers()
         y = self.predict(x, alone=alone)

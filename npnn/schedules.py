@@ -127,11 +127,10 @@ class Cosine(Schedule):
 
     def __init__(self, length: int, warm_up: int = 0, final: float = 0.0) -> None:
         self.length = checked.integer(length, "length", 1)
-        if not 0 <= warm_up < length:
+        self.warm_up = checked.integer(warm_up, "warm_up")
+        if not 0 <= self.warm_up < self.length:
             raise ValueError(f"warm_up must be at least 0 and below length={length}, not {warm_up}")
-        if not 0.0 <= final <= 1.0:
-            raise ValueError(f"final must be between 0 and 1, not {final}")
-        self.warm_up, self.final = warm_up, final
+        self.final = checked.share(final, "final")
 
     def __call__(self, count: int) -> float:
         if count < self.warm_up:
@@ -167,7 +166,8 @@ class ReduceOnPlateau(Schedule):
     ) -> None:
         self.factor = checked.factor(factor, "factor")
         self.patience = checked.integer(patience, "patience", 1)
-        self.threshold, self.smallest = threshold, smallest
+        self.threshold = checked.not_negative(threshold, "threshold")
+        self.smallest = checked.share(smallest, "smallest")
         self.forget()
 
     def forget(self) -> None:

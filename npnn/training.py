@@ -54,6 +54,8 @@ def fit(
     checked.integer(epochs, "epochs", 1)
     checked.integer(batch_size, "batch_size", 1)
     checked.seed(seed)
+    shuffle, progress = checked.flag(shuffle, "shuffle"), checked.flag(progress, "progress")
+    resume = None if resume is None else checked.path(resume, "resume")
     if loss is not None and not (isinstance(loss, Link) and not loss.is_loss):
         checked.instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
     if optimizer is not None:

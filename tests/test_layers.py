@@ -147,7 +147,7 @@ def test_a_leaky_rectifier_has_its_slope_below_zero(slope):
 
 @pytest.mark.parametrize("slope", [-0.1, 1.0, float("nan")])
 def test_a_slope_out_of_range_is_refused(slope):
-    with pytest.raises(ValueError, match="slope must be at least 0 and below 1"):
+    with pytest.raises(ValueError, match="slope must be"):
         npnn.LeakyReLU(slope=slope)
 
 

@@ -225,7 +225,7 @@ def test_weights_of_another_kind_are_refused(wrong):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: HuberLoss(delta=0.0), "delta must be positive and finite, such as 1.0"),
+        (lambda: HuberLoss(delta=0.0), "delta must be greater than 0, not 0.0"),
         (lambda: CrossEntropyLoss(label_smoothing=1.0), "at least 0 and below 1, such as 0.1"),
         (lambda: CrossEntropyLoss(class_weights=[1.0, -1.0]), "class_weights must be at least 0"),
         (
@@ -236,7 +236,7 @@ def test_weights_of_another_kind_are_refused(wrong):
             lambda: CrossEntropyLoss(class_weights={3: 1.0}).build(3),
             r"class_weights are for classes \[3\], but there are 3 classes, from 0 to 2",
         ),
-        (lambda: KullbackLeiblerLoss(beta=-1.0), "beta must be at least 0 and finite"),
+        (lambda: KullbackLeiblerLoss(beta=-1.0), "beta must be at least 0, not -1.0"),
         (lambda: KullbackLeiblerLoss(3), "even last axis, such as 4, not 3"),
         (lambda: KullbackLeiblerLoss().build(5), "even last axis, such as 6, not 5"),
     ],

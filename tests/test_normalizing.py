@@ -192,8 +192,8 @@ def test_rows_far_from_zero_are_centred_before_they_are_rounded(kind, spread, ba
     ("make", "message"),
     [
         (lambda: BatchNorm(momentum=1.0), "momentum must be at least 0 and below 1"),
-        (lambda: BatchNorm(epsilon=0.0), "epsilon must be positive, such as 1e-5"),
-        (lambda: LayerNorm(epsilon=-1.0), "epsilon must be positive"),
+        (lambda: BatchNorm(epsilon=0.0), "epsilon must be greater than 0, not 0.0"),
+        (lambda: LayerNorm(epsilon=-1.0), "epsilon must be greater than 0"),
         (lambda: LayerNorm(3).build(4), r"\(3,\), but is given \(4,\)"),
     ],
 )

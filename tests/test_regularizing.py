@@ -69,7 +69,7 @@ def test_each_step_leaves_out_others(backend_name):
 
 @pytest.mark.parametrize("probability", [-0.1, 1.0, float("nan")])
 def test_a_probability_out_of_range_is_refused(probability):
-    with pytest.raises(ValueError, match=r"probability .* at least 0 and below 1, such as 0\.5"):
+    with pytest.raises(ValueError, match=r"probability must be (at least 0 and below 1|a finite)"):
         Dropout(probability)
 
 

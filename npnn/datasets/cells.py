@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from npnn import checked
 from npnn.datasets.given import NDArray
 from npnn.values import merges
 
@@ -193,7 +194,7 @@ class Cells:
 
 def existing(path: str | os.PathLike[str]) -> Path:
     """Return the path of a file, or raise an error that says what is there in its place."""
-    where = Path(path)
+    where = Path(checked.path(path, "path"))
     if where.is_dir():
         raise ValueError(f"path must be a file, and {where} is a folder")
     if not where.exists():

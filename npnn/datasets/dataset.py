@@ -131,6 +131,8 @@ class Dataset:
     ) -> None:
         if task is not None and task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+        if class_names is not None:
+            class_names = checked.strings(class_names, "class_names")
         split_rng, train_rng, validation_rng = generators(seed)[:3]
         train_seed = int(train_rng.integers(1 << 32)) if seed is None else seed
 

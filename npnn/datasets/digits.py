@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npnn import checked
 from npnn.datasets.dataset import Dataset
 from npnn.datasets.given import one_hot
 from npnn.normalization import Normalization
@@ -48,7 +49,8 @@ class Digits(Dataset):
             np.load(file, allow_pickle=False) as data,
         ):
             images, labels = data["images"], data["labels"].astype(np.int64)
-        x = images.reshape((-1, 64) if flat else (-1, 8, 8, 1)).astype(np.float32)
+        shape = (-1, 64) if checked.flag(flat, "flat") else (-1, 8, 8, 1)
+        x = images.reshape(shape).astype(np.float32)
         super().__init__(
             x,
             one_hot(labels, 10),

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from npnn import checked
 from npnn.datasets.dataset import Dataset
 from npnn.datasets.given import NDArray, one_hot
 from npnn.datasets.idx import read_idx
@@ -66,6 +67,7 @@ class MNIST(Dataset):
         train_fraction: float = 0.7,
         size: int = 28,
     ) -> None:
+        checked.flag(flat, "flat")
         if size not in (28, 14):
             raise ValueError(f"size must be 28 or 14, not {size!r}")
         where = self._download() if folder is None else Path(folder)

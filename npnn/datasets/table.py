@@ -116,7 +116,11 @@ class Table(Dataset):
         if task is not None and task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
         where = existing(path)
-        ignored = [ignore] if isinstance(ignore, (str, int)) else list(ignore)
+        ignored: list[str | int] = (
+            [ignore]
+            if isinstance(ignore, (str, int))
+            else checked.sequence(ignore, "ignore", "columns")
+        )
         self.has_header: bool | None = None
         if is_npz(where):
             given = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.layer import Layer
 
@@ -103,9 +104,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, shape: int | Shape | None = None, slope: float = 0.1) -> None:
         super().__init__(shape)
-        if not 0.0 <= slope < 1.0:
-            raise ValueError(f"slope must be at least 0 and below 1, not {slope}")
-        self.slope = slope
+        self.slope = checked.fraction(slope, "slope")
 
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)

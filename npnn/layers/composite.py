@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.activations import ReLU
 from npnn.layers.convolution import Conv2D
@@ -53,9 +54,11 @@ class Parallel(Layer):
     """
 
     def __init__(self, branches: Sequence[Branch], shape_in: int | Shape | None = None) -> None:
-        if not branches:
+        self.branches = [
+            _row(branch) for branch in checked.sequence(branches, "branches", "layers")
+        ]
+        if not self.branches:
             raise ValueError("Parallel needs at least one branch")
-        self.branches = [_row(branch) for branch in branches]
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
 
     @property
@@ -227,11 +230,13 @@ def _row(layers: Branch) -> Row:
     """Return layers as one layer; they are built with the model that they become part of."""
     if isinstance(layers, Row):
         return layers
-    layers = [layers] if isinstance(layers, Layer) else list(layers)
-    for layer in layers:
+    if isinstance(layers, Layer):
+        return Row([layers])
+    found = checked.sequence(layers, "a branch", "layers")
+    for layer in found:
         if not isinstance(layer, Layer):
             raise TypeError(f"a branch must be made of layers, not of {layer!r}")
-    return Row(layers)
+    return Row(found)
 
 
 def _build_row(row: Row, parent: Layer, shape: Shape, rng: np.random.Generator | None) -> Shape:

@@ -23,10 +23,8 @@ class _Normalizing(Layer):
     beta: Array
 
     def __init__(self, shape: int | Shape | None, epsilon: float) -> None:
-        if not epsilon > 0.0:
-            raise ValueError(f"epsilon must be positive, such as 1e-5, not {epsilon}")
         self.shape = self.shape_in = None if shape is None else as_shape(shape, "shape")
-        self.epsilon = epsilon
+        self.epsilon = checked.positive(epsilon, "epsilon")
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         self.shape_in = self.shape_out = self.accept(shape_in)

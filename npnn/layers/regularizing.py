@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.layer import Layer
 
@@ -36,11 +37,7 @@ class Dropout(Layer):
     noise = "uniform"
 
     def __init__(self, probability: float = 0.5, shape: int | Shape | None = None) -> None:
-        if not 0.0 <= probability < 1.0:
-            raise ValueError(
-                f"probability must be at least 0 and below 1, such as 0.5, not {probability}"
-            )
-        self.probability = probability
+        self.probability = checked.fraction(probability, "probability")
         self.shape = self.shape_in = None if shape is None else as_shape(shape, "shape")
 
     def forward(self, x: Array) -> Array:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from npnn import checked
 from npnn.arrays import Array, Shape
 from npnn.layers.layer import Layer, Link
 
@@ -42,9 +43,7 @@ class Row(Link):
     def layers(self, layers: Sequence[Layer]) -> None:
         if isinstance(layers, Layer):
             raise TypeError(f"the layers must be a list: {type(self).__name__}([{layers!r}])")
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"the layers must be a list of layers, not {layers!r}")
-        layers = list(layers)
+        layers = checked.sequence(layers, "the layers", "layers")
         for number, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {number} must be a Layer, not {layer!r}")

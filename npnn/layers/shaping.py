@@ -48,7 +48,10 @@ class Pad2D(Layer):
         pad_value: float = 0.0,
     ) -> None:
         self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
-        self.pad_axis0, self.pad_axis1, self.pad_value = pad_axis0, pad_axis1, pad_value
+        self.pad_axis0, self.pad_axis1 = pad_axis0, pad_axis1
+        # Nothing is greater than what surrounds an image with -inf, for a maximum.
+        is_infinite = isinstance(pad_value, float) and math.isinf(pad_value)
+        self.pad_value = pad_value if is_infinite else checked.number(pad_value, "pad_value")
         self.margins = (
             checked.pair(pad_axis0, "pad_axis0", 0),
             checked.pair(pad_axis1, "pad_axis1", 0),

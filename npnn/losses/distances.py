@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace
 from npnn.layers.activations import Linear
 from npnn.losses.loss import LossLayer
@@ -84,9 +83,7 @@ class HuberLoss(LossLayer):
 
     def __init__(self, shape_in: int | Shape | None = None, delta: float = 1.0) -> None:
         super().__init__(shape_in)
-        if not (0.0 < delta < math.inf):
-            raise ValueError(f"delta must be positive and finite, such as 1.0, not {delta}")
-        self.delta = delta
+        self.delta = checked.positive(delta, "delta")
 
     def value(self, y: Array, t: Array) -> Array:
         near = self.derivative(y, t)

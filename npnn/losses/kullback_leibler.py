@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace
 from npnn.layers.latent import LEAST_VARIANCE
 from npnn.losses.loss import LossLayer
@@ -51,9 +50,7 @@ class KullbackLeiblerLoss(LossLayer):
 
     def __init__(self, shape_in: int | Shape | None = None, beta: float = 1.0) -> None:
         super().__init__(shape_in)
-        if not 0.0 <= beta < math.inf:
-            raise ValueError(f"beta must be at least 0 and finite, such as 1.0, not {beta}")
-        self.beta = beta
+        self.beta = checked.not_negative(beta, "beta")
         if self.shape_in is not None:
             self.accept(self.shape_in)
 

@@ -64,7 +64,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(alpha, **options)
         self.momentum = checked.fraction(momentum, "momentum")
-        self.nesterov = nesterov
+        self.nesterov = checked.flag(nesterov, "nesterov")
 
     def update(self, p: Array, g: Array, v: Array, *, rate: Array) -> tuple[Array, ...]:
         v = self.momentum * v + g

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import checked
 from npnn.plots.style import (
     FIRST,
     INK,
@@ -73,7 +74,10 @@ def decision_boundary(
     answers = _probabilities(model, x).argmax(axis=1)
     if len(classes) and not 0 <= classes.min() <= classes.max() < num:
         raise ValueError(f"classes must be from 0 to {num - 1}")
-    names = class_names or model.class_names or [str(i) for i in range(num)]
+    given = model.class_names if class_names is None else class_names
+    names = list(map(str, range(num)))
+    if given is not None:
+        names = checked.sequence(given, "class_names", "names")
     if len(names) != num:
         raise ValueError(f"{len(names)} class names do not go with {num} classes")
 
