@@ -166,7 +166,10 @@ def prepared(
 def _nbytes(x: Any, t: Any, backend: Backend) -> int:
     """Return how many bytes inputs and targets take on the device."""
     arrays = [a for _, a in leaves(x)] if isinstance(x, (dict, tuple)) else [x]
-    shapes = [getattr(a, "shape", None) or np.shape(a) for a in (*arrays, t)]
+    try:
+        shapes = [getattr(a, "shape", None) or np.shape(a) for a in (*arrays, t)]
+    except ValueError:  # which is said where an array is made of it
+        return 0
     return sum(map(math.prod, shapes)) * np.dtype(backend.dtype_name).itemsize
 
 

@@ -42,7 +42,7 @@ def save(training: Training, path: str | os.PathLike[str]) -> None:
         "stopped": training.history.stopped,
         "num_samples": training.num_samples,
         "num_validation": training.num_validation,
-        "before": training.before,
+        "epochs_before": training.epochs_before,
         "callbacks": [[*_arguments(c), c.get_state()] for c in training.callbacks],
     }
     files.save(training.model, path, extra_arrays=arrays, extra=extra)
@@ -79,8 +79,8 @@ def restore(
     if runner.scaling and extra.get("scaling"):
         runner.scaling = runner.numbers(*extra["scaling"])
     training.optimizer.steps, training.epoch = extra["steps"], extra["epoch"]
-    training.before = extra["before"]
-    runner.epochs = training.before + training.epoch
+    training.epochs_before = extra["epochs_before"]
+    runner.epochs = training.epochs_before + training.epoch
     training.history = History(extra["history"])
     training.history.samples, training.history.seconds = extra["samples"], extra["seconds"]
     if training.epoch == training.epochs:

@@ -49,18 +49,15 @@ def hold() -> bool:
     if get_ident() != main_thread().ident:
         return False
     handler = getsignal(SIGINT)
+    if handler is not _note and handler is not default_int_handler:
+        return False
+    _State.steps += 1
     if handler is not _note:
-        if handler is not default_int_handler:
-            return False
-        _State.steps = 0
         try:
-            _State.steps = 1
             signal(SIGINT, _note)
         except ValueError:  # not in the main interpreter
-            _State.steps = 0
+            _State.steps -= 1
             return False
-        return True
-    _State.steps += 1
     return True
 
 

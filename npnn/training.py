@@ -99,7 +99,7 @@ def fit(
             seed = int(state["seed"])
             optimizer = optimizer or Optimizer.from_config(state["optimizer"])
         # Without a seed of its own, a training goes on in the order where the last one ended.
-        before_this = model.runner.epochs if seed is None else 0
+        epochs_before = model.runner.epochs if seed is None else 0
         if seed is None:
             seed = model.seed
         if seed is None:
@@ -123,7 +123,7 @@ def fit(
         callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
         sizes = len(data), 0 if validation is None else len(validation)
         training = Training(model, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
-        training.remark, training.before = data.remark, before_this
+        training.remark, training.epochs_before = data.remark, epochs_before
         if state is not None:
             checkpoints.restore(training, tensors, state, str(resume))
     except BaseException:
@@ -148,7 +148,7 @@ class Training:
         As given to fit.
     epoch, step : int
         Where training is, counted from 1.
-    before : int
+    epochs_before : int
         Epochs that the model was trained for before; order and noise go on from there.
     num_samples, num_validation : int
         Samples that are trained on, and validated on.
@@ -171,7 +171,7 @@ class Training:
         self.runner: Runner = model.runner
         self.model, self.optimizer = model, optimizer
         self.callbacks, self.epochs, self.batch_size = callbacks, epochs, batch_size
-        self.seed, self.before, self.epoch, self.step = seed, 0, 0, 0
+        self.seed, self.epochs_before, self.epoch, self.step = seed, 0, 0, 0
         self.num_samples, self.num_validation = sizes
         self.losses = self.runner.network.losses
         own = metric_names(self.losses)
@@ -216,7 +216,7 @@ class Training:
         before = self._snapshot()
         self.epoch += 1
         self._call("on_epoch_begin")
-        number = self.before + self.epoch
+        number = self.epochs_before + self.epoch
         indices = data.split(batches.order(self.seed, number, len(data), shuffle), self.batch_size)
         noise = np.random.default_rng([self.seed, number, 1])
         for loss in self.losses:
@@ -283,7 +283,7 @@ class Training:
         """Repeat the epoch, looking at each step, and stop before the one that diverges."""
         self._return_to(before)
         self.epoch += 1
-        noise = np.random.default_rng([self.seed, self.before + self.epoch, 1])
+        noise = np.random.default_rng([self.seed, self.epochs_before + self.epoch, 1])
         for self.step, inputs in enumerate(data.batches(indices), start=1):
             good = self._snapshot()
             for loss in self.losses:

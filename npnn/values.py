@@ -35,9 +35,12 @@ def all_fractions(x: np.ndarray) -> bool:
 
 def all_probabilities(x: np.ndarray) -> bool:
     """Return whether no number is negative, and each row sums to 1; False says nothing."""
-    rest = np.dot(x, _ones(x.shape[-1], x.dtype))
-    rest -= 1.0
-    return bool(np.vdot(rest, rest) < 1e-4 and np.minimum.reduce(x, None) >= 0.0)
+    sums = np.dot(x, _ones(x.shape[-1], x.dtype))
+    if sums.tobytes() != _of_ones(sums.shape, x.dtype):  # as where each is of one class
+        sums -= 1.0
+        if not np.vdot(sums, sums) < 1e-4:
+            return False
+    return bool(np.minimum.reduce(x, None) >= 0.0)
 
 
 def all_below(x: np.ndarray, number: int) -> bool:
@@ -53,6 +56,11 @@ ONES = {4: int(np.float32(1).view(np.uint32)), 8: int(np.float64(1).view(np.uint
 @functools.cache
 def _ones(count: int, dtype: Any) -> np.ndarray:
     return np.ones(count, dtype)
+
+
+@functools.cache
+def _of_ones(shape: tuple[int, ...], dtype: Any) -> bytes:
+    return np.ones(shape, dtype).tobytes()
 
 
 def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
