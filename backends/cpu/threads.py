@@ -6,7 +6,7 @@ cache would go to the other with every operation.
 
 There are two kinds of them. Where a step is machine code alone, a team (``team.py``) of any number
 waits awake for each other. Calls of NumPy are shared by the helpers below, up to four threads, who
-sleep until they are called: LeNet-5 takes a fifth less so than with the library's own threads, and
+sleep until they are called: LeNet-5 takes less time so than with the library's own threads, and
 keeps its pace where other processes are at work. All else, and what is too short to be divided, is
 left to the threads of the library.
 
