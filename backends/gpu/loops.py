@@ -28,7 +28,7 @@ from npnn.backends.gpu.kernels import (
     literal,
 )
 from npnn.backends.gpu.operations import write_copy
-from npnn.backends.planning.fusion import Loop
+from npnn.backends.planning.loop import Loop
 from npnn.backends.planning.loop_writer import LoopWriter
 from npnn.backends.recording.tracer import Node
 
@@ -104,7 +104,8 @@ class Totals:
         for name, ctype, target, columns in self.sums:
             place = target
             if chunks > 1:
-                scratch = self.writer.whole(self.writer.plan.scratch_array(ctype, chunks * columns))
+                taken = self.writer.target.scratch_array(ctype, chunks * columns)
+                scratch = self.writer.whole(taken)
                 place = f"({scratch} + (long long)chunk * {columns})"
                 # Few columns leave threads to share out the blocks.
                 width = threads if chunks <= 8 else min(threads, 1 << (columns - 1).bit_length())
@@ -121,7 +122,7 @@ class Totals:
         for name, ctype in self.totals:
             lines.append(f"{name} = block_total<LANES, TEAMS>({name});")
             if partial:
-                scratch = self.writer.whole(self.writer.plan.scratch_array(ctype, blocks))
+                scratch = self.writer.whole(self.writer.target.scratch_array(ctype, blocks))
                 lines.append(f"if ({first}) {scratch}[blockIdx.x] = {name};")
                 mine = "threadIdx.y * LANES + threadIdx.x"
                 last += [
@@ -131,7 +132,7 @@ class Totals:
                     f"{name} = block_total<LANES, TEAMS>({name});",
                 ]
         if partial:
-            counter = self.writer.whole(self.writer.plan.counter)
+            counter = self.writer.whole(self.writer.target.counter)
             lines += [f"if (!comes_last((unsigned*){counter}, {blocks})) return;", *last]
         if self.after:
             lines += [f"if ({first}) {{", *self.after, "}"]
@@ -268,7 +269,7 @@ class KernelWriter(Writer, LoopWriter):
 
     def store(self, node: Node, lines: list[str]) -> None:
         kind, name = self.loop.kind[node], self.names[node]
-        if node in self.plan.transient or (kind == "full" and self._stays_here(node)):
+        if node in self.plan.draft.transient or (kind == "full" and self._stays_here(node)):
             return
         array = self.plan.array(node)
         if kind == "full":
@@ -282,8 +283,8 @@ class KernelWriter(Writer, LoopWriter):
 
     def _stays_here(self, node: Node) -> bool:
         """Return whether nobody but this loop, which keeps it in a register, needs a value."""
-        users = self.plan.users.get(node, ())
-        return self.keeps and node not in self.plan.kept and self.loop.kind.keys() >= {*users}
+        users = self.plan.draft.users.get(node, ())
+        return self.keeps and node not in self.plan.draft.kept and self.loop.kind.keys() >= {*users}
 
     # Rows --------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from npnn.backends.gpu.kernels import (
     literal,
 )
 from npnn.backends.operations.calls import joined_from
-from npnn.backends.planning.fusion import part_of
+from npnn.backends.planning.loop import part_of
 from npnn.backends.recording.tracer import Node
 
 if TYPE_CHECKING:

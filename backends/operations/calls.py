@@ -7,14 +7,17 @@ entry. Most do what the name says, in the way that a profile showed to be the fa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from npnn.backends import tuning
 from npnn.backends.operations.elementwise import OPERATIONS
 from npnn.backends.recording.tracer import Node, key_of
+
+if TYPE_CHECKING:
+    from npnn.backends.planning.draft import Draft
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments; the last of a ufunc's is the array it writes to."""
@@ -24,13 +27,7 @@ _ONE = np.array(1, np.int8)
 class Memory(Protocol):
     """Where operations find their arrays: a plan, or the part of one that a thread works on."""
 
-    @property
-    def parts(self) -> Mapping[Node, tuple[Node, int]]:
-        """The values that are parts of a joined array, with that and where they start in it."""
-
-    @property
-    def turned(self) -> Container[Node]:
-        """The values whose last axis lies outermost in memory."""
+    draft: Draft
 
     def array(self, node: Node) -> np.ndarray:
         """Return the array that holds a value."""
@@ -191,7 +188,7 @@ def run_matmul(memory: Memory, node: Node) -> list[Call]:
     if not (a.flags.forc and b.flags.forc and out.flags.c_contiguous):
         # Of parts of larger matrices, dot would make copies, and it writes into none.
         return [(np.matmul, (a, b, out))]
-    if a.size > b.size and not a.flags.c_contiguous and node.args[0].base in memory.turned:
+    if a.size > b.size and not a.flags.c_contiguous and node.args[0].base in memory.draft.turned:
         parts = _parts(len(a))
         a, out = a.reshape(parts, -1, a.shape[1]), out.reshape(parts, -1, out.shape[1])
         return [(np.matmul, (a, b, out))]
@@ -271,7 +268,7 @@ def joined_from(memory: Memory, node: Node) -> list[tuple[np.ndarray, np.ndarray
     return [
         (out[(slice(None),) * axis + (slice(start, stop),)], array)
         for part, array, start, stop in zip(node.args, arrays, starts, starts[1:], strict=False)
-        if memory.parts.get(part.base, (None, -1)) != (node, start)
+        if memory.draft.parts.get(part.base, (None, -1)) != (node, start)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npnn.backends.operations.calls import Memory
-from npnn.backends.planning.fusion import REDUCTIONS, STORES, Loop, part_of, stored
+from npnn.backends.planning.loop import REDUCTIONS, STORES, Loop, part_of, stored
 from npnn.backends.recording.tracer import Node
 
 
