@@ -186,7 +186,7 @@ def test_shadows_may_be_larger_than_the_memory_of_the_host():
 def test_blocks_are_whole_warps_and_grids_are_long_only_in_their_first_axis(make):
     trains, batches = trainer(make, "cupy")
     trains.step(*batches[0])
-    for launch in plan_of(trains).sources.launches:
+    for launch in plan_of(trains).target.sources.launches:
         assert math.prod(launch.block) % 32 == 0
         assert math.prod(launch.block) <= 1024
         assert max(launch.grid[1:], default=1) < 1 << 16
