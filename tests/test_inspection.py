@@ -8,7 +8,7 @@ import pytest
 import npnn
 from npnn.arrays import array_namespace
 from npnn.backends.cpu.compiled import MachineCode
-from npnn.backends.operations.calls import flops
+from npnn.backends.operations.kinds import flops
 from npnn.backends.planning import inspection
 from npnn.backends.planning.target import Target
 from npnn.backends.recording.capture import CapturedStep

@@ -9,15 +9,15 @@ import numpy as np
 
 from npnn.backends import tuning
 from npnn.backends.cpu.loops import FUNCTIONS, NumbaLoop, NumbaWriter, number, of_numbers
-from npnn.backends.operations.calls import Call, Memory
-from npnn.backends.planning.division import Cut
+from npnn.backends.operations.cut import Cut
+from npnn.backends.operations.kind import Call, Memory
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.fusion import fuse
 from npnn.backends.planning.loop import Loop
 from npnn.backends.planning.plan import Part, Plan
 from npnn.backends.planning.target import Target
 from npnn.backends.recording.capture import CapturedStep
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 
 class CompiledStep(CapturedStep):

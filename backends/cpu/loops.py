@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from npnn.backends import tuning
-from npnn.backends.operations.calls import Call, Memory
 from npnn.backends.operations.elementwise import Language, computed_in
+from npnn.backends.operations.kind import Call, Memory
 from npnn.backends.planning.loop import STORES, Loop, stored
 from npnn.backends.planning.loop_writer import LoopWriter, joined_axes
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
 DTYPES = {"float32", "float64", "int64", "bool"}

@@ -14,7 +14,7 @@ from npnn.backends.gpu.cupy_target import Cuda
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.plan import Plan
 from npnn.backends.recording.capture import CapturedStep, defined, expression, source
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 from npnn.trees import Path, mapped
 
 if TYPE_CHECKING:

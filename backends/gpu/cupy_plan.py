@@ -13,7 +13,7 @@ from npnn.backends.gpu.cupy_target import Cuda
 from npnn.backends.gpu.kernels import TYPES, Coordinates, Launch
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.plan import Plan
-from npnn.backends.recording.tracer import Node, NotRecorded
+from npnn.backends.recording.node import Node, NotRecorded
 from npnn.backends.tuning import FLAT_THREADS, MOST_BLOCKS
 
 

@@ -17,11 +17,11 @@ from npnn.backends.gpu.kernels import OPTIONS, TYPES, C, Sources
 from npnn.backends.gpu.loops import CudaLoop, KernelWriter
 from npnn.backends.gpu.operations import WRITE, write_copy, write_elementwise
 from npnn.backends.gpu.products import Matrix, ProductLaunch
-from npnn.backends.operations.calls import Call, Memory
+from npnn.backends.operations.kind import Call, Memory
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.fusion import fuse
 from npnn.backends.planning.target import Target
-from npnn.backends.recording.tracer import Node, NotRecorded, replay_views
+from npnn.backends.recording.node import Node, NotRecorded, replay_views
 
 if TYPE_CHECKING:
     from npnn.backends.gpu.cupy_plan import CupyPlan

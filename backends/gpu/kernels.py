@@ -16,7 +16,7 @@ import numpy as np
 from npnn.backends import tuning
 from npnn.backends.operations.elementwise import OPERATIONS, Language, computed_in
 from npnn.backends.planning.loop_writer import joined_axes
-from npnn.backends.recording.tracer import Node, NotRecorded
+from npnn.backends.recording.node import Node, NotRecorded
 
 if TYPE_CHECKING:
     from npnn.backends.gpu.cupy_plan import CupyPlan

@@ -30,7 +30,7 @@ from npnn.backends.gpu.kernels import (
 from npnn.backends.gpu.operations import write_copy
 from npnn.backends.planning.loop import Loop
 from npnn.backends.planning.loop_writer import LoopWriter
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 if TYPE_CHECKING:
     from npnn.backends.gpu.cupy_plan import CupyPlan
@@ -41,15 +41,14 @@ class CudaLoop(Loop):
 
     language = C
     dtypes = TYPES.keys()
+    adds_up_when_flat = True
 
     def __init__(self, riding: Set[Node], *args: Any) -> None:
         super().__init__(*args)
         self.riding = riding
 
-    def _classify(self, node: Node) -> tuple[str, int] | None:
-        if node in self.riding:
-            return None
-        found = super()._classify(node)
+    def classify(self, node: Node) -> tuple[str, int] | None:
+        found = None if node in self.riding else super().classify(node)
         if found is None:
             return None
         kinds = {*self.kind.values(), found[0]}
@@ -58,12 +57,6 @@ class CudaLoop(Loop):
             return None
         many = self.columns > tuning.MOST_SUMS * WARP
         return None if many and {"column", "sum"} <= kinds else found
-
-    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
-        x = node.args[0]
-        if self.flat and node.op == "sum" and x.shape == self.shape:
-            return ("total", 0) if self.argument_kind(x, x) == "full" else None
-        return super()._classify_reduction(node)
 
 
 class Totals:

@@ -11,7 +11,7 @@ import numpy as np
 from npnn.backends.planning.arena import FOREVER, Place
 from npnn.backends.planning.division import Division
 from npnn.backends.planning.loop import Loop
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 
 @dataclass(eq=False)

@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from npnn.backends.operations.kinds import kind_of
+from npnn.backends.operations.reduction import Reduction
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.loop import REDUCTIONS, STORES, Loop, stored
-from npnn.backends.recording.tracer import Node, replay_views
+from npnn.backends.recording.node import Node, replay_views
 
 
 def fuse(
@@ -88,9 +90,8 @@ def _along_rows(draft: Draft, node: Node) -> bool:
     """Return whether each thread has some rows of the loop that an operation would be in."""
     if draft.division is None or draft.division.shares[node].cut is None:
         return True
-    if node.op not in ("sum", "max", "min"):
-        return True
-    return next(axis for axis, n in enumerate(node.args[0].shape) if n > 1) not in node.attrs[0]
+    kind = kind_of(node)
+    return not isinstance(kind, Reduction) or kind.goes_along_rows(node)
 
 
 def _sums_first(nodes: list[Node]) -> list[Node]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npnn.backends.operations.calls import flops
+from npnn.backends.operations.kinds import flops
 from npnn.backends.planning.plan import Plan
 
 

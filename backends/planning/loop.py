@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
-from typing import Any
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 
-from npnn.backends.operations.elementwise import Language, suits
-from npnn.backends.recording.tracer import Node, key_of
+from npnn.backends.operations.elementwise import Language
+from npnn.backends.operations.kinds import kind_of
+from npnn.backends.recording.node import Node
 
 REDUCTIONS = ("sum", "max", "min", "argmax")
 STORES = ("setitem", "concat")  # they write into parts of an array
@@ -19,6 +19,7 @@ class Loop:
 
     language: Language
     dtypes: Set[str]
+    adds_up_when_flat = False  # whether an array of one axis, too, is summed up in it
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Loop:
 
     def add(self, node: Node) -> bool:
         """Take `node` in, if it can be computed in this loop."""
-        found = self._classify(node)
+        found = self.classify(node)
         if found is None:
             return False
         self.kind[node], self.level[node] = found
@@ -50,97 +51,18 @@ class Loop:
         self.nested |= not in_rows or node.op in STORES
         return True
 
-    def _classify(self, node: Node) -> tuple[str, int] | None:
+    def classify(self, node: Node) -> tuple[str, int] | None:
+        """Return what an operation would be to the loop, and of which level; None if it cannot."""
         dtypes = {n.dtype.name for n in (node, *node.args)}
-        if not dtypes <= self.dtypes:
-            return None
-        if node.op in REDUCTIONS:
-            return self._classify_reduction(node)
-        if node.op in STORES:
-            return self._classify_store(node)
-        if not self.language.knows(node.op) or not suits(node):
-            return None
-        if node.shape == self.shape:
-            kind = "full"
-        elif self.flat or not self.lead:
-            return None
-        elif node.shape in ((*self.lead, 1), self.lead):
-            kind = "column"
-        elif node.shape == ():
-            kind = "scalar"
-        else:
-            return None
-        level = 0
-        for arg in node.args:
-            given = self.argument_kind(arg, node)
-            if given is None or (given == "full" and kind != "full"):
-                return None
-            if given in ("total", "scalar") and arg in self.kind and kind != "scalar":
-                return None
-            if kind == "scalar" and given not in ("total", "scalar"):
-                return None
-            if arg in self.kind and kind != "scalar":
-                after = 1 if kind == "full" and given == "column" else 0
-                level = max(level, self.level[arg] + after)
-        return kind, level
+        return kind_of(node).in_loop(self, node) if dtypes <= self.dtypes else None
 
-    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
-        x = node.args[0]
-        counted = node.op == "sum" or x.dtype.kind == "f"
-        if self.flat or not counted or (x.base in self.kind and x not in self.kind):
-            return None
-        last = len(x.shape) - 1
-        axes = (last,) if node.op == "argmax" else node.attrs[0]
-        if x.shape == self.shape and self.argument_kind(x, x) == "full":
-            level = self.level.get(x, 0)
-            if axes == (last,):
-                return "column", level
-            if node.op == "sum" and axes == tuple(range(last)):
-                return "sum", level
-            if node.op == "sum" and len(axes) == len(x.shape):
-                return "total", level
-        elif self.kind.get(x) == "column" and node.op == "sum" and len(axes) == len(x.shape):
-            return "total", self.level[x]
-        return None
-
-    def _classify_store(self, node: Node) -> tuple[str, int] | None:
-        values = stored(node)
-        last = node.op == "setitem" or node.attrs[0] == len(node.shape) - 1
-        if node.op == "concat" and all(value.view is not None for value in values):
-            return None  # NumPy copies what is there already as fast
-        if self.flat or not last or any(value.shape != self.shape for value in values):
-            return None
-        if any(value.dtype != node.dtype for value in values):
+    def stores(self, values: Sequence[Node], node: Node) -> tuple[str, int] | None:
+        """Return what an operation is that writes values of the loop's shape into an array."""
+        if self.flat or any((v.shape, v.dtype) != (self.shape, node.dtype) for v in values):
             return None
         if any(self.argument_kind(value, value) != "full" for value in values):
             return None
-        if node.op == "setitem":
-            old, (how, key) = node.args[0], node.attrs
-            if how and not self.language.knows(how):
-                return None
-            if part_of(np.empty(node.shape), key).shape != self.shape:
-                return None
-            if old.base in self.kind and not self._follows(node):
-                return None
         return "store", max(self.level.get(value, 0) for value in values)
-
-    def _follows(self, node: Node) -> bool:
-        """Return whether a store only adds to what others of this loop store, elsewhere."""
-        old, (how, key) = node.args[0], node.attrs
-        if how or self.kind.get(old) != "store" or node in self.carried:
-            return False
-        sample = np.empty(node.shape, np.bool)
-        while old.op == "setitem" and old in self.kind:
-            if not self.passed_on(old):
-                return False
-            parts = part_of(sample, key), part_of(sample, old.attrs[1])
-            try:
-                if np.shares_memory(*parts, max_work=1 << 12):  # type: ignore[arg-type]
-                    return False
-            except np.exceptions.TooHardError:
-                return False
-            old = old.args[0]
-        return old not in self.kind
 
     def argument_kind(self, arg: Node, node: Node) -> str | None:
         """Return how `node` reads `arg`; None if no loop of this shape can."""
@@ -186,9 +108,3 @@ class Loop:
 def stored(node: Node) -> tuple[Node, ...]:
     """Return the values that an operation writes into parts of an array."""
     return node.args[1:] if node.op == "setitem" else node.args
-
-
-def part_of(array: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
-    """Return the part of an array that a recorded index shows."""
-    part: np.ndarray = array[key_of(key)]
-    return part

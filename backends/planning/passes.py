@@ -11,7 +11,7 @@ from npnn.backends.planning.division import Division
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.places import find_places, turn_joins, write_over_old_values
 from npnn.backends.planning.target import Target
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 
 def save_old_values(draft: Draft, target: Target) -> None:

@@ -6,14 +6,12 @@ the flat gradient, and an elementwise operation writes over an argument that nob
 
 from __future__ import annotations
 
-import numpy as np
-
-from npnn.backends import tuning
-from npnn.backends.operations.calls import joins_windows, turned
+from npnn.backends.operations.join import lies_better_turned
+from npnn.backends.operations.kinds import kind_of
 from npnn.backends.planning.arena import FOREVER, Place
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.target import Target
-from npnn.backends.recording.tracer import Node, replay_views
+from npnn.backends.recording.node import Node
 
 
 def write_over_old_values(draft: Draft, target: Target) -> None:
@@ -26,24 +24,15 @@ def write_over_old_values(draft: Draft, target: Target) -> None:
 
 
 def turn_joins(draft: Draft, target: Target) -> None:
-    """Find the joins along the last axis that should lie in memory with that axis first.
-
-    What a kernel's places see of images of few channels would else be copied few by few elements.
-    Products do not mind, and they must be all that use it.
-    """
-    if target.turns:
-        draft.turned = {node for node in draft.order if _lies_better_turned(draft, node)}
-
-
-def _lies_better_turned(draft: Draft, join: Node) -> bool:
-    if join.op != "concat" or not joins_windows(join) or join.args[0].shape[-1] > tuning.THIN:
-        return False
-    users = draft.users.get(join, [])
-    if join in draft.kept or any(user.op != "matmul" for user in users):
-        return False
-    lies = turned(np.empty(join.nbytes, np.uint8), join)
-    seen = [arg for user in users for arg in user.args if arg.base is join]
-    return all(np.may_share_memory(replay_views(arg, lies), lies) for arg in seen)
+    """Find the joins that should lie in memory with their last axis first."""
+    draft.turned = {
+        node
+        for node in draft.order
+        if target.turns
+        and node.op == "concat"
+        and node not in draft.kept
+        and lies_better_turned(node, draft.users.get(node, []))
+    }
 
 
 def find_places(draft: Draft, target: Target) -> None:
@@ -79,12 +68,7 @@ def _bounds(draft: Draft, node: Node) -> tuple[int, ...]:
 
 def _taken_over(draft: Draft, node: Node) -> Place | None:
     """Return the place of an argument that dies here, if `node` may overwrite it."""
-    # A few bytes more cost less than NumPy's look at whether the arrays overlap; but what
-    # overwrites a part of an argument saves a copy of the rest.
-    partly = node.op in ("setitem", "where")
-    if not partly and not (node.elementwise and node.nbytes > tuning.SMALL):
-        return None
-    for arg in node.args[:1] if node.op == "setitem" else reversed(node.args):
+    for arg in kind_of(node).may_replace(node):
         if arg not in draft.places or not _overwritable(draft, arg, node):
             continue
         place = draft.places[arg]
@@ -124,13 +108,9 @@ def _reads_in_time(draft: Draft, user: Node, old: Node, node: Node) -> bool:
     Where the group is one operation, each element must be read just before it is written.
     """
     loop = draft.loops.get(draft.groups[draft.time[node]][0])
-    if loop is not None:
-        in_time = loop.reads_in_time(user, old, node)
-    elif user.op in ("where", "setitem"):
-        # They take several calls, which only one argument outlives.
-        lasting = user.args[1:] if user.op == "where" else user.args[:1]
-        in_time = user.args.count(old) == lasting.count(old) == 1
+    if loop is None:
+        in_time = kind_of(user).reads_in_time(user, old)
     else:
-        in_time = user.elementwise
+        in_time = loop.reads_in_time(user, old, node)
     of_its_memory = [arg for arg in user.args if draft.owner(arg) is draft.owner(old)]
     return in_time and all(arg is old for arg in of_its_memory)

@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.operations.calls import Call, scratch_bytes, turned
+from npnn.backends.operations.join import turned
+from npnn.backends.operations.kind import Call
+from npnn.backends.operations.kinds import kind_of
 from npnn.backends.planning.arena import aligned, lay_out
 from npnn.backends.planning.division import Division
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.passes import worked_out
 from npnn.backends.planning.target import Target
-from npnn.backends.recording.tracer import Node, replay_views
+from npnn.backends.recording.node import Node, replay_views
 
 Section = list[tuple[Call, list[Node]]]
 """Calls that one thread makes one after the other, each with the operations it belongs to."""
@@ -48,7 +50,7 @@ class Plan:
         places = draft.places.values()
         self.arena = target.memory(draft, lay_out(places, self._phase_at))
         self.arrays: dict[Node, np.ndarray] = {}
-        scratch = max(map(scratch_bytes, draft.operations), default=0)
+        scratch = max((kind_of(node).scratch(node) for node in draft.operations), default=0)
         self._scratch = np.empty((draft.threads, aligned(scratch)), np.uint8)
         self.phases = self._phases()
         sections = [section for phase in self.phases for section in phase]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.operations.calls import RUN, Call, Memory, run_ufunc
-from npnn.backends.planning.division import Cut
+from npnn.backends.operations.cut import Cut
+from npnn.backends.operations.kind import Call, Memory
+from npnn.backends.operations.kinds import kind_of
 from npnn.backends.planning.draft import Draft
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 
 class Target:
@@ -36,7 +37,7 @@ class Target:
 
     def calls(self, group: list[Node], memory: Memory) -> list[Call]:
         """Return the calls that do what a group of operations says."""
-        return [call for node in group for call in RUN.get(node.op, run_ufunc)(memory, node)]
+        return [call for node in group for call in kind_of(node).calls(memory, node)]
 
     def write(self, memory: Memory, array: np.ndarray, value: Node) -> list[Call]:
         """Return the calls that copy a value into an array that is carried."""

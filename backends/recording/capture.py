@@ -14,12 +14,13 @@ import numpy as np
 from npnn.backends import tuning
 from npnn.backends.backend import Step, Tree
 from npnn.backends.cpu import threads
-from npnn.backends.operations.calls import Call
+from npnn.backends.operations.kind import Call
 from npnn.backends.planning.division import seconds
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.plan import Plan
 from npnn.backends.planning.target import Target
-from npnn.backends.recording.tracer import Node, NotRecorded, Recorded, Trace
+from npnn.backends.recording.node import Node, NotRecorded
+from npnn.backends.recording.tracer import Recorded, Trace
 from npnn.trees import Path, leaves, mapped
 
 MOST_PLANS = 32
