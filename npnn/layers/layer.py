@@ -232,8 +232,9 @@ class Link(Layer):
     def _follow(self, link: Link | None) -> None:
         if link is not None and not isinstance(link, Link):
             raise TypeError(f"chain must be a loss or a model, not {link!r}")
-        self._chain = link
-        self.mark_changed()
+        if link is not self._chain:
+            self._chain = link
+            self.mark_changed()
 
 
 def given_by(layer: Layer) -> str:
