@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from npnn.backends.planning import inspection
+from npnn.locks import held
 from npnn.losses import default_loss
 from npnn.optimizers import Adam
 
@@ -47,14 +48,15 @@ def profile(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    if model.chain is None:
-        model.chain = default_loss(model)
-    side = model.runner.side()
-    plan = model.runner.training_plan(optimizer or Adam(), side.accept.data(x, t))
-    if plan is None:
-        raise ValueError(
-            f"backend {model.backend.name!r} runs the step as {model.backend.execution}: there is "
-            "no plan to profile. The backends 'numpy' and 'numba' make one."
-        )
-    with model.backend.current():
+    locks = model.runner.locks
+    with held("training", locks), held("step", locks), model.backend.current():
+        if model.chain is None:
+            model.chain = default_loss(model)
+        side = model.runner.side()
+        plan = model.runner.training_plan(optimizer or Adam(), side.accept.data(x, t))
+        if plan is None:
+            raise ValueError(
+                f"backend {model.backend.name!r} runs the step as {model.backend.execution}: there "
+                "is no plan to profile. The backends 'numpy' and 'numba' make one."
+            )
         return inspection.rows(plan, inspection.measure(plan, steps))
