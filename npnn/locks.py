@@ -30,6 +30,8 @@ class Locks:
     ----------
     training : lock
         Held from the first step of a training to its last. Taken before `step`.
+    trainer : int
+        The thread that is training; 0 if none is. Changed by who holds both locks.
     step : lock
         Held by each step and prediction, and where numbers are set or read that belong together.
     parts : tuple of Locks
@@ -45,6 +47,7 @@ class Locks:
         """Replace the locks by some that nobody holds."""
         self.training: Lock = threading.RLock()
         self.step: Lock = threading.RLock()
+        self.trainer = 0
 
     def __reduce__(self) -> tuple[Callable[[], Locks], tuple[()]]:
         return _new, ()  # a copy of a layer is another layer
@@ -68,6 +71,11 @@ class Joined:
         return _together([locks.training for locks in self.parts])
 
     @property
+    def trainer(self) -> int:
+        """A thread that is training; 0 if none is."""
+        return max(locks.trainer for locks in self.parts)
+
+    @property
     def step(self) -> Lock:
         """Those of steps."""
         return _together([locks.step for locks in self.parts])
@@ -77,22 +85,41 @@ def locks_of(things: Iterable[Settings]) -> Locks | Joined:
     """Return the locks of things that are used together; those that have none get them."""
     things = list(things)
     with _giving:
-        found = {vars(thing)["locks"]: None for thing in things if "locks" in vars(thing)}
-        own = next(iter(found), None) or _new()
+        known = [vars(thing)["locks"].parts for thing in things if "locks" in vars(thing)]
+        parts = frozenset(itertools.chain.from_iterable(known)) or frozenset([_new()])
+        locks: Locks | Joined = next(iter(parts))
+        if len(parts) > 1:
+            locks = _joined.get(parts) or _joined.setdefault(parts, Joined(parts))
         for thing in things:
-            vars(thing).setdefault("locks", own)
-    return Joined(found) if len(found) > 1 else own
+            vars(thing).setdefault("locks", locks)
+    return locks
 
 
 @contextlib.contextmanager
-def held(name: str, locks: Callable[[], Locks | Joined]) -> Iterator[None]:
+def held(name: str, locks: Callable[[], Locks | Joined]) -> Iterator[Locks | Joined]:
     """Hold the locks ``"training"`` or ``"step"`` of what, by then, is used together."""
     while True:
         found = locks()
         with getattr(found, name):
-            if locks().parts == found.parts:
-                yield
+            if locks() is found:
+                yield found
                 return
+
+
+@contextlib.contextmanager
+def trained(locks: Callable[[], Locks | Joined]) -> Iterator[Locks | Joined]:
+    """Let this thread alone train what is used together; others may predict between its steps."""
+    with held("training", locks) as found:
+        before = [part.trainer for part in found.parts]
+        try:
+            with found.step:
+                for part in found.parts:
+                    part.trainer = threading.get_ident()
+            yield found
+        finally:
+            with found.step:
+                for part, trainer in zip(found.parts, before, strict=True):
+                    part.trainer = trainer
 
 
 @contextlib.contextmanager
@@ -109,6 +136,7 @@ def _together(locks: Sequence[Lock]) -> Iterator[None]:
 
 _numbers = itertools.count()
 _all: weakref.WeakSet[Locks] = weakref.WeakSet()
+_joined: weakref.WeakValueDictionary[frozenset[Locks], Joined] = weakref.WeakValueDictionary()
 _giving = threading.Lock()
 _stopped: dict[int, list[Any]] = {}  # locks of steps, by the thread that is about to fork
 

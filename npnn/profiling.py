@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from npnn.backends.planning import inspection
-from npnn.locks import held
 from npnn.losses import default_loss
 from npnn.optimizers import Adam
 
@@ -48,8 +47,7 @@ def profile(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    locks = model.runner.locks
-    with held("training", locks), held("step", locks), model.backend.current():
+    with model.runner.training(optimizer) as locks, locks.step, model.backend.current():
         if model.chain is None:
             model.chain = default_loss(model)
         side = model.runner.side()

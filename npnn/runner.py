@@ -17,7 +17,7 @@ from npnn import interrupts
 from npnn.acceptance import Acceptance, check_inputs, len_of, raw_inputs
 from npnn.arrays import Array, array_namespace
 from npnn.batches import rows_of
-from npnn.locks import Joined, Locks, held, locks_of
+from npnn.locks import Joined, Locks, held, locks_of, trained
 from npnn.losses import default_loss
 from npnn.metrics import Measured, apart
 from npnn.network import Network, arrays_in, links_of
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from npnn.model import Sequential
     from npnn.normalization import Normalization
     from npnn.optimizers import Optimizer
+    from npnn.settings import Settings
 
 MOST_OPTIMIZERS = 4  # whose recorded steps are kept
 MOST_SIDES = 4  # of a model whose layers are frozen and thawed
@@ -73,16 +74,23 @@ class Runner:
         """Return arrays of no axes."""
         return [self.backend.asarray(value) for value in values]
 
-    def locks(self, chain: Link | None = None) -> Locks | Joined:
-        """Return the locks of the model and what is, or is about to be, chained to it."""
+    def locks(self) -> Locks | Joined:
+        """Return the locks of the model and what is chained to it."""
         seen, locks = self._locks
-        if seen != changes[0] or chain is not None:
+        if seen != changes[0]:
             seen = changes[0]
-            links = [*links_of(self.model), *links_of(chain)]
-            locks = locks_of(layer for link in links for _, layer in link.walk())
-            if chain is None:
-                self._locks = seen, locks
+            locks = locks_of(_within(self.model))
+            self._locks = seen, locks
         return locks
+
+    def _locks_with(self, optimizer: Optimizer | None, chain: Link | None) -> Locks | Joined:
+        """Return the locks of all that an optimizer trains, or shall when it is chained."""
+        locks, others = self.locks(), [*_within(chain)]
+        if optimizer is not None:
+            others.append(optimizer)
+        if all(vars(other).get("locks") is locks for other in others):
+            return locks
+        return locks_of([*_within(self.model), *others])
 
     def side(self, alone: bool = False) -> Side:
         """Return the model's network, alone or with what is chained to it, as it is now."""
@@ -122,16 +130,36 @@ class Runner:
 
     def train(self, optimizer: Optimizer, x: Any, t: Any, w: Any = None) -> None:
         """Do one training step on a batch of raw inputs, targets and weights."""
-        locks, own = self.locks(), vars(optimizer).get("locks") or locks_of([optimizer])
-        with locks.training, own.training, locks.step:
-            if self.model.shape_in is None:
-                self.build_for(x)
-            side = self.attach(optimizer)
-            if t is None:
-                side.network.check_targets_are_there(t)
-            batch, is_raw = side.accept.batch(x, t, w)
-            data = self._norm_data() if is_raw else {}
-            self.run_training(optimizer, data, batch, len_of(batch["x"]), side=side)
+        seen, locks = self._locks
+        if seen != changes[0]:
+            locks = self.locks()
+        with locks.step:
+            if optimizer.__dict__.get("locks") is locks and not locks.trainer:
+                self._train(optimizer, x, t, w)
+                return
+        with self.training(optimizer) as locks, locks.step:
+            self._train(optimizer, x, t, w)
+
+    @contextlib.contextmanager
+    def training(
+        self, optimizer: Optimizer | None = None, chain: Link | None = None
+    ) -> Iterator[Locks | Joined]:
+        """Let this thread alone train the model, and use this optimizer."""
+        with trained(lambda: self._locks_with(optimizer, chain)) as locks:
+            if optimizer is not None and vars(optimizer).get("locks") is not locks:
+                # It goes with the model that it trains now, whatever it trained before.
+                vars(optimizer)["locks"] = self._locks_with(None, chain)
+            yield locks
+
+    def _train(self, optimizer: Optimizer, x: Any, t: Any, w: Any) -> None:
+        if self.model.shape_in is None:
+            self.build_for(x)
+        side = self.attach(optimizer)
+        if t is None:
+            side.network.check_targets_are_there(t)
+        batch, is_raw = side.accept.batch(x, t, w)
+        data = self._norm_data() if is_raw else {}
+        self.run_training(optimizer, data, batch, len_of(batch["x"]), side=side)
 
     def run_training(
         self,
@@ -254,26 +282,41 @@ class Runner:
         self, x: Any, t: Any = None, *, alone: bool = False, batch_size: int | None = None
     ) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
-        locks = self.locks()
-        with locks.step if t is None else locks.training, locks.step:
-            if self.model.shape_in is None:
-                self.build_for(x)
-            batch, is_raw = self.side(alone).accept.batch(x, t)
-            data = self._norm_data() if is_raw else {}
-            if batch_size is None:
-                return self.run_prediction(data, batch, len_of(batch["x"]), alone=alone)
-            outputs = [
-                self.run_prediction(data, part, len_of(part["x"]), alone=alone)
-                for part in rows_of(batch, batch_size)
-            ]
-            with self.backend.current():
-                return self.backend.xp.concat(outputs)
+        seen, locks = self._locks
+        if seen != changes[0]:
+            locks = self.locks()
+        with locks.step:
+            if t is None or not locks.trainer:
+                return self._predict(x, t, alone, batch_size)
+        with self.training() as locks, locks.step:
+            return self._predict(x, t, alone, batch_size)
+
+    def _predict(self, x: Any, t: Any, alone: bool, batch_size: int | None) -> Array:
+        if self.model.shape_in is None:
+            self.build_for(x)
+        side = self.side(alone)
+        batch, is_raw = side.accept.batch(x, t)
+        data = self._norm_data() if is_raw else {}
+        if batch_size is None:
+            return self.run_prediction(data, batch, len_of(batch["x"]), side=side)
+        outputs = [
+            self.run_prediction(data, part, len_of(part["x"]), side=side)
+            for part in rows_of(batch, batch_size)
+        ]
+        with self.backend.current():
+            return self.backend.xp.concat(outputs)
 
     def run_prediction(
-        self, data: Tree, inputs: Tree, num_samples: int, *, alone: bool = False
+        self,
+        data: Tree,
+        inputs: Tree,
+        num_samples: int,
+        *,
+        alone: bool = False,
+        side: Side | None = None,
     ) -> Array:
         """Compute the outputs of accepted arrays; with targets, also add to the metrics."""
-        side = self.side(alone)
+        side = side or self.side(alone)
         losses, measured = side.network.losses, "t" in inputs or "t" in data
         if measured:
             for loss in losses:
@@ -432,6 +475,11 @@ class Side:
         """Return what runs a step, as the model wants it."""
         backend = runner.backend
         return (backend.capture if runner.model.capture else backend.uncaptured)(step)
+
+
+def _within(link: Link | None) -> Iterator[Settings]:
+    """Yield a link, what is chained to it, and all layers within."""
+    return (layer for each in links_of(link) for _, layer in each.walk())
 
 
 def _take_sums(losses: Sequence[LossLayer], sums: list[list[Array]], num_samples: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 import time
@@ -21,7 +20,6 @@ from npnn.errors import DivergedError
 from npnn.history import History
 from npnn.labels import class_names_of, columns_of
 from npnn.layers.layer import Link
-from npnn.locks import held, locks_of
 from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
@@ -64,9 +62,8 @@ def fit(
         checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
     _check_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
-    locks = functools.partial(model.runner.locks, loss)
-    with held("training", locks), locks_of([optimizer] if optimizer else []).training:
-        with held("step", locks):
+    with model.runner.training(optimizer, loss) as locks:
+        with locks.step:
             training, data, validation = _begun(
                 model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
                 optimizer, seed, callbacks, progress, resume,
@@ -211,7 +208,7 @@ class Training:
         self.remark = ""
         self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
-        self._locks = self.runner.locks
+        self._locks = self.runner.locks()
         self.runner.attach(optimizer)
 
     def stop(self, reason: str) -> None:
@@ -246,6 +243,7 @@ class Training:
         before = self._snapshot()
         self.epoch += 1
         self._call("on_epoch_begin")
+        self._locks = self.runner.locks()
         number = self.epochs_before + self.epoch
         indices = data.split(batches.order(self.seed, number, len(data), shuffle), self.batch_size)
         noise = np.random.default_rng([self.seed, number, 1])
@@ -257,7 +255,7 @@ class Training:
                 if interrupted():
                     self.epoch -= 1
                     return
-            with self._locks().step:
+            with self._locks.step:
                 measured = [self.runner.measured()]
                 if validation is not None:
                     measured.append(self._measure(validation))
@@ -284,11 +282,11 @@ class Training:
         self, data: Data, inputs: dict[str, Array], noise: np.random.Generator
     ) -> None:
         num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
-        with self._locks().step:
+        with self._locks.step:
             self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
 
     def _reset(self) -> None:
-        with self._locks().step:
+        with self._locks.step:
             for loss in self.losses:
                 loss.reset()
 
@@ -336,7 +334,7 @@ class Training:
 
     def _snapshot(self) -> dict[str, Any]:
         copy, runner = self.runner.backend.copy, self.runner
-        with self._locks().step:
+        with self._locks.step:
             runner.attach(self.optimizer)
             return {
                 "parameters": [copy(a) for a in runner.packing.arrays],
