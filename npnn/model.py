@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import backends, checked, files, initializers, summary, training
 from npnn.arrays import Array
-from npnn.batches import rows_of
 from npnn.layers.layer import Layer, Link
 from npnn.layers.row import Row
-from npnn.losses import LossLayer, default_loss
+from npnn.locks import held
+from npnn.losses import LossLayer
 from npnn.normalization import Normalization
 from npnn.runner import Runner
 
@@ -98,21 +97,13 @@ class Sequential(Row):
                 "that is run layer by layer are the library's own"
             )
         self.seed, self.capture = seed, capture
-        # Held while it runs: its layers and plans have memory of their own.
-        self.lock = threading.RLock()
         self.rng = initializers.generator(seed)
         self._norm: Normalization | None = None
         self._class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
-        self._runner: Runner | None = None
+        # It runs the model's steps, and holds the parameters.
+        self.runner = Runner(self)
         super().__init__(layers)
-
-    @property
-    def runner(self) -> Runner:
-        """What runs the model's steps, and holds its packed parameters."""
-        if self._runner is None:
-            self._runner = Runner(self)
-        return self._runner
 
     # Layers and shapes -------------------------------------------------------------------------
 
@@ -128,6 +119,10 @@ class Sequential(Row):
             raise ValueError(
                 "the input shape is not known: give the first layer its shape_in, as in Dense(4, 2)"
             )
+        with held("step", self.runner.locks):
+            self._build_all(shape_in)
+
+    def _build_all(self, shape_in: Any) -> None:
         within = [layer for _, layer in self.walk() if layer is not self]
         before = [dict(vars(layer)) for layer in within], self.rng.bit_generator.state
         try:
@@ -336,18 +331,7 @@ class Sequential(Row):
             Samples at a time.
         """
         checked.integer(batch_size, "batch_size", 1)
-        self.runner.build_for(x)
-        if self._chain is None:
-            self.chain = default_loss(self)
-        runner = self.runner
-        side = runner.side()
-        side.network.check_targets_are_there(t)
-        data = side.accept.data(x, t, w)
-        for loss in side.network.losses:
-            loss.reset()
-        for part in rows_of(data, batch_size):
-            runner.run_prediction({}, part, part["t"].shape[0])
-        return runner.metrics()
+        return self.runner.evaluate(x, t, w, batch_size)
 
     def __getstate__(self) -> object:
         raise TypeError(
@@ -386,7 +370,7 @@ class Sequential(Row):
                     f"{name!r} has shape {tuple(arrays[name].shape)}, but the model needs "
                     f"{tuple(array.shape)}"
                 )
-        with self.backend.current():
+        with held("step", self.runner.locks), self.backend.current():
             for name, layer, attribute in self._slots("parameter_names", "state_names"):
                 new = self.backend.asarray(arrays[name], copy=True)
                 (array,) = self.backend.store([getattr(layer, attribute)], [new])
@@ -408,7 +392,8 @@ class Sequential(Row):
 
     def summary(self) -> str:
         """Return a table of the layers: output shape, parameters, memory, FLOPs per sample."""
-        return summary.table(self)
+        with held("step", self.runner.locks):
+            return summary.table(self)
 
     def plan(self, batch_size: int = 32, optimizer: Optimizer | None = None) -> str:
         """Return the static plan of a training step as a table, without training.
@@ -428,7 +413,8 @@ class Sequential(Row):
             plan, a sentence that says so.
         """
         checked.integer(batch_size, "batch_size", 1)
-        return summary.training_plan(self, batch_size, optimizer)
+        with held("step", self.runner.locks):
+            return summary.training_plan(self, batch_size, optimizer)
 
     def __repr__(self) -> str:
         if not self._layers:
@@ -444,7 +430,8 @@ class Sequential(Row):
         The file is written under a temporary name and renamed, so that `path` is never half a
         file.
         """
-        files.save(self, path)
+        with held("step", self.runner.locks):
+            files.save(self, path)
 
 
 def load(

@@ -2,7 +2,8 @@
 
 A captured step holds the numbers that it was recorded with. Whoever holds one compares a single
 number, :data:`changes`, with the one it saw, at each step; only where they differ does it look
-which of its own objects was changed.
+which of its own objects was changed. That is safe among threads: a number comes once, and is seen
+only when the object bears it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import difflib
 import dis
 import inspect
+import itertools
 from collections.abc import Iterator
 from functools import cache, cached_property
 from types import CodeType, FunctionType
@@ -17,6 +19,12 @@ from typing import Any, ClassVar
 
 changes = [0]
 """The number of the last change of a setting of anything."""
+_numbers = itertools.count(1)
+
+
+def look_again() -> None:
+    """Have everybody who holds captured steps look whether they still hold."""
+    changes[0] = next(_numbers)
 
 
 class Settings:
@@ -29,11 +37,14 @@ class Settings:
     ----------
     running : tuple of str
         Arguments that each step asks for anew.
+    switches : tuple of str
+        Settings that are set back and forth; what was recorded is kept for each state of them.
     changed : int
-        The number of the last change of a setting of this object.
+        The number of the last change of another setting of this object.
     """
 
     running: ClassVar[tuple[str, ...]] = ()
+    switches: ClassVar[tuple[str, ...]] = ()
     _working: ClassVar[frozenset[str]] = frozenset()
     changed: int = 0
 
@@ -50,12 +61,16 @@ class Settings:
         old = vars(self).get(name, _NOTHING)
         object.__setattr__(self, name, value)
         if name in settings and not _same(old, value):
-            self.mark_changed()
+            if name in self.switches:
+                look_again()
+            else:
+                self.mark_changed()
 
     def mark_changed(self) -> None:
         """Have all steps that were recorded with this object's settings recorded anew."""
-        changes[0] += 1
-        vars(self)["changed"] = changes[0]
+        number = next(_numbers)
+        vars(self)["changed"] = number
+        changes[0] = number
 
     def _refuse(self, name: str, known: frozenset[str]) -> None:
         public = sorted(n for n in known if not n.startswith("_"))
@@ -99,7 +114,7 @@ def _attributes(cls: type[Settings]) -> tuple[frozenset[str], frozenset[str]]:
             known.update(vars(base), getattr(base, "__annotations__", ()))
             for function in _functions(base):
                 known.update(_stored(function.__code__))
-    settings = {*arguments, *arrays, "trainable"} - set(cls.running)
+    settings = {*arguments, *arrays, *cls.switches} - set(cls.running)
     properties = {n for base in cls.__mro__ for n, v in vars(base).items() if hasattr(v, "__set__")}
     cls._working = frozenset(known - settings - properties)
     return frozenset(known), frozenset(settings)

@@ -62,6 +62,36 @@ def fit(
         checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
     _check_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
+    with model.runner.training(optimizer, loss) as locks:
+        with locks.step:
+            training, data, validation = _begun(
+                model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
+                optimizer, seed, callbacks, progress, resume,
+            )  # fmt: skip
+        with model.runner.lasting(data.bound) as bound:
+            if bound:
+                data = Data(data.backend, bound)
+            training.run(data, validation, shuffle)
+    return training.history
+
+
+def _begun(
+    model: Sequential,
+    x: Any,
+    t: Any,
+    w: Any,
+    epochs: int,
+    batch_size: int,
+    validation_data: tuple[Any, Any] | None,
+    validation_split: float,
+    loss: LossLayer | None,
+    optimizer: Optimizer | None,
+    seed: int | None,
+    callbacks: Sequence[Callback],
+    progress: bool,
+    resume: str | None,
+) -> tuple[Training, Data, Data | None]:
+    """Return a training that can run, and the data for it; or change nothing."""
     before = model.norm, model.class_names, model.chain, dict(model.details)
     try:
         if hasattr(x, "x_train_data"):
@@ -130,11 +160,7 @@ def fit(
         # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain, model.details = before
         raise
-    with model.runner.lasting(data.bound) as bound:
-        if bound:
-            data = Data(data.backend, bound)
-        training.run(data, validation, shuffle)
-    return training.history
+    return training, data, validation
 
 
 class Training:
@@ -182,6 +208,7 @@ class Training:
         self.remark = ""
         self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
+        self._locks = self.runner.locks()
         self.runner.attach(optimizer)
 
     def stop(self, reason: str) -> None:
@@ -216,11 +243,11 @@ class Training:
         before = self._snapshot()
         self.epoch += 1
         self._call("on_epoch_begin")
+        self._locks = self.runner.locks()
         number = self.epochs_before + self.epoch
         indices = data.split(batches.order(self.seed, number, len(data), shuffle), self.batch_size)
         noise = np.random.default_rng([self.seed, number, 1])
-        for loss in self.losses:
-            loss.reset()
+        self._reset()
         with self._quiet():
             for self.step, inputs in enumerate(data.batches(indices), start=1):
                 self._train_batch(data, inputs, noise)
@@ -228,9 +255,10 @@ class Training:
                 if interrupted():
                     self.epoch -= 1
                     return
-            measured = [self.runner.measured()]
-            if validation is not None:
-                measured.append(self._measure(validation))
+            with self._locks.step:
+                measured = [self.runner.measured()]
+                if validation is not None:
+                    measured.append(self._measure(validation))
             is_good, (metrics, *found) = self._read(*measured)
             if not is_good:
                 self._go_back_to_last_good_step(before, data, indices)
@@ -254,12 +282,17 @@ class Training:
         self, data: Data, inputs: dict[str, Array], noise: np.random.Generator
     ) -> None:
         num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
-        self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
+        with self._locks.step:
+            self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
+
+    def _reset(self) -> None:
+        with self._locks.step:
+            for loss in self.losses:
+                loss.reset()
 
     def _measure(self, data: Data) -> Measured:
         """Return the metrics over prepared data, without training on it or waiting for them."""
-        for loss in self.losses:
-            loss.reset()
+        self._reset()
         for part in data.rows(VALIDATION_BATCH):
             self.runner.run_prediction({}, part, len_of(part["x"]))
         return self.runner.measured()
@@ -286,8 +319,7 @@ class Training:
         noise = np.random.default_rng([self.seed, self.epochs_before + self.epoch, 1])
         for self.step, inputs in enumerate(data.batches(indices), start=1):
             good = self._snapshot()
-            for loss in self.losses:
-                loss.reset()
+            self._reset()
             self._train_batch(data, inputs, noise)
             is_good, (metrics,) = self._read(self.runner.measured())
             value = metrics["loss"]
@@ -302,14 +334,16 @@ class Training:
 
     def _snapshot(self) -> dict[str, Any]:
         copy, runner = self.runner.backend.copy, self.runner
-        return {
-            "parameters": [copy(a) for a in runner.packing.arrays],
-            "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
-            "state": [copy(a) for a in runner.state()],
-            "scaling": [copy(a) for a in runner.scaling],
-            "steps": self.optimizer.steps,
-            "epoch": self.epoch,
-        }
+        with self._locks.step:
+            runner.attach(self.optimizer)
+            return {
+                "parameters": [copy(a) for a in runner.packing.arrays],
+                "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
+                "state": [copy(a) for a in runner.state()],
+                "scaling": [copy(a) for a in runner.scaling],
+                "steps": self.optimizer.steps,
+                "epoch": self.epoch,
+            }
 
     def _return_to(self, snapshot: dict[str, Any]) -> None:
         store = self.runner.backend.store

@@ -54,6 +54,7 @@ class Layer(Settings):
     takes_integers: bool = False
     gives: ClassVar[str] = ""
     registry: ClassVar[dict[str, type[Layer]]] = {}
+    switches = ("trainable",)
 
     shape_in: Shape | None = None
     shape_out: Shape | None = None

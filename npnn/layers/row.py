@@ -56,6 +56,7 @@ class Row(Link):
         except BaseException:
             self._layers, self.shape_in, self.shape_out = old
             raise
+        self.mark_changed()
 
     def _take_up(self) -> None:
         """Do what there is to do when the layers are new; here they wait for a shape."""

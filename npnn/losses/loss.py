@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape, read_each
 from npnn.layers.layer import Layer, Link
@@ -193,6 +193,11 @@ class LossLayer(Link):
         self.total_weight = 0.0  # of samples that have weights; the others are counted
         self.num_samples = 0
         self._was_read = False
+
+    def sums_so_far(self) -> dict[str, Any]:
+        """Return what the metrics are made of, and for which mode, by the attributes' names."""
+        names = "total_loss", "total_correct", "total_weight", "num_samples"
+        return {name: vars(self)[name] for name in (*names, "_was_read", "_was_training")}
 
     def sums(self, weighted: bool = True) -> list[Array]:
         """Return the sums that a step goes on from: of the loss, of what is correct, of weights."""
