@@ -204,7 +204,7 @@ def test_a_file_of_a_later_version_asks_for_an_upgrade(saved):
 def test_tensors_that_do_not_fit_are_named_with_the_file(saved, change, message):
     _, path = saved
     rewritten(path, change_tensors=change)
-    with pytest.raises(ValueError, match=f"{path}: {message}"):
+    with pytest.raises(ValueError, match=f"{path}: .*{message}"):
         npnn.load(path)
 
 
