@@ -11,7 +11,6 @@ import io
 import json
 import os
 import random
-import resource
 import struct
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import safetensors.numpy
 import npnn
 from npnn import datasets
 
+resource = pytest.importorskip("resource")
 KINDS = ("model", "checkpoint", "npz")
 FILES = int(os.environ.get("NPNN_HOSTILE", "300"))
 X = np.random.default_rng(0).normal(size=(12, 6)).astype("f")
