@@ -37,7 +37,7 @@ from npnn.callbacks import (
     ProgressBar,
     TerminateOnNaN,
 )
-from npnn.errors import DivergedError, MissingError
+from npnn.errors import DivergedError, FileError, MissingError
 from npnn.history import History
 from npnn.layers import (
     AvgPool,
@@ -67,6 +67,7 @@ from npnn.layers import (
     Tanh,
     UpConv2D,
 )
+from npnn.loading import load
 from npnn.losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -76,7 +77,7 @@ from npnn.losses import (
     LossLayer,
     RMSLoss,
 )
-from npnn.model import Sequential, load
+from npnn.model import Sequential
 from npnn.normalization import Normalization
 from npnn.optimizers import (
     SGD,
@@ -133,6 +134,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "FileError",
     "Flatten",
     "GlobalAvgPool",
     "GradientDescent",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from npnn import backends, checked, files, initializers, summary, training
+from npnn import backends, checked, copies, files, initializers, summary, training
 from npnn.arrays import Array
+from npnn.io import Place
 from npnn.layers.layer import Layer, Link
 from npnn.layers.row import Row
 from npnn.locks import held
 from npnn.losses import LossLayer
 from npnn.normalization import Normalization
+from npnn.plain import Reader, Writer
 from npnn.runner import Runner
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from npnn.callbacks import Callback
     from npnn.history import History
     from npnn.optimizers import Optimizer
@@ -111,7 +114,7 @@ class Sequential(Row):
         if self._layers[0].shape_in is not None:
             self.build_at(self._layers[0].shape_in)
 
-    def build_at(self, shape_in: Any) -> None:
+    def build_at(self, shape_in: Any, rng: np.random.Generator | None = None) -> None:
         """Build the layers for inputs of `shape_in` and place them on the backend."""
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
@@ -120,13 +123,13 @@ class Sequential(Row):
                 "the input shape is not known: give the first layer its shape_in, as in Dense(4, 2)"
             )
         with held("step", self.runner.locks):
-            self._build_all(shape_in)
+            self._build_all(shape_in, rng or self.rng)
 
-    def _build_all(self, shape_in: Any) -> None:
+    def _build_all(self, shape_in: Any, rng: np.random.Generator) -> None:
         within = [layer for _, layer in self.walk() if layer is not self]
         before = [dict(vars(layer)) for layer in within], self.rng.bit_generator.state
         try:
-            self.build(shape_in, self.rng)
+            self.build(shape_in, rng)
         except BaseException:
             # Nothing is changed by a mistake: no layer, and no weight that the seed gives.
             for layer, attributes in zip(within, before[0], strict=True):
@@ -200,7 +203,7 @@ class Sequential(Row):
         seed: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = False,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Place | None = None,
     ) -> History:
         """Train the model and return what was recorded.
 
@@ -239,7 +242,7 @@ class Sequential(Row):
             Called in this order.
         progress : bool, default False
             Whether to show a progress bar.
-        resume : path_like, optional
+        resume : path_like or binary file, optional
             A file of the Checkpoint callback: go on from there, with the same numbers as if
             training had never stopped. The data must be the same. A training that EarlyStopping
             had ended goes on, unless `callbacks` holds one that has waited long enough again.
@@ -259,6 +262,8 @@ class Sequential(Row):
             If shapes do not fit, data are empty or not finite (the message says where), the loss
             has no use for such targets, a number is out of range, or two arguments contradict each
             other; nothing was changed then.
+        npnn.FileError
+            If the file to `resume` is damaged, or a Checkpoint could not save such a model.
         npnn.DivergedError
             If the loss became NaN or infinite; the model holds the parameters from before that
             step.
@@ -333,11 +338,11 @@ class Sequential(Row):
         checked.integer(batch_size, "batch_size", 1)
         return self.runner.evaluate(x, t, w, batch_size)
 
-    def __getstate__(self) -> object:
-        raise TypeError(
-            "a model is neither copied nor pickled: model.save(path) writes it to a file, and "
-            "npnn.load(path) makes another one of that"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copies.unpacked, copies.packed(self, copies.named(self.backend))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        return copies.copied(self, memo)
 
     # Looking at it -----------------------------------------------------------------------------
 
@@ -424,62 +429,29 @@ class Sequential(Row):
 
     # Files -------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Place) -> None:
         """Write the model to a safetensors file: architecture, weights, state, normalisation.
 
-        The file is written under a temporary name and renamed, so that `path` is never half a
-        file.
+        Parameters
+        ----------
+        path : path_like or binary file
+            A file at a path is written under a temporary name and renamed, so that it is never
+            half a file; it keeps its mode. What is open is written to where it stands.
+
+        Raises
+        ------
+        npnn.FileError
+            If there is something that a file cannot hold, such as a function as an argument of a
+            layer; nothing is written then.
         """
         with held("step", self.runner.locks):
             files.save(self, path)
 
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        return files.with_settings(self, super()._described(writer))
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    backend: str | backends.Backend = "numpy",
-    dtype: str | None = None,
-    device: str | int | None = None,
-    precision: str | None = None,
-) -> Sequential:
-    """Return the model that a file holds, on any backend.
-
-    Parameters
-    ----------
-    path : path_like
-        A file that :meth:`Sequential.save` or the Checkpoint callback wrote.
-    backend : str, default "numpy"
-        Not necessarily the one the model was trained on.
-    dtype : str, optional
-        The file's own if None.
-    device : str or int, optional
-        The backend's default if None.
-    precision : str, optional
-        Of matrix products, as for :class:`Sequential`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is truncated, not a model of this package, of a later version, or lacks a tensor.
-    """
-    description, tensors, _ = files.read(path)
-    layers = Row.layers_from_config(description["layers"])
-    dtype = dtype or description["dtype"]
-    model = Sequential(backend=backend, dtype=dtype, device=device, precision=precision)
-    model.layers = layers
-    if model.shape_in is None:
-        model.build_at(tuple(description["shape_in"]))
-    try:
-        model.set_arrays({name: a for name, a in tensors.items() if files.FOLDER not in name})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    norm = description["norm"]
-    model.norm = norm and Normalization(norm["offset"], norm["scale"])
-    model.class_names = description["class_names"]
-    model.details = description["details"]
-    if description["loss"] is not None:
-        loss: Any = Layer.from_config(description["loss"])
-        model.chain = loss
-    return model
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        model = cls(backend=reader.backend or "numpy")
+        files.set_settings(model, config, reader)
+        return model

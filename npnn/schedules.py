@@ -11,22 +11,21 @@ batch; given to ``fit`` by way of :class:`npnn.callbacks.LearningRateSchedule` i
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 from npnn import checked
+from npnn.errors import FileError
+from npnn.plain import Named, Reader, Writer, arguments, scalar
 
 
-class Schedule:
+class Schedule(Named):
     """Base of the schedules: ``schedule(count)`` is the factor for alpha.
 
     In ``Adam(schedule=...)`` the counts are training steps, ``ceil(samples / batch_size)`` to an
     epoch; in ``LearningRateSchedule(...)`` they are epochs.
     """
 
-    registry: ClassVar[dict[str, type[Schedule]]] = {}
-
-    def __init_subclass__(cls) -> None:
-        Schedule.registry[cls.__name__] = cls
+    file_kind = "schedule"
 
     def __call__(self, count: int) -> float:
         """Return the factor for the step (or epoch) number `count`, counted from 0."""
@@ -40,13 +39,28 @@ class Schedule:
 
     def to_config(self) -> dict[str, Any]:
         """Return the arguments, and what was learnt so far, as plain values."""
-        return {"type": type(self).__name__, **vars(self)}
+        return self._described(Writer())
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Schedule:
         """Return the schedule that :meth:`to_config` described."""
-        schedule = Schedule.registry[config["type"]].__new__(Schedule.registry[config["type"]])
-        vars(schedule).update({key: value for key, value in config.items() if key != "type"})
+        schedule: Schedule = Reader().named("schedule", config)
+        return schedule
+
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        config = super()._described(writer)
+        learnt = {name: value for name, value in vars(self).items() if name not in config}
+        return {**config, **{name: scalar(value, name) for name, value in learnt.items()}}
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        known = {"type", *arguments(cls)}
+        schedule = super()._restored({k: v for k, v in config.items() if k in known}, reader)
+        for name, value in config.items():
+            if name not in known:
+                if type(vars(schedule).get(name)) is not type(value):
+                    raise FileError(f"it has learnt no {name} such as {value!r:.100}")
+                vars(schedule)[name] = value
         return schedule
 
     def __repr__(self) -> str:

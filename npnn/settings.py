@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import difflib
 import dis
-import inspect
 import itertools
 from collections.abc import Iterator
 from functools import cache, cached_property
 from types import CodeType, FunctionType
 from typing import Any, ClassVar
+
+from npnn.plain import arguments
 
 changes = [0]
 """The number of the last change of a setting of anything."""
@@ -82,15 +83,7 @@ class Settings:
     @cache
     def _arguments(cls) -> tuple[str, ...]:
         """Return the names of the constructor's arguments, those passed on to a base included."""
-        names: list[str] = []
-        for base in cls.__mro__:
-            if "__init__" not in vars(base) or base is object:
-                continue
-            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-            names += [p.name for p in parameters if p.kind not in _REST and p.name not in names]
-            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-                break
-        return tuple(names)
+        return arguments(cls)
 
 
 _NOTHING = object()
@@ -98,9 +91,6 @@ _NOTHING = object()
 
 def _same(old: object, new: object) -> bool:
     return old is new or (type(new) in (bool, int, float, str, tuple) and old == new)
-
-
-_REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 @cache

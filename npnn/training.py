@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,9 @@ from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
 from npnn.callbacks import Callback, ProgressBar, TerminateOnNaN
-from npnn.errors import DivergedError
+from npnn.errors import DivergedError, FileError
 from npnn.history import History
+from npnn.io import Place
 from npnn.labels import class_names_of, columns_of
 from npnn.layers.layer import Link
 from npnn.losses import LossLayer, default_loss
@@ -48,14 +48,15 @@ def fit(
     seed: int | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
-    resume: str | os.PathLike[str] | None = None,
+    resume: Place | None = None,
 ) -> History:
     """Train a model: what :meth:`npnn.Sequential.fit` does, and where it is described."""
     checked.integer(epochs, "epochs", 1)
     checked.integer(batch_size, "batch_size", 1)
     checked.seed(seed)
     shuffle, progress = checked.flag(shuffle, "shuffle"), checked.flag(progress, "progress")
-    resume = None if resume is None else checked.path(resume, "resume")
+    if resume is not None and not hasattr(resume, "read"):
+        resume = checked.path(resume, "resume")
     if loss is not None and not (isinstance(loss, Link) and not loss.is_loss):
         checked.instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
     if optimizer is not None:
@@ -89,7 +90,7 @@ def _begun(
     seed: int | None,
     callbacks: Sequence[Callback],
     progress: bool,
-    resume: str | None,
+    resume: Place | None,
 ) -> tuple[Training, Data, Data | None]:
     """Return a training that can run, and the data for it; or change nothing."""
     before = model.norm, model.class_names, model.chain, dict(model.details)
@@ -115,19 +116,16 @@ def _begun(
         if last and not model.class_names:
             model.class_names = class_names_of(t, last[-1])
 
-        tensors: dict[str, np.ndarray] = {}
-        state = None
+        saved = None
         if resume is not None:
-            _, tensors, state = checkpoints.read(resume)
-            if state is None:
-                raise ValueError(f"{resume} holds a model, but no training to resume")
-            if seed not in (None, state["seed"]):
-                raise ValueError(
-                    f"{resume} was trained with seed={state['seed']}, which training that goes on "
+            saved = checkpoints.Saved(resume)
+            if seed not in (None, saved.seed):
+                raise FileError(
+                    f"{saved.path} was trained with seed={saved.seed}, which training that goes on "
                     f"cannot change to {seed}: leave seed out"
                 )
-            seed = int(state["seed"])
-            optimizer = optimizer or Optimizer.from_config(state["optimizer"])
+            seed = saved.seed
+            optimizer = optimizer or saved.optimizer()
         # Without a seed of its own, a training goes on in the order where the last one ended.
         epochs_before = model.runner.epochs if seed is None else 0
         if seed is None:
@@ -152,10 +150,15 @@ def _begun(
 
         callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
         sizes = len(data), 0 if validation is None else len(validation)
-        training = Training(model, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
-        training.remark, training.epochs_before = data.remark, epochs_before
-        if state is not None:
-            checkpoints.restore(training, tensors, state, str(resume))
+        optimizer = optimizer or Adam()
+        with checkpoints.undone(callbacks):
+            if saved is not None:
+                saved.check(model, optimizer, epochs, sizes)
+                saved.give_back(callbacks)
+            training = Training(model, optimizer, callbacks, epochs, batch_size, seed, sizes)
+            training.remark, training.epochs_before = data.remark, epochs_before
+            if saved is not None:
+                saved.give_to(training)
     except BaseException:
         # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain, model.details = before
@@ -365,7 +368,11 @@ class Training:
         """Put back what :meth:`get_arrays` gave."""
         self.runner.set_arrays(arrays)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def check_saving(self) -> None:
+        """Raise the error for a training that :meth:`save` cannot write to a file."""
+        checkpoints.check(self)
+
+    def save(self, path: Place) -> None:
         """Write a checkpoint: a model file that also holds what :func:`fit` needs to go on."""
         checkpoints.save(self, path)
 

@@ -10,7 +10,7 @@ from npnn.arrays import Array, Shape, array_namespace, as_shape, read_each
 from npnn.layers.layer import Layer, Link
 
 
-class LossLayer(Link):
+class LossLayer(Link, abstract=True):
     r"""Base of the losses.
 
     A subclass gives the loss of each output, :meth:`value`, and its :meth:`derivative` with
@@ -217,6 +217,9 @@ class LossLayer(Link):
         self._was_read = True
         return self.num_samples
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.to_config(), self.chain)
+
     @property
     def has_accuracy(self) -> bool:
         """Whether the loss has a notion of a correct answer."""
@@ -255,3 +258,11 @@ def as_share(accuracy: float) -> float:
             "give 1 for an answer that is correct, else 0"
         )
     return min(accuracy, 1.0)
+
+
+def _again(cls: type[LossLayer], config: dict[str, Any], chain: Link | None) -> LossLayer:
+    """Return a loss that was copied, or pickled; its sums start anew."""
+    loss = cls.from_config(config)
+    assert isinstance(loss, LossLayer)
+    loss.chain = chain
+    return loss
