@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn import checked
+from npnn.guided import Guided
 from npnn.io import check_place
 from npnn.schedules import Schedule
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from npnn.training import Training
 
 
-class Callback:
+class Callback(Guided):
     """Base of the callbacks; each method is called by :func:`npnn.training.fit` at its moment.
 
     A callback may be used again: :meth:`on_train_begin` forgets another training, where
@@ -34,6 +35,9 @@ class Callback:
     """
 
     metric_names: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
 
     def on_train_begin(self, training: Training) -> None:
         """Do something before the first epoch."""

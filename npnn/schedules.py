@@ -14,9 +14,10 @@ import math
 from typing import Any, ClassVar
 
 from npnn import checked
+from npnn.guided import Guided
 
 
-class Schedule:
+class Schedule(Guided):
     """Base of the schedules: ``schedule(count)`` is the factor for alpha.
 
     In ``Adam(schedule=...)`` the counts are training steps, ``ceil(samples / batch_size)`` to an
@@ -24,6 +25,9 @@ class Schedule:
     """
 
     registry: ClassVar[dict[str, type[Schedule]]] = {}
+
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
 
     def __init_subclass__(cls) -> None:
         Schedule.registry[cls.__name__] = cls

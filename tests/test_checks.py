@@ -316,7 +316,7 @@ def test_what_a_dataset_brings_itself_is_not_dropped_silently():
 @pytest.mark.parametrize(
     ("use", "error", "message"),
     [
-        (lambda: npnn.Adam(lr=0.1), TypeError, r"Adam has no argument 'lr': .*alpha, as in Adam\("),
+        (lambda: npnn.Adam(lr=0.1), TypeError, "Adam has no argument 'lr': write alpha"),
         (lambda: npnn.GradientDescent(rate=1.0), TypeError, "GradientDescent has no argument"),
         (lambda: npnn.Adam(schedule="cosine"), TypeError, "schedule must be a Schedule such as"),
         (lambda: npnn.Adam(schedule=npnn.Cosine), TypeError, r"write Cosine\(\.\.\.\)"),

@@ -65,6 +65,9 @@ class Layer(Settings):
     place: str = ""  # in the network of a step
     following: Layer | None = None
 
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         Layer.registry[cls.__name__] = cls
@@ -87,6 +90,22 @@ class Layer(Settings):
         self.shape_in = self.accept(shape_in)
         self.shape_out = self.shape_in
         return self.shape_out
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Raise the error for a layer that is called as a function."""
+        raise TypeError(
+            f"{type(self).__name__} is no function: Sequential([...]) makes a model of layers, "
+            "which model.predict(x) computes; layer.forward(x) computes one that is built"
+        )
+
+    def _missing(self, name: str) -> AttributeError:
+        if name in (*self.parameter_names, *self.state_names):
+            kind = type(self).__name__
+            return AttributeError(
+                f"{kind} has no attribute {name!r} yet: it is drawn when a model of layers is made, "
+                "of which the first one knows its shape_in, or when it sees its first batch"
+            )
+        return super()._missing(name)
 
     def forward(self, x: Array) -> Array:
         """Return y for a batch `x`, keeping what :meth:`backward` needs."""

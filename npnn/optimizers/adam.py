@@ -88,7 +88,7 @@ class AdamW(Adam):
     epsilon : float, default 1e-8
         Keeps the quotient finite.
     decay : float, default 1e-2
-        :math:`\lambda`; `weight_decay` would add to the gradient instead.
+        :math:`\lambda`; `weight_decay`, which adds to the gradient, is Adam's.
     **options
         Those of :class:`Optimizer`.
 
@@ -106,6 +106,11 @@ class AdamW(Adam):
         decay: float = 1e-2,
         **options: Any,
     ) -> None:
+        if options.get("weight_decay"):
+            raise TypeError(
+                "AdamW's weight decay, which is no part of the gradient, is decay: write AdamW("
+                f"decay={options['weight_decay']}); Adam(weight_decay=...) adds to the gradient"
+            )
         super().__init__(alpha, beta1, beta2, epsilon, **options)
         self.decay = checked.not_negative(decay, "decay")
 

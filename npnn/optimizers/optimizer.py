@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import checked
 from npnn.arrays import Array, array_namespace
+from npnn.guided import unknown_argument
 from npnn.layers.row import Row
 from npnn.normalization import Normalization
 from npnn.schedules import Schedule
@@ -78,11 +79,7 @@ class Optimizer(Settings):
         **unknown: Any,
     ) -> None:
         for name in unknown:
-            names = [n for n in self._arguments() if n != "alpha"]
-            raise TypeError(
-                f"{type(self).__name__} has no argument {name!r}: the learning rate is alpha, as "
-                f"in {type(self).__name__}(alpha=0.01), and the others are {', '.join(names)}"
-            )
+            raise unknown_argument(type(self).__name__, name, self._arguments())
         self.alpha = alpha
         self.weight_decay = checked.not_negative(weight_decay, "weight_decay")
         self.weight_decay_l1 = checked.not_negative(weight_decay_l1, "weight_decay_l1")
