@@ -40,6 +40,7 @@ def save(training: Training, path: str | os.PathLike[str]) -> None:
         "samples": training.history.samples,
         "seconds": training.elapsed,
         "stopped": training.history.stopped,
+        "metrics": training.scores.names,
         "num_samples": training.num_samples,
         "num_validation": training.num_validation,
         "epochs_before": training.epochs_before,
@@ -63,6 +64,11 @@ def restore(
                 f"{path} was {what} on {then} samples, but resume is given {now} for it: go on "
                 "with the same data and validation_split"
             )
+    if extra.get("metrics", []) != training.scores.names:
+        raise ValueError(
+            f"{path} has recorded the metrics {extra.get('metrics', [])}, but resume is given "
+            f"{training.scores.names}: go on with the same metrics"
+        )
     if training.epochs < extra["epoch"]:
         raise ValueError(
             f"{path} has done {extra['epoch']} epochs already, and epochs={training.epochs} counts "

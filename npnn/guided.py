@@ -66,14 +66,22 @@ def unknown_argument(who: str, name: str, names: Collection[str]) -> TypeError:
 
 def guided(function: Callable[P, R]) -> Callable[P, R]:
     """Have a method say what to write instead of an argument that it has not."""
-    names = [n for n in inspect.signature(function).parameters if n != "self"]
-    known = frozenset(names)
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    names = [p.name for p in parameters]
+    by_place = [p.name for p in parameters if p.kind in _BY_PLACE]
+    known, most = frozenset(names), 1 + len(by_place)
 
     @functools.wraps(function)
     def called(*args: P.args, **options: P.kwargs) -> R:
         for name in options:
             if name not in known:
                 raise unknown_argument(function.__name__, name, names)
+        if len(args) > most:
+            raise TypeError(
+                f"{function.__name__} takes {_listed(by_place)} by place, and by name "
+                f"{_listed([n for n in names if n not in by_place])}; it is given {len(args) - 1} "
+                "arguments by place"
+            )
         return function(*args, **options)
 
     return called

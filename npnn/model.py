@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Any
 from npnn import backends, checked, files, initializers, summary, training
 from npnn.arrays import Array
 from npnn.batches import rows_of
-from npnn.layers.layer import Layer, Link
+from npnn.described import Described
+from npnn.guided import guided
+from npnn.layers.layer import Layer
 from npnn.layers.row import Row
-from npnn.losses import LossLayer, default_loss
+from npnn.losses import default_loss
 from npnn.normalization import Normalization
 from npnn.runner import Runner
+from npnn.scores import Metric, Scores, scored
 
 if TYPE_CHECKING:
-    from npnn.callbacks import Callback
+    from npnn.callbacks import AnyCallback
     from npnn.history import History
+    from npnn.losses import LossLayer
     from npnn.optimizers import Optimizer
 
 
-class Sequential(Row):
+class Sequential(Described):
     """Layers, one after the other; itself a layer.
 
     Parameters
@@ -101,8 +105,6 @@ class Sequential(Row):
         # Held while it runs: its layers and plans have memory of their own.
         self.lock = threading.RLock()
         self.rng = initializers.generator(seed)
-        self._norm: Normalization | None = None
-        self._class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
         self._runner: Runner | None = None
         super().__init__(layers)
@@ -155,40 +157,7 @@ class Sequential(Row):
 
     # Training and prediction -------------------------------------------------------------------
 
-    @property
-    def class_names(self) -> list[str] | None:
-        """What the classes are called, in the order of the outputs."""
-        return self._class_names
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        self._class_names = None if names is None else checked.names(names, "class_names")
-
-    @property
-    def norm(self) -> Normalization | None:
-        """The map that raw inputs go through first."""
-        return self._norm
-
-    @norm.setter
-    def norm(self, norm: Normalization | None) -> None:
-        if norm is not None:
-            checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
-        self._norm = norm
-
-    @property
-    def chain(self) -> Any:
-        """The loss that training makes small."""
-        return self._chain
-
-    @chain.setter
-    def chain(self, loss: Link | None) -> None:
-        if isinstance(loss, LossLayer) and self.shape_out is not None:
-            try:
-                loss.accept(self.shape_out)
-            except ValueError as error:
-                raise ValueError(f"{loss!r} after {self._layers[-1]!r}: {error}") from None
-        self._follow(loss)
-
+    @guided
     def fit(
         self,
         x: Any,
@@ -199,11 +168,12 @@ class Sequential(Row):
         batch_size: int = 32,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
-        loss: LossLayer | None = None,
-        optimizer: Optimizer | None = None,
+        loss: LossLayer | str | None = None,
+        optimizer: Optimizer | str | None = None,
+        metrics: Sequence[Metric] = (),
         shuffle: bool = True,
         seed: int | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[AnyCallback] = (),
         progress: bool = False,
         resume: str | os.PathLike[str] | None = None,
     ) -> History:
@@ -231,17 +201,22 @@ class Sequential(Row):
         validation_split : float, default 0
             Share of the samples, drawn by `seed`, that is validated on instead of trained on. Not
             beside `validation_data` or a dataset.
-        loss : LossLayer, optional
-            Becomes the model's `chain`; by default that, or the canonical one of the last layer.
-        optimizer : Optimizer, optional
+        loss : LossLayer or str, optional
+            Becomes the model's `chain`; by default that, or the canonical one of the last layer. A
+            name is one of a class, such as ``"cross_entropy"``, with its defaults.
+        optimizer : Optimizer or str, optional
             Adam with its defaults if None. One that was used before goes on from its moments.
+        metrics : sequence of str or callable, optional
+            What is reported of all samples at the end of each epoch, beside the loss: ``"f1"``,
+            ``"r2"``, ``"top_5"``, and others that :mod:`npnn.scores` defines, or functions that
+            are given predictions and targets as NumPy arrays. They cost a pass over the data.
         shuffle : bool, default True
             Whether each epoch has its own order.
         seed : int, optional
             Of the order, the split and the noise; if None the model's own seed, from which order
             and noise go on where the last training ended, or that of the one that is resumed.
-        callbacks : sequence of Callback
-            Called in this order.
+        callbacks : sequence of Callback or callable
+            Called in this order; a function, of the training and the metrics, after each epoch.
         progress : bool, default False
             Whether to show a progress bar.
         resume : path_like, optional
@@ -252,9 +227,9 @@ class Sequential(Row):
         Returns
         -------
         History
-            ``loss``, ``accuracy`` and, with validation, ``val_loss``, ``val_accuracy``: a number
-            for each epoch. After Ctrl-C it holds the epochs that were completed; its `stopped`
-            says why training ended early, or that a resumed one had nothing left to do.
+            ``loss``, ``accuracy``, the `metrics` and, with validation, ``val_loss`` and so on: a
+            number for each epoch. After Ctrl-C it holds the epochs that were completed; its
+            `stopped` says why training ended early, or that a resumed one had nothing left to do.
 
         Raises
         ------
@@ -288,6 +263,7 @@ class Sequential(Row):
                 validation_split=validation_split,
                 loss=loss,
                 optimizer=optimizer,
+                metrics=metrics,
                 shuffle=shuffle,
                 seed=seed,
                 callbacks=callbacks,
@@ -295,6 +271,11 @@ class Sequential(Row):
                 resume=resume,
             )
 
+    def __call__(self, x: Any) -> Array:
+        """Return what :meth:`predict` does."""
+        return self.predict(x)
+
+    @guided
     def predict(self, x: Any, *, batch_size: int | None = None) -> Array:
         """Return the outputs for raw inputs.
 
@@ -321,8 +302,15 @@ class Sequential(Row):
         """
         return self.runner.predict_class(x, alone=True)
 
+    @guided
     def evaluate(
-        self, x: Any, t: Any, w: Any = None, *, batch_size: int = 1024
+        self,
+        x: Any,
+        t: Any,
+        w: Any = None,
+        *,
+        batch_size: int = 1024,
+        metrics: Sequence[Metric] = (),
     ) -> dict[str, float]:
         """Return the loss, and the accuracy where the loss has one, over a data set.
 
@@ -334,6 +322,8 @@ class Sequential(Row):
             How much each sample counts; 1 if None.
         batch_size : int, default 1024
             Samples at a time.
+        metrics : sequence of str or callable, optional
+            What else to measure, as in :meth:`fit`.
         """
         checked.integer(batch_size, "batch_size", 1)
         self.runner.build_for(x)
@@ -342,12 +332,16 @@ class Sequential(Row):
         runner = self.runner
         side = runner.side()
         side.network.check_targets_are_there(t)
+        scores = Scores(metrics, side.network)
         data = side.accept.data(x, t, w)
         for loss in side.network.losses:
             loss.reset()
+        outputs = []
         for part in rows_of(data, batch_size):
-            runner.run_prediction({}, part, part["t"].shape[0])
-        return runner.metrics()
+            y = runner.run_prediction({}, part, part["t"].shape[0])
+            if scores:
+                outputs.append(self.backend.to_numpy(y))
+        return {**runner.metrics(), **scored(scores, outputs, data, self.backend)}
 
     def __getstate__(self) -> object:
         raise TypeError(

@@ -11,10 +11,14 @@ batch; given to ``fit`` by way of :class:`npnn.callbacks.LearningRateSchedule` i
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
 
 from npnn import checked
 from npnn.guided import Guided
+
+Rate: TypeAlias = "float | Callable[[int], float]"
+"""A learning rate: a number, or a function that gives it for the number of steps taken."""
 
 
 class Schedule(Guided):
@@ -49,6 +53,11 @@ class Schedule(Guided):
     @staticmethod
     def from_config(config: dict[str, Any]) -> Schedule:
         """Return the schedule that :meth:`to_config` described."""
+        if config["type"] == FunctionSchedule.__name__:
+            raise ValueError(
+                f"a schedule of it is a function, {config['function']}, which no file holds: give "
+                "fit the optimizer with it again"
+            )
         schedule = Schedule.registry[config["type"]].__new__(Schedule.registry[config["type"]])
         vars(schedule).update({key: value for key, value in config.items() if key != "type"})
         return schedule
@@ -56,6 +65,35 @@ class Schedule(Guided):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
         return f"{type(self).__name__}({arguments})"
+
+
+class FunctionSchedule(Schedule):
+    """What a function says.
+
+    Parameters
+    ----------
+    function : callable
+        Gives a number of at least 0 for a count.
+    """
+
+    def __init__(self, function: Callable[[int], float]) -> None:
+        self.function = checked.function(function, "a schedule", ("count",))
+
+    def __call__(self, count: int) -> float:
+        return checked.not_negative(self.function(count), f"what a schedule gives for {count}")
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the function's name: no file holds the function."""
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return {"type": type(self).__name__, "function": name}
+
+
+def as_schedule(schedule: Any, name: str, example: str) -> Schedule:
+    """Return a schedule as it is, and a function as one; `name` is the argument's."""
+    if isinstance(schedule, (Schedule, type)) or not callable(schedule):
+        checked.instance(schedule, Schedule, name, f"{example}, or a function of the count")
+        return schedule  # type: ignore[no-any-return]
+    return FunctionSchedule(schedule)
 
 
 class ConstantRate(Schedule):

@@ -7,6 +7,7 @@ first that the object at hand has is named; what is more than one word is said a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable
 
 _SHAPE_IN = ("shape_in", "shape")
@@ -43,7 +44,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "inplace": (_WITHOUT + "layers never write into their inputs",),
     "start_dim": (_WITHOUT + "all axes but the first, that of the samples, become one",),
     **dict.fromkeys(("random_state", "rng"), ("seed",)),
-    "betas": ("write beta1=0.9, beta2=0.999",),
+    "betas": ("beta1=0.9, beta2=0.999",),
     "rho": ("rho", "beta"),
     "decay": ("weight_decay",),
     "eps": ("epsilon",),
@@ -53,7 +54,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("filepath", "filename"), ("path",)),
     **dict.fromkeys(("y", "target", "targets", "labels", "y_true", "y_train"), ("t",)),
     **dict.fromkeys(("X", "inputs", "data", "X_train"), ("x",)),
-    "verbose": ("progress", _WITHOUT + "nothing is shown"),
+    "verbose": ("progress=True, or leave it out", _WITHOUT + "nothing is shown"),
     **dict.fromkeys(("sample_weight", "weights", "sample_weights"), ("w",)),
     **dict.fromkeys(
         ("class_weight", "class_weights"),
@@ -215,9 +216,10 @@ def instead(name: str, known: Collection[str], table: dict[str, tuple[str, ...]]
         One of those above.
     """
     for words in table.get(name, ()):
-        if words in known:
-            return f": write {words}"
-        if not words.isidentifier():
+        word = re.match(r"\w+(?==)|\w+$", words)  # or a sentence
+        if word is None:
             return f": {words}"
+        if word[0] in known:
+            return f": write {words}"
     found = closest(name, known)
     return f": did you mean {found}?" if found else ""

@@ -255,3 +255,179 @@ def test_a_property_that_fails_says_why():
         told(lambda: Own().size, AttributeError, "'NoneType' object has no attribute 'size'")
     finally:
         del npnn.Layer.registry["Own"]
+
+
+# Training ----------------------------------------------------------------------------------------
+
+T = X[:, :1] * 2.0
+
+
+def fit(model=None, t=C, **options):
+    return (model or classifier()).fit(X, t, **{"epochs": 2, **options})
+
+
+@pytest.mark.parametrize("name", ["adam", "Adam", "adamw", "sgd", "rmsprop", "gradient_descent",
+                                  "GradientDescent", "adagrad", "adadelta"])  # fmt: skip
+def test_an_optimizer_has_a_name(name):
+    kinds = {kind.__name__.lower(): kind for kind in npnn.Optimizer.registry.values()}
+    assert fit(optimizer=name) == fit(optimizer=kinds[name.lower().replace("_", "")]())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cross_entropy", npnn.CrossEntropyLoss),
+        ("cross entropy", npnn.CrossEntropyLoss),
+        ("CrossEntropyLoss", npnn.CrossEntropyLoss),
+        ("rms", npnn.RMSLoss),
+        ("l1", npnn.L1Loss),
+        ("Huber", npnn.HuberLoss),
+    ],
+)
+def test_a_loss_has_a_name(name, kind):
+    t = C if "ross" in name else np.eye(2)[C]
+    assert fit(t=t, loss=name) == fit(t=t, loss=kind())
+
+
+def test_a_name_of_others_is_answered_with_the_right_one():
+    one = npnn.Sequential([npnn.Dense(4, 1), npnn.Sigmoid()], seed=1)
+    fit(one, loss="binary_cross_entropy")
+    assert isinstance(one.chain, npnn.BinaryCrossEntropyLoss)
+    for wrong, right in {
+        "mse": "rms",
+        "mae": "l1",
+        "bce": "binary_cross_entropy",
+        "categorical_crossentropy": "cross_entropy",
+        "sparse_categorical_crossentropy": "cross_entropy",
+        "cross_entropie": "cross_entropy",
+    }.items():
+        told(lambda w=wrong: fit(loss=w), ValueError, f"no '{wrong}': did you mean '{right}'")
+    told(lambda: fit(optimizer="adm"), ValueError, "'adam'.*there are adam, adamw")
+    told(lambda: fit(optimizer=npnn.Adam), TypeError, r"write Adam\(\.\.\.\)")
+    told(lambda: fit(loss=npnn.RMSLoss), TypeError, r"write RMSLoss\(\.\.\.\)")
+    told(lambda: fit(loss=3), TypeError, r"a LossLayer such as \w+\(\), or its name; it is 3")
+
+
+def test_what_is_wrong_leaves_the_model_alone():
+    model = npnn.Sequential([npnn.Dense(4), npnn.Softmax()], seed=1)
+    for options in ({"loss": "mse"}, {"optimizer": "adm"}, {"metrics": ["f2"]}):
+        with pytest.raises(ValueError):
+            fit(model, **options)
+    assert model.chain is None
+
+
+FIT = {
+    "fit has no argument 'y': write t": lambda: classifier().fit(X, y=C),
+    "'verbose': write progress=True": lambda: fit(verbose=1),
+    "'val_data': write validation_data": lambda: fit(val_data=(X, C)),
+    "'validation_fraction': write validation_split": lambda: fit(validation_fraction=0.1),
+    "'sample_weight': write w": lambda: fit(sample_weight=np.ones(40)),
+    r"'class_weight': write loss=npnn.CrossEntropyLoss\(class_weights=": lambda: fit(
+        class_weight={0: 1}
+    ),
+    "batch_size must be an int, not None": lambda: fit(batch_size=None),
+    r"'lr': .*optimizer=npnn.Adam\(alpha=0.01\)": lambda: fit(lr=0.1),
+    "'max_iter': write epochs": lambda: fit(max_iter=3),
+    "'epoch': did you mean epochs": lambda: fit(epoch=3),
+    "fit takes x, t by place, and by name w, epochs": lambda: classifier().fit(X, C, 5),
+    "evaluate has no argument 'y': write t": lambda: classifier().evaluate(X, y=C),
+    "predict has no argument 'verbose': leave it out": lambda: classifier().predict(X, verbose=0),
+    "sparse, .*toarray": lambda: classifier().fit(Sparse(), C),
+    r"x\[None\] makes a batch of one sample": lambda: classifier().predict(X[0]),
+    r"callbacks\[0\] must be a Callback such as EarlyStopping\(\), or a function": lambda: fit(
+        callbacks=["x"]
+    ),
+    r"callbacks\[0\] must be a function of \(training, metrics\), not of \(\)": lambda: fit(
+        callbacks=[lambda: 1]
+    ),
+    r"write EarlyStopping\(\.\.\.\)": lambda: fit(callbacks=[npnn.EarlyStopping]),
+    "alpha is a number, and a schedule multiplies it": lambda: npnn.Adam(npnn.Cosine(3)),
+    "alpha must be a number, not a model or its parameters": lambda: npnn.Adam(
+        classifier().parameters()
+    ),
+    "what a schedule gives for 0 must be a number, not 'x'": lambda: fit(
+        optimizer=npnn.Adam(alpha=lambda step: "x")
+    ),
+    r"a schedule must be a function of \(count\), not of \(\)": lambda: npnn.Adam(
+        schedule=lambda: 1
+    ),
+}
+
+
+class Sparse:
+    """What scipy's sparse matrices look like."""
+
+    shape, dtype, nnz = (40, 4), np.dtype(np.float64), 3
+
+    def toarray(self):
+        return X
+
+
+@pytest.mark.parametrize("message", FIT)
+def test_an_argument_of_training_is_named_rightly(message):
+    told(FIT[message], TypeError if "batch of one" not in message else ValueError, message)
+
+
+def test_a_function_is_a_callback():
+    seen = []
+
+    def note(training, metrics):
+        seen.append((training.epoch, metrics["loss"]))
+        if training.epoch == 3:
+            training.stop("enough")
+
+    history = fit(epochs=9, callbacks=[note, npnn.EarlyStopping()])
+    assert seen == list(enumerate(history["loss"], start=1))
+    assert history.stopped == "enough"
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_a_function_is_a_schedule(capture):
+    decay = npnn.ExponentialDecay(0.9)
+
+    def train(**options):
+        model = classifier(capture=capture)
+        history = fit(model, batch_size=10, **options)
+        return history["loss"], model.predict(X).tolist()
+
+    expected = train(optimizer=npnn.Adam(alpha=0.02, schedule=decay))
+    assert expected == train(optimizer=npnn.Adam(0.02, schedule=lambda step: 0.9**step))
+    assert expected == train(optimizer=npnn.Adam(alpha=lambda step: 0.02 * 0.9**step))
+    by_epoch = train(callbacks=[npnn.LearningRateSchedule(decay)])
+    assert by_epoch == train(callbacks=[npnn.LearningRateSchedule(lambda epoch: 0.9**epoch)])
+    assert by_epoch != expected
+
+
+def test_a_function_can_be_set_later_and_is_shown():
+    optimizer = npnn.SGD()
+    optimizer.alpha = lambda step: 0.5 / (1 + step)
+    optimizer.steps = 3
+    assert optimizer.rate == 0.5 / 3
+    assert "FunctionSchedule" in repr(optimizer)
+    optimizer.alpha = 0.5
+    assert optimizer.rate == 0.5
+
+
+def test_a_checkpoint_wants_a_function_again(tmp_path):
+    def optimizer():
+        return npnn.Adam(alpha=lambda step: 0.02 * 0.9**step)
+
+    path = tmp_path / "c"
+    whole = fit(epochs=4, seed=2, optimizer=optimizer())
+    fit(epochs=2, seed=2, optimizer=optimizer(), callbacks=[npnn.Checkpoint(path)])
+    told(
+        lambda: fit(epochs=4, resume=path),
+        ValueError,
+        "a schedule of it is a function, <lambda>, which no file holds: give fit the optimizer",
+    )
+    assert fit(epochs=4, resume=path, optimizer=optimizer()) == whole
+    scheduled = [npnn.LearningRateSchedule(lambda epoch: 0.5**epoch)]
+    whole = fit(epochs=4, seed=2, callbacks=scheduled)
+    fit(epochs=2, seed=2, callbacks=[*scheduled, npnn.Checkpoint(path)])
+    assert fit(epochs=4, resume=path, callbacks=scheduled) == whole
+
+
+def test_a_model_is_called_as_it_predicts():
+    model = classifier()
+    np.testing.assert_array_equal(model(X), model.predict(X))

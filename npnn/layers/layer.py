@@ -102,8 +102,8 @@ class Layer(Settings):
         if name in (*self.parameter_names, *self.state_names):
             kind = type(self).__name__
             return AttributeError(
-                f"{kind} has no attribute {name!r} yet: it is drawn when a model of layers is made, "
-                "of which the first one knows its shape_in, or when it sees its first batch"
+                f"{kind} has no attribute {name!r} yet: it is drawn when a model is made of the "
+                "layer whose first shape_in is known, or when the model sees its first data"
             )
         return super()._missing(name)
 

@@ -8,6 +8,7 @@ from typing import Any
 from npnn import checked
 from npnn.arrays import Array, array_namespace
 from npnn.optimizers.optimizer import Optimizer
+from npnn.schedules import Rate
 
 
 class Adam(Optimizer):
@@ -27,7 +28,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
+    alpha : float or callable, default 1e-3
         Learning rate.
     beta1, beta2 : float, default 0.9 and 0.999
         Memory of the two means.
@@ -45,7 +46,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        alpha: float = 1e-3,
+        alpha: Rate = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
@@ -81,7 +82,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
+    alpha : float or callable, default 1e-3
         Learning rate.
     beta1, beta2 : float, default 0.9 and 0.999
         Memory of the two means.
@@ -99,7 +100,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        alpha: float = 1e-3,
+        alpha: Rate = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
