@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from npnn import backends, checked, files, initializers, summary, training
 from npnn.arrays import Array
 from npnn.batches import rows_of
-from npnn.described import Described
 from npnn.guided import guided
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
 from npnn.losses import default_loss
 from npnn.normalization import Normalization
+from npnn.placing import Placed, backend_of
 from npnn.runner import Runner
 from npnn.scores import Metric, Scores, scored
 
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
     from npnn.optimizers import Optimizer
 
 
-class Sequential(Described):
+class Sequential(Placed):
     """Layers, one after the other; itself a layer.
 
     Parameters
     ----------
     layers : sequence of Layer, optional
         They may also be assigned later. Shapes are inferred from layer to layer and checked.
-    backend : str or Backend, default "numpy"
+    backend : str, module or Backend, default "numpy"
         The array library: ``npnn.backends.available()`` lists those that work here.
     dtype : str, default "float32"
         ``"float32"`` or ``"float64"``.
@@ -82,7 +83,7 @@ class Sequential(Described):
         self,
         layers: Sequence[Layer] | None = None,
         *unlisted: Layer,
-        backend: str | backends.Backend = "numpy",
+        backend: str | ModuleType | backends.Backend = "numpy",
         dtype: str = "float32",
         device: str | int | None = None,
         precision: str | None = None,
@@ -94,7 +95,7 @@ class Sequential(Described):
             raise TypeError(f"the layers must be one list: Sequential([{shown}])")
         checked.seed(seed)
         checked.flag(capture, "capture")
-        self.backend = backends.get(backend, dtype, device, precision)
+        self.backend = backend_of(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         if not capture and self.backend.precision != self.dtype:
             raise ValueError(
@@ -141,19 +142,7 @@ class Sequential(Described):
                 vars(layer).update(attributes)
             self.rng.bit_generator.state = before[1]
             raise
-        self.to(self.backend)
-
-    # The protocol of a layer -------------------------------------------------------------------
-
-    def forward(self, x: Array) -> Array:
-        """Return what the last layer gives for a batch `x`, an array of the model's backend."""
-        with self.backend.current():
-            return super().forward(x)
-
-    def backward(self, grad_y: Array) -> Array:
-        """Return the gradient at the inputs, leaving those of the parameters in the layers."""
-        with self.backend.current():
-            return super().backward(grad_y)
+        self.place_on(self.backend)
 
     # Training and prediction -------------------------------------------------------------------
 
@@ -444,7 +433,7 @@ class Sequential(Described):
 def load(
     path: str | os.PathLike[str],
     *,
-    backend: str | backends.Backend = "numpy",
+    backend: str | ModuleType | backends.Backend = "numpy",
     dtype: str | None = None,
     device: str | int | None = None,
     precision: str | None = None,

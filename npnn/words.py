@@ -170,7 +170,7 @@ NAMES: dict[str, str] = {
     "CSVLogger": "CSVLog",
     "LearningRateScheduler": "LearningRateSchedule",
     **dict.fromkeys(("StandardScaler", "MinMaxScaler"), "Normalization.standard(x)"),
-    **dict.fromkeys(("load_model", "load_npz"), "load"),
+    **dict.fromkeys(("load_model", "load_npz"), "npnn.load(path) does that"),
     **dict.fromkeys(("CosineAnnealingLR", "CosineDecay"), "Cosine"),
     "StepLR": "StepDecay",
     **dict.fromkeys(("ReduceLROnPlateau",), "ReduceOnPlateau"),
@@ -223,3 +223,11 @@ def instead(name: str, known: Collection[str], table: dict[str, tuple[str, ...]]
             return f": write {words}"
     found = closest(name, known)
     return f": did you mean {found}?" if found else ""
+
+
+def name_instead(name: str, known: Iterable[str]) -> str:
+    """Return what to write instead of a name that the package has not, as an end of a sentence."""
+    if name in NAMES:
+        return f": write {NAMES[name]}" if NAMES[name][0].isupper() else f": {NAMES[name]}"
+    found = closest(name, known)
+    return f": did you mean {found}?" if found and not name.startswith("_") else ""

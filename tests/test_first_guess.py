@@ -431,3 +431,105 @@ def test_a_checkpoint_wants_a_function_again(tmp_path):
 def test_a_model_is_called_as_it_predicts():
     model = classifier()
     np.testing.assert_array_equal(model(X), model.predict(X))
+
+
+# Where it computes -------------------------------------------------------------------------------
+
+
+def test_a_model_moves_to_any_backend_and_back(backend_name):
+    model = npnn.Sequential([npnn.Dense(4, 8), npnn.BatchNorm(), npnn.Dense(1)], seed=1)
+    optimizer = npnn.Adam()
+    before = fit(model, T, optimizer=optimizer)
+    y, loss = model.predict(X), model.evaluate(X, T)["loss"]
+    assert model.to(backend_name) is model
+    assert model.backend.name == backend_name
+    assert model.backend.owns(model(X))
+    assert all(map(model.backend.owns, model.state().values()))
+    np.testing.assert_allclose(model.backend.to_numpy(model(X)), y, rtol=1e-5, atol=1e-6)
+    assert model.evaluate(X, T)["loss"] == pytest.approx(loss, rel=1e-5)
+    assert fit(model, T, optimizer=optimizer)["loss"][-1] < before["loss"][0]
+    y = model.backend.to_numpy(model(X))
+    np.testing.assert_allclose(model.to("numpy").predict(X), y, rtol=1e-5, atol=1e-6)
+    fit(model, T, optimizer=optimizer)
+
+
+def test_all_links_of_a_chain_move():
+    encoder, decoder = npnn.Sequential([npnn.Dense(4, 2)]), npnn.Sequential([npnn.Dense(2, 4)])
+    encoder.chain, decoder.chain = decoder, npnn.RMSLoss()
+    fit(encoder, X)
+    fit(encoder.to("array_api_strict"), X)
+    assert decoder.backend.name == "array_api_strict"
+
+
+def test_a_model_that_cannot_move_stays_as_it_is():
+    model = classifier()
+    y = model.predict(X)
+    told(lambda: model.to("cuda"), ValueError, "not 'cuda': backend='cupy' computes on a GPU")
+    told(lambda: model.to("nowhere"), ValueError, "device must be None or 'cpu'")
+    assert model.to("cpu").to(np).to(model.backend).backend.name == "numpy"
+    np.testing.assert_array_equal(model.predict(X), y)
+
+
+BACKENDS = {
+    "'cuda': backend='cupy' computes on a GPU": {"backend": "cuda"},
+    "'gpu': backend='cupy'": {"backend": "gpu"},
+    "'cpu': backend='numpy'": {"backend": "cpu"},
+    "'auto': name one": {"backend": "auto"},
+    "'pytorch': write backend='torch'": {"backend": "pytorch"},
+    "'nump': did you mean 'numpy'": {"backend": "nump"},
+    "'math'; there are numpy": {"backend": __import__("math")},
+    "not 'gpu:1': backend='cupy' computes on a GPU": {"device": "gpu:1"},
+}
+
+
+@pytest.mark.parametrize("message", BACKENDS)
+def test_a_backend_that_there_is_not_is_named_rightly(message):
+    told(lambda: npnn.Sequential(**BACKENDS[message]), ValueError, message)
+
+
+def test_a_module_is_a_backend():
+    torch, jnp = pytest.importorskip("torch"), pytest.importorskip("jax.numpy")
+    for module, name in ((np, "numpy"), (torch, "torch"), (jnp, "jax")):
+        assert npnn.Sequential(backend=module).backend.name == name
+
+
+# Names of the package ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "right"),
+    [
+        (npnn, "Conv2d", "did you mean Conv2D"),
+        (npnn, "MSELoss", "write RMSLoss, half the squared error"),
+        (npnn, "BatchNorm1d", "write BatchNorm"),
+        (npnn, "MaxPooling2D", "write MaxPool"),
+        (npnn, "Model", "write Sequential"),
+        (npnn, "ModelCheckpoint", "write Checkpoint"),
+        (npnn, "nn", "all is in npnn itself"),
+        (npnn, "load_model", r"npnn.load\(path\)"),
+        (npnn.layers, "Densee", "did you mean Dense"),
+        (npnn.losses, "MSE", "write RMSLoss"),
+        (npnn.optimizers, "Adm", "did you mean Adam"),
+    ],
+)
+def test_a_name_that_there_is_not_is_named_rightly(module, name, right):
+    told(lambda: getattr(module, name), AttributeError, f"'{name}': {right}")
+    assert not hasattr(npnn, "__wrapped__")
+
+
+def test_every_right_word_is_one():
+    for names in npnn.words.NAMES.values():
+        word = names.partition(",")[0].partition("(")[0].partition(".")[0]
+        assert not word.isidentifier() or word == "npnn" or hasattr(npnn, word), word
+    kinds = {npnn.named.spoken(kind.__name__) for kind in npnn.Layer.registry.values()}
+    assert set(npnn.words.LOSSES.values()) <= kinds
+
+
+def test_a_history_says_what_it_has():
+    history = fit()
+    told(lambda: history["val_loss"], KeyError, "give fit validation_data or validation_split")
+    told(lambda: history["acuracy"], KeyError, "did you mean 'accuracy'")
+    told(lambda: history["other"], KeyError, "there are loss, accuracy")
+    told(lambda: history.history, AttributeError, "a dict itself")
+    assert history.get("other") is None
+    assert "other" not in history

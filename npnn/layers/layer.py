@@ -188,11 +188,12 @@ class Layer(Settings):
         array = function(rng, shape, fan_in, fan_out)  # type: ignore[arg-type]
         setattr(self, name, array.astype(self.dtype))
 
-    def to(self, backend: Backend) -> None:
-        """Move the parameters and the state to arrays of `backend`."""
+    def to(self, backend: Backend) -> Any:
+        """Move the parameters and the state to arrays of `backend`, and return the layer."""
         for _, layer in self.walk():
             for name in (*layer.parameter_names, *layer.state_names):
                 setattr(layer, name, backend.asarray(getattr(layer, name)))
+        return self
 
     def to_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values, for a file."""
