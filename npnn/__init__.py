@@ -27,6 +27,7 @@ from npnn import (
     optimizers,
     schedules,
     training,
+    words,
 )
 from npnn.callbacks import (
     Callback,
@@ -106,7 +107,8 @@ _LATER = ("plots", "profiling", "reports")
 def __getattr__(name: str) -> ModuleType:
     if name in _LATER:
         return importlib.import_module(f"npnn.{name}")
-    raise AttributeError(f"module 'npnn' has no attribute {name!r}")
+    hint = words.name_instead(name, __all__)
+    raise AttributeError(f"module 'npnn' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -31,6 +31,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "samples": (int,),
     "seconds": (int, float),
     "metrics": (list,),
+    "scores": (list,),
     "stopped": (str, NONE),
     "num_samples": (int,),
     "num_validation": (int,),
@@ -70,6 +71,7 @@ def _progress(training: Training) -> dict[str, Any]:
         "seconds": training.elapsed,
         "metrics": list(training.history),
         "stopped": training.history.stopped,
+        "scores": training.scores.names,
         "num_samples": training.num_samples,
         "num_validation": training.num_validation,
         "epochs_before": training.epochs_before,
@@ -125,7 +127,12 @@ class Saved:
             return Optimizer.from_config(self.state["optimizer"])
 
     def check(
-        self, model: Sequential, optimizer: Optimizer, epochs: int, sizes: tuple[int, int]
+        self,
+        model: Sequential,
+        optimizer: Optimizer,
+        epochs: int,
+        sizes: tuple[int, int],
+        scores: list[str],
     ) -> None:
         """Raise the error for a training that cannot go on from here."""
         path, state = self.path, self.state
@@ -139,6 +146,11 @@ class Saved:
                     f"{path} was {what} on {state[name]} samples, but resume is given {now} for "
                     "it: go on with the same data and validation_split"
                 )
+        if state["scores"] != scores:
+            raise FileError(
+                f"{path} has recorded the metrics {state['scores']!r:.100}, but resume is given "
+                f"{scores}: go on with the same metrics"
+            )
         if epochs < state["epoch"]:
             raise FileError(
                 f"{path} has done {state['epoch']} epochs already, and epochs={epochs} counts "

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from npnn import backends, checked, copies, files, initializers, summary, training
 from npnn.arrays import Array
+from npnn.guided import guided
 from npnn.io import Place
-from npnn.layers.layer import Layer, Link
-from npnn.layers.row import Row
+from npnn.layers.layer import Layer
 from npnn.locks import held
-from npnn.losses import LossLayer
-from npnn.normalization import Normalization
+from npnn.placing import Placed, backend_of
 from npnn.plain import Reader, Writer
 from npnn.runner import Runner
+from npnn.scores import Metric
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from npnn.callbacks import Callback
+    from npnn.callbacks import AnyCallback
     from npnn.history import History
+    from npnn.losses import LossLayer
     from npnn.optimizers import Optimizer
 
 
-class Sequential(Row):
+class Sequential(Placed):
     """Layers, one after the other; itself a layer.
 
     Parameters
     ----------
     layers : sequence of Layer, optional
         They may also be assigned later. Shapes are inferred from layer to layer and checked.
-    backend : str or Backend, default "numpy"
+    backend : str, module or Backend, default "numpy"
         The array library: ``npnn.backends.available()`` lists those that work here.
     dtype : str, default "float32"
         ``"float32"`` or ``"float64"``.
@@ -80,7 +82,7 @@ class Sequential(Row):
         self,
         layers: Sequence[Layer] | None = None,
         *unlisted: Layer,
-        backend: str | backends.Backend = "numpy",
+        backend: str | ModuleType | backends.Backend = "numpy",
         dtype: str = "float32",
         device: str | int | None = None,
         precision: str | None = None,
@@ -92,7 +94,7 @@ class Sequential(Row):
             raise TypeError(f"the layers must be one list: Sequential([{shown}])")
         checked.seed(seed)
         checked.flag(capture, "capture")
-        self.backend = backends.get(backend, dtype, device, precision)
+        self.backend = backend_of(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         if not capture and self.backend.precision != self.dtype:
             raise ValueError(
@@ -101,8 +103,6 @@ class Sequential(Row):
             )
         self.seed, self.capture = seed, capture
         self.rng = initializers.generator(seed)
-        self._norm: Normalization | None = None
-        self._class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
         # It runs the model's steps, and holds the parameters.
         self.runner = Runner(self)
@@ -137,56 +137,11 @@ class Sequential(Row):
                 vars(layer).update(attributes)
             self.rng.bit_generator.state = before[1]
             raise
-        self.to(self.backend)
-
-    # The protocol of a layer -------------------------------------------------------------------
-
-    def forward(self, x: Array) -> Array:
-        """Return what the last layer gives for a batch `x`, an array of the model's backend."""
-        with self.backend.current():
-            return super().forward(x)
-
-    def backward(self, grad_y: Array) -> Array:
-        """Return the gradient at the inputs, leaving those of the parameters in the layers."""
-        with self.backend.current():
-            return super().backward(grad_y)
+        self.place_on(self.backend)
 
     # Training and prediction -------------------------------------------------------------------
 
-    @property
-    def class_names(self) -> list[str] | None:
-        """What the classes are called, in the order of the outputs."""
-        return self._class_names
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        self._class_names = None if names is None else checked.names(names, "class_names")
-
-    @property
-    def norm(self) -> Normalization | None:
-        """The map that raw inputs go through first."""
-        return self._norm
-
-    @norm.setter
-    def norm(self, norm: Normalization | None) -> None:
-        if norm is not None:
-            checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
-        self._norm = norm
-
-    @property
-    def chain(self) -> Any:
-        """The loss that training makes small."""
-        return self._chain
-
-    @chain.setter
-    def chain(self, loss: Link | None) -> None:
-        if isinstance(loss, LossLayer) and self.shape_out is not None:
-            try:
-                loss.accept(self.shape_out)
-            except ValueError as error:
-                raise ValueError(f"{loss!r} after {self._layers[-1]!r}: {error}") from None
-        self._follow(loss)
-
+    @guided
     def fit(
         self,
         x: Any,
@@ -197,11 +152,12 @@ class Sequential(Row):
         batch_size: int = 32,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
-        loss: LossLayer | None = None,
-        optimizer: Optimizer | None = None,
+        loss: LossLayer | str | None = None,
+        optimizer: Optimizer | str | None = None,
+        metrics: Sequence[Metric] = (),
         shuffle: bool = True,
         seed: int | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[AnyCallback] = (),
         progress: bool = False,
         resume: Place | None = None,
     ) -> History:
@@ -229,17 +185,22 @@ class Sequential(Row):
         validation_split : float, default 0
             Share of the samples, drawn by `seed`, that is validated on instead of trained on. Not
             beside `validation_data` or a dataset.
-        loss : LossLayer, optional
-            Becomes the model's `chain`; by default that, or the canonical one of the last layer.
-        optimizer : Optimizer, optional
+        loss : LossLayer or str, optional
+            Becomes the model's `chain`; by default that, or the canonical one of the last layer. A
+            name is one of a class, such as ``"cross_entropy"``, with its defaults.
+        optimizer : Optimizer or str, optional
             Adam with its defaults if None. One that was used before goes on from its moments.
+        metrics : sequence of str or callable, optional
+            What is reported of all samples at the end of each epoch, beside the loss: ``"f1"``,
+            ``"r2"``, ``"top_5"``, and others that :mod:`npnn.scores` defines, or functions that
+            are given predictions and targets as NumPy arrays. They cost a pass over the data.
         shuffle : bool, default True
             Whether each epoch has its own order.
         seed : int, optional
             Of the order, the split and the noise; if None the model's own seed, from which order
             and noise go on where the last training ended, or that of the one that is resumed.
-        callbacks : sequence of Callback
-            Called in this order.
+        callbacks : sequence of Callback or callable
+            Called in this order; a function, of the training and the metrics, after each epoch.
         progress : bool, default False
             Whether to show a progress bar.
         resume : path_like or binary file, optional
@@ -250,9 +211,9 @@ class Sequential(Row):
         Returns
         -------
         History
-            ``loss``, ``accuracy`` and, with validation, ``val_loss``, ``val_accuracy``: a number
-            for each epoch. After Ctrl-C it holds the epochs that were completed; its `stopped`
-            says why training ended early, or that a resumed one had nothing left to do.
+            ``loss``, ``accuracy``, the `metrics` and, with validation, ``val_loss`` and so on: a
+            number for each epoch. After Ctrl-C it holds the epochs that were completed; its
+            `stopped` says why training ended early, or that a resumed one had nothing left to do.
 
         Raises
         ------
@@ -288,6 +249,7 @@ class Sequential(Row):
                 validation_split=validation_split,
                 loss=loss,
                 optimizer=optimizer,
+                metrics=metrics,
                 shuffle=shuffle,
                 seed=seed,
                 callbacks=callbacks,
@@ -295,6 +257,11 @@ class Sequential(Row):
                 resume=resume,
             )
 
+    def __call__(self, x: Any) -> Array:
+        """Return what :meth:`predict` does."""
+        return self.predict(x)
+
+    @guided
     def predict(self, x: Any, *, batch_size: int | None = None) -> Array:
         """Return the outputs for raw inputs.
 
@@ -321,8 +288,15 @@ class Sequential(Row):
         """
         return self.runner.predict_class(x, alone=True)
 
+    @guided
     def evaluate(
-        self, x: Any, t: Any, w: Any = None, *, batch_size: int = 1024
+        self,
+        x: Any,
+        t: Any,
+        w: Any = None,
+        *,
+        batch_size: int = 1024,
+        metrics: Sequence[Metric] = (),
     ) -> dict[str, float]:
         """Return the loss, and the accuracy where the loss has one, over a data set.
 
@@ -334,9 +308,11 @@ class Sequential(Row):
             How much each sample counts; 1 if None.
         batch_size : int, default 1024
             Samples at a time.
+        metrics : sequence of str or callable, optional
+            What else to measure, as in :meth:`fit`.
         """
         checked.integer(batch_size, "batch_size", 1)
-        return self.runner.evaluate(x, t, w, batch_size)
+        return self.runner.evaluate(x, t, w, batch_size, metrics)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copies.unpacked, copies.packed(self, copies.named(self.backend))

@@ -91,7 +91,6 @@ class Network:
         self.state = list(self._slots("state_names"))
         self.shapes = [tuple(slot.get().shape) for slot in self.trained]
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
-        self.stays = {type(x): {*x.parameter_names, *x.state_names} for _, x in self.layers}
         self.again = [
             (before, at)
             for slot in {id(s.layer): s for s in self.state}.values()
@@ -336,7 +335,7 @@ class Work:
         """Leave in the layers what a person may want to look at after an uncaptured step."""
         for (_, layer), twin in zip(self.network.layers, self.layers, strict=True):
             left = twin.__dict__
-            for name in self.network.stays[type(layer)]:
+            for name in (*layer.parameter_names, *layer.state_names):
                 left.pop(name, None)
             if list(layer.children()):
                 left = {name: value for name, value in left.items() if name not in vars(layer)}

@@ -106,6 +106,8 @@ class Packing:
     def give_moments(self, optimizer: Optimizer) -> None:
         """Give an optimizer moments for the packed parameters: those it has, or new ones."""
         slots = tuple((slot.layer, slot.attribute) for slot in self.slots)
+        if not all(self.backend.owns(array) for moment in optimizer.state for array in moment):
+            optimizer.state, optimizer.slots = [], ()  # the model computes elsewhere now
         if optimizer.slots == slots and len(optimizer.state) == len(optimizer.moments):
             return
         shapes = [tuple(array.shape) for array in self.arrays]

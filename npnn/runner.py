@@ -22,6 +22,7 @@ from npnn.losses import default_loss
 from npnn.metrics import Measured, apart
 from npnn.network import Network, arrays_in, links_of
 from npnn.packing import Packing
+from npnn.scores import Metric, Scores, scored
 from npnn.settings import changes
 from npnn.step import predict_step, train_step
 from npnn.trees import Path, leaves, mapped
@@ -350,7 +351,9 @@ class Runner:
                 return xp.astype(y > 0.5, classes.dtype)
             return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
 
-    def evaluate(self, x: Any, t: Any, w: Any, batch_size: int) -> dict[str, float]:
+    def evaluate(
+        self, x: Any, t: Any, w: Any, batch_size: int, metrics: Sequence[Metric]
+    ) -> dict[str, float]:
         """Return the metrics over a raw data set, without a trace in those of a training."""
         with held("step", self.locks):
             self.build_for(x)
@@ -358,11 +361,14 @@ class Runner:
                 self.model.chain = default_loss(self.model)
             side = self.side()
             side.network.check_targets_are_there(t)
+            scores, outputs = Scores(metrics, side.network), []
             data = side.accept.data(x, t, w)
             with apart(side.network.losses):
                 for part in rows_of(data, batch_size):
-                    self.run_prediction({}, part, part["t"].shape[0])
-                return self.metrics()
+                    y = self.run_prediction({}, part, part["t"].shape[0])
+                    if scores:
+                        outputs.append(self.backend.to_numpy(y))
+                return {**self.metrics(), **scored(scores, outputs, data, self.backend)}
 
     # Metrics -----------------------------------------------------------------------------------
 

@@ -11,14 +11,19 @@ batch; given to ``fit`` by way of :class:`npnn.callbacks.LearningRateSchedule` i
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from npnn import checked
 from npnn.errors import FileError
+from npnn.guided import Guided
 from npnn.plain import Named, Reader, Writer, arguments, scalar
 
+Rate: TypeAlias = "float | Callable[[int], float]"
+"""A learning rate: a number, or a function that gives it for the number of steps taken."""
 
-class Schedule(Named):
+
+class Schedule(Named, Guided):
     """Base of the schedules: ``schedule(count)`` is the factor for alpha.
 
     In ``Adam(schedule=...)`` the counts are training steps, ``ceil(samples / batch_size)`` to an
@@ -26,6 +31,9 @@ class Schedule(Named):
     """
 
     file_kind = "schedule"
+
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
 
     def __call__(self, count: int) -> float:
         """Return the factor for the step (or epoch) number `count`, counted from 0."""
@@ -66,6 +74,35 @@ class Schedule(Named):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
         return f"{type(self).__name__}({arguments})"
+
+
+class FunctionSchedule(Schedule):
+    """What a function says.
+
+    Parameters
+    ----------
+    function : callable
+        Gives a number of at least 0 for a count.
+    """
+
+    def __init__(self, function: Callable[[int], float]) -> None:
+        self.function = checked.function(function, "a schedule", ("count",))
+
+    def __call__(self, count: int) -> float:
+        return checked.not_negative(self.function(count), f"what a schedule gives for {count}")
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the function's name: no file holds the function."""
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return {"type": type(self).__name__, "function": name}
+
+
+def as_schedule(schedule: Any, name: str, example: str) -> Schedule:
+    """Return a schedule as it is, and a function as one; `name` is the argument's."""
+    if isinstance(schedule, (Schedule, type)) or not callable(schedule):
+        checked.instance(schedule, Schedule, name, f"{example}, or a function of the count")
+        return schedule  # type: ignore[no-any-return]
+    return FunctionSchedule(schedule)
 
 
 class ConstantRate(Schedule):

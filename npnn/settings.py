@@ -8,7 +8,6 @@ only when the object bears it.
 
 from __future__ import annotations
 
-import difflib
 import dis
 import itertools
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from functools import cache, cached_property
 from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
+from npnn import words
+from npnn.guided import Guided
 from npnn.plain import arguments
 
 changes = [0]
@@ -28,7 +29,7 @@ def look_again() -> None:
     changes[0] = next(_numbers)
 
 
-class Settings:
+class Settings(Guided):
     """Base of what has settings: an attribute that there is not is refused when it is set.
 
     There are: the constructor's arguments, what the class or an annotation names, and what a
@@ -75,9 +76,9 @@ class Settings:
 
     def _refuse(self, name: str, known: frozenset[str]) -> None:
         public = sorted(n for n in known if not n.startswith("_"))
-        close = difflib.get_close_matches(name, public, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(self._arguments())}"
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {hint}")
+        hint = words.instead(name, public, words.ATTRIBUTES)
+        hint = hint or f": it has {', '.join(self._arguments())}"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 
     @classmethod
     @cache

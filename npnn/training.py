@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import batches, checked, checkpoints, interrupts
+from npnn import batches, checked, checkpoints, interrupts, named, words
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
-from npnn.callbacks import Callback, ProgressBar, TerminateOnNaN
+from npnn.callbacks import AnyCallback, Callback, FunctionCallback, ProgressBar, TerminateOnNaN
 from npnn.errors import DivergedError, FileError
 from npnn.history import History
 from npnn.io import Place
 from npnn.labels import class_names_of, columns_of
-from npnn.layers.layer import Link
+from npnn.layers.layer import Layer, Link
 from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
+from npnn.scores import Metric, Scores, scored
 from npnn.values import quiet
 
 if TYPE_CHECKING:
@@ -42,32 +43,37 @@ def fit(
     batch_size: int = 32,
     validation_data: tuple[Any, Any] | None = None,
     validation_split: float = 0.0,
-    loss: LossLayer | None = None,
-    optimizer: Optimizer | None = None,
+    loss: LossLayer | str | None = None,
+    optimizer: Optimizer | str | None = None,
+    metrics: Sequence[Metric] = (),
     shuffle: bool = True,
     seed: int | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[AnyCallback] = (),
     progress: bool = False,
     resume: Place | None = None,
 ) -> History:
     """Train a model: what :meth:`npnn.Sequential.fit` does, and where it is described."""
     checked.integer(epochs, "epochs", 1)
+    if batch_size is None:
+        raise TypeError("batch_size must be an int, not None: len(x) takes all samples at once")
     checked.integer(batch_size, "batch_size", 1)
     checked.seed(seed)
     shuffle, progress = checked.flag(shuffle, "shuffle"), checked.flag(progress, "progress")
     if resume is not None and not hasattr(resume, "read"):
         resume = checked.path(resume, "resume")
     if loss is not None and not (isinstance(loss, Link) and not loss.is_loss):
-        checked.instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
+        kinds = [k for k in Layer.registry.values() if issubclass(k, LossLayer)]
+        kinds.remove(LossLayer)
+        loss = named.called(loss, LossLayer, "loss", kinds, words.LOSSES)
     if optimizer is not None:
-        checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
-    _check_callbacks(callbacks)
+        optimizer = named.called(optimizer, Optimizer, "optimizer", Optimizer.registry.values())
+    called = _as_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
     with model.runner.training(optimizer, loss) as locks:
         with locks.step:
             training, data, validation = _begun(
                 model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
-                optimizer, seed, callbacks, progress, resume,
+                optimizer, metrics, seed, called, progress, resume,
             )  # fmt: skip
         with model.runner.lasting(data.bound) as bound:
             if bound:
@@ -87,8 +93,9 @@ def _begun(
     validation_split: float,
     loss: LossLayer | None,
     optimizer: Optimizer | None,
+    metrics: Sequence[Metric],
     seed: int | None,
-    callbacks: Sequence[Callback],
+    called: list[Callback],
     progress: bool,
     resume: Place | None,
 ) -> tuple[Training, Data, Data | None]:
@@ -116,6 +123,7 @@ def _begun(
         if last and not model.class_names:
             model.class_names = class_names_of(t, last[-1])
 
+        scores = Scores(metrics, model.runner.network)
         saved = None
         if resume is not None:
             saved = checkpoints.Saved(resume)
@@ -148,14 +156,14 @@ def _begun(
                 for each in side.network.losses:
                     each.look_at(data.arrays["t"])
 
-        callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
+        called = [*called, ProgressBar()] if progress else called
         sizes = len(data), 0 if validation is None else len(validation)
         optimizer = optimizer or Adam()
-        with checkpoints.undone(callbacks):
+        with checkpoints.undone(called):
             if saved is not None:
-                saved.check(model, optimizer, epochs, sizes)
-                saved.give_back(callbacks)
-            training = Training(model, optimizer, callbacks, epochs, batch_size, seed, sizes)
+                saved.check(model, optimizer, epochs, sizes, scores.names)
+                saved.give_back(called)
+            training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
             training.remark, training.epochs_before = data.remark, epochs_before
             if saved is not None:
                 saved.give_to(training)
@@ -183,6 +191,8 @@ class Training:
         Samples that are trained on, and validated on.
     metric_names : list of str
         What each epoch reports, the callbacks' own metrics included.
+    functions : list of str
+        Those of them that are functions of a person's own.
     remark : str
         What a person should know of how it is done; often empty.
     """
@@ -196,6 +206,7 @@ class Training:
         batch_size: int,
         seed: int,
         sizes: tuple[int, int],
+        scores: Scores,
     ) -> None:
         self.runner: Runner = model.runner
         self.model, self.optimizer = model, optimizer
@@ -203,7 +214,8 @@ class Training:
         self.seed, self.epochs_before, self.epoch, self.step = seed, 0, 0, 0
         self.num_samples, self.num_validation = sizes
         self.losses = self.runner.network.losses
-        own = metric_names(self.losses)
+        self.scores, self.functions = scores, scores.functions
+        own = metric_names(self.losses) + scores.names
         self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
@@ -266,7 +278,9 @@ class Training:
             if not is_good:
                 self._go_back_to_last_good_step(before, data, indices)
                 return
+            metrics |= self._scored(data)
             for validated in found:
+                validated |= self._scored(validation)
                 metrics |= {f"val_{name}": value for name, value in validated.items()}
         self.runner.epochs = number
         self.history.append(metrics)
@@ -299,6 +313,16 @@ class Training:
         for part in data.rows(VALIDATION_BATCH):
             self.runner.run_prediction({}, part, len_of(part["x"]))
         return self.runner.measured()
+
+    def _scored(self, data: Data | None) -> dict[str, float]:
+        """Return what else was asked for, of the model as it is now."""
+        if not self.scores or data is None:
+            return {}
+        outputs = []
+        for part in data.rows(VALIDATION_BATCH):
+            y = self.runner.run_prediction({}, {"x": part["x"]}, len_of(part["x"]))
+            outputs.append(self.runner.backend.to_numpy(y))
+        return scored(self.scores, outputs, data.arrays, self.runner.backend)
 
     def _read(self, *measured: Measured) -> tuple[bool, list[dict[str, float]]]:
         """Return whether the loss and the parameters are finite, and metrics: one wait for all."""
@@ -386,12 +410,20 @@ class Training:
             getattr(callback, moment)(self)
 
 
-def _check_callbacks(callbacks: object) -> None:
+def _as_callbacks(callbacks: object) -> list[Callback]:
+    """Return a list of callbacks, of which each may be a function."""
     if not isinstance(callbacks, (list, tuple)):
         hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
         raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
+    found = []
     for number, callback in enumerate(callbacks):
-        checked.instance(callback, Callback, f"callbacks[{number}]", "EarlyStopping()")
+        if callable(callback) and not isinstance(callback, (Callback, Layer, type)):
+            checked.function(callback, f"callbacks[{number}]", ("training", "metrics"))
+            callback = FunctionCallback(callback)
+        example = "EarlyStopping(), or a function of (training, metrics)"
+        checked.instance(callback, Callback, f"callbacks[{number}]", example)
+        found.append(callback)
+    return found
 
 
 def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: Any) -> None:

@@ -67,6 +67,9 @@ class Layer(Named, Settings):
     place: str = ""  # in the network of a step
     following: Layer | None = None
 
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
+
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         """Fix the input shape, draw the parameters, and return the output shape.
 
@@ -85,6 +88,22 @@ class Layer(Named, Settings):
         self.shape_in = self.accept(shape_in)
         self.shape_out = self.shape_in
         return self.shape_out
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Raise the error for a layer that is called as a function."""
+        raise TypeError(
+            f"{type(self).__name__} is no function: Sequential([...]) makes a model of layers, "
+            "which model.predict(x) computes; layer.forward(x) computes one that is built"
+        )
+
+    def _missing(self, name: str) -> AttributeError:
+        if name in (*self.parameter_names, *self.state_names):
+            kind = type(self).__name__
+            return AttributeError(
+                f"{kind} has no attribute {name!r} yet: it is drawn when a model is made of the "
+                "layer whose first shape_in is known, or when the model sees its first data"
+            )
+        return super()._missing(name)
 
     def forward(self, x: Array) -> Array:
         """Return y for a batch `x`, keeping what :meth:`backward` needs."""
@@ -171,11 +190,12 @@ class Layer(Named, Settings):
         array = function(rng, shape, fan_in, fan_out)  # type: ignore[arg-type]
         setattr(self, name, array.astype(self.dtype))
 
-    def to(self, backend: Backend) -> None:
-        """Move the parameters and the state to arrays of `backend`."""
+    def to(self, backend: Backend) -> Any:
+        """Move the parameters and the state to arrays of `backend`, and return the layer."""
         for _, layer in self.walk():
             for name in (*layer.parameter_names, *layer.state_names):
                 setattr(layer, name, backend.asarray(getattr(layer, name)))
+        return self
 
     def to_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values, for a file.

@@ -46,6 +46,7 @@ class Row(Link):
         if isinstance(layers, Layer):
             raise TypeError(f"the layers must be a list: {type(self).__name__}([{layers!r}])")
         layers = checked.sequence(layers, "the layers", "layers")
+        layers = [part for layer in layers for part in _parts(layer)]
         for number, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {number} must be a Layer, not {layer!r}")
@@ -98,6 +99,24 @@ class Row(Link):
         self.shape_in, self.shape_out = self._layers[0].shape_in or start, shape
         return shape
 
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the layer at a place counted from 0; of a slice, a tuple of them."""
+        if isinstance(place, str):
+            raise TypeError(f"layers have no names but their places: write {_shown_place(place)}")
+        try:
+            return self.layers[place]
+        except IndexError:
+            raise IndexError(f"of {len(self)} layers, counted from 0, none is {place}") from None
+
     def children(self) -> Iterator[tuple[str, Layer]]:
         """Yield the layers and their places."""
         return ((str(number), layer) for number, layer in enumerate(self._layers))
@@ -140,6 +159,19 @@ class Row(Link):
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self._layers))
         return shown if len(self._layers) == 1 else f"[{shown}]"
+
+
+class Joined(Row):
+    """Layers that were written as one: in another row they are layers of that."""
+
+
+def _parts(layer: Any) -> Sequence[Any]:
+    return layer.layers if isinstance(layer, Joined) else [layer]
+
+
+def _shown_place(name: str) -> str:
+    place = name.partition(".")[0]
+    return f"model[{place}]" if place.isdigit() else "model[0]"
 
 
 def _check_built(layer: Layer, shape_out: Any) -> None:

@@ -153,6 +153,11 @@ class LossLayer(Link, abstract=True):
         It is taken at the loss's input, or at the logits if :meth:`forward` was given them. Where
         a model follows the loss, `grad_y` is its gradient, and is added.
         """
+        if "from_logits" not in vars(self):
+            raise ValueError(
+                f"{type(self).__name__} has seen no batch to go back from: model.fit or "
+                "optimizer.step go forward and backward; alone, forward(y, t) comes first"
+            )
         derivative = self.canonical_derivative if self.from_logits else self.derivative
         gradient = derivative(self.y, self.t) * self.share
         if self.scale is not None:

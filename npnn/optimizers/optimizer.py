@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import checked
 from npnn.arrays import Array, array_namespace
+from npnn.guided import unknown_argument
 from npnn.layers.row import Row
 from npnn.normalization import Normalization
 from npnn.plain import Named, Reader, Writer
-from npnn.schedules import Schedule
+from npnn.schedules import FunctionSchedule, Rate, Schedule, as_schedule
 from npnn.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ class Optimizer(Named, Settings):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
-        Learning rate.
+    alpha : float or callable, default 1e-3
+        Learning rate, or a function that gives it for the number of steps taken, from 0.
     weight_decay, weight_decay_l1 : float, default 0
         Weights of the penalties :math:`\tfrac{1}{2} \lVert\theta\rVert^2` and
         :math:`\lVert\theta\rVert_1`, which `get_loss` does not count.
     clip_norm, clip_value : float, optional
         Largest norm and largest magnitude of the gradient.
-    schedule : Schedule, optional
+    schedule : Schedule or callable, optional
         Multiplies alpha by a factor that depends on the number of steps taken, not of epochs:
         an epoch has ``ceil(samples / batch_size)`` steps.
 
@@ -65,22 +66,18 @@ class Optimizer(Named, Settings):
 
     def __init__(
         self,
-        alpha: float = 1e-3,
+        alpha: Rate = 1e-3,
         *,
         weight_decay: float = 0.0,
         weight_decay_l1: float = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
-        schedule: Schedule | None = None,
+        schedule: Schedule | Callable[[int], float] | None = None,
         **unknown: Any,
     ) -> None:
         for name in unknown:
-            names = [n for n in self._arguments() if n != "alpha"]
-            raise TypeError(
-                f"{type(self).__name__} has no argument {name!r}: the learning rate is alpha, as "
-                f"in {type(self).__name__}(alpha=0.01), and the others are {', '.join(names)}"
-            )
-        self.alpha = alpha
+            raise unknown_argument(type(self).__name__, name, self._arguments())
+        self.alpha: Any = alpha
         self.weight_decay = checked.not_negative(weight_decay, "weight_decay")
         self.weight_decay_l1 = checked.not_negative(weight_decay_l1, "weight_decay_l1")
         self.clip_norm = None if clip_norm is None else checked.positive(clip_norm, "clip_norm")
@@ -114,30 +111,45 @@ class Optimizer(Named, Settings):
         return {"rate": self.rate}
 
     @property
-    def alpha(self) -> float:
-        """The learning rate before its schedule."""
+    def alpha(self) -> Any:
+        """The learning rate before its schedule: a number, or a function of the steps taken."""
         return self._alpha
 
     @alpha.setter
-    def alpha(self, alpha: float) -> None:
-        self._alpha = checked.positive(alpha, "alpha")
+    def alpha(self, alpha: Rate) -> None:
+        if isinstance(alpha, Schedule) and not isinstance(alpha, FunctionSchedule):
+            raise TypeError(
+                f"alpha is a number, and a schedule multiplies it: {type(self).__name__}("
+                f"alpha=1e-3, schedule={alpha!r})"
+            )
+        if isinstance(alpha, (Row, dict, Iterator)):
+            raise TypeError(
+                "alpha must be a number, not a model or its parameters: write model.fit(x, t, "
+                f"optimizer={type(self).__name__}()), or optimizer.model = model for steps by hand"
+            )
+        of_steps = callable(alpha) and not isinstance(alpha, type)
+        self._alpha: float | Schedule = (
+            as_schedule(alpha, "alpha", "") if of_steps else checked.positive(alpha, "alpha")
+        )
 
     @property
-    def schedule(self) -> Schedule | None:
+    def schedule(self) -> Any:
         """What the learning rate is multiplied by, as a function of the steps taken."""
         return self._schedule
 
     @schedule.setter
-    def schedule(self, schedule: Schedule | None) -> None:
+    def schedule(self, schedule: Schedule | Callable[[int], float] | None) -> None:
         if schedule is not None:
-            checked.instance(schedule, Schedule, "schedule", "Cosine(10_000)")
-        self._schedule = schedule
+            schedule = as_schedule(schedule, "schedule", "Cosine(10_000)")
+        self._schedule: Schedule | None = schedule
 
     @property
     def rate(self) -> float:
         """The learning rate of this step: alpha times `factor` times the schedule's."""
-        schedule = self._schedule
-        return self.alpha * self.factor * (schedule(self.steps - 1) if schedule else 1.0)
+        schedule, alpha, count = self._schedule, self._alpha, max(self.steps - 1, 0)
+        if isinstance(alpha, Schedule):
+            alpha = alpha(count)
+        return alpha * self.factor * (schedule(count) if schedule else 1.0)
 
     def limit(self, parameters: Sequence[Array], gradients: Sequence[Array]) -> list[Array]:
         """Return the gradients with the penalties taken in, and clipped."""
