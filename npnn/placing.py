@@ -69,7 +69,8 @@ class Placed(Described):
         """Forget what was recorded on another backend: the arrays are on this one now."""
         epochs = self.runner.epochs
         model: Any = self
-        self.backend, self.runner = backend, Runner(model)
+        self.backend = backend
+        self.runner = Runner(model)
         self.runner.epochs = epochs
 
     def place_on(self, backend: Backend) -> None:

@@ -91,10 +91,16 @@ class FunctionSchedule(Schedule):
     def __call__(self, count: int) -> float:
         return checked.not_negative(self.function(count), f"what a schedule gives for {count}")
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the function's name: no file holds the function."""
+    def _described(self, writer: Writer) -> dict[str, Any]:
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        return {"type": type(self).__name__, "function": name}
+        return {"type": self.registry.name_of(type(self)), "function": name}
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        raise FileError(
+            f"a schedule of it is a function, {config.get('function')!s:.100}, which no file "
+            "holds: give fit the optimizer with it again"
+        )
 
 
 def as_schedule(schedule: Any, name: str, example: str) -> Schedule:
