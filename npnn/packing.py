@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn.arrays import Array
-from npnn.settings import look_again
 
 if TYPE_CHECKING:
     from npnn.backends import Backend
@@ -45,8 +44,8 @@ class Packing:
         self._moments_of: Callable[[], Optimizer | None] = lambda: None
         self._lent: list[list[Array]] = []  # its moments
 
-    def hold(self, network: Network) -> None:
-        """Make the trained parameters of a network parts of one array, if they are not."""
+    def hold(self, network: Network) -> bool:
+        """Make the trained parameters of a network parts of one array; whether they were not."""
         arrays = [slot.get() for slot in network.trained]
         of_others = [
             (view, array)
@@ -55,13 +54,13 @@ class Packing:
         ]
         before, self._network, self.slots = self._network, network, network.trained
         if not of_others:
-            return
+            return False
         if before is network and self.backend.in_place:
             self._take_back(*zip(*of_others, strict=True))
         else:
             self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
             self._bind()
-        look_again()  # others may have packed the arrays that were there
+        return True
 
     def _take_back(self, views: Sequence[Array], arrays: Sequence[Array]) -> None:
         """Go on where the parts lay, which a model has packed that some layers belong to, too.

@@ -22,7 +22,7 @@ from npnn.losses import default_loss
 from npnn.metrics import Measured, apart
 from npnn.network import Network, arrays_in, links_of
 from npnn.packing import Packing
-from npnn.settings import changes
+from npnn.settings import changes, look_again
 from npnn.step import predict_step, train_step
 from npnn.trees import Path, leaves, mapped
 from npnn.values import check_finite
@@ -65,7 +65,8 @@ class Runner:
         self._current: dict[bool, Side] = {}
         self._seen = -1
         self._locks: tuple[int, Locks | Joined] = (-1, Locks())
-        self._attached: tuple[Callable[[], Optimizer | None], Side | None] = (lambda: None, None)
+        self._attached: tuple[int, Callable[[], Optimizer | None], Side | None]
+        self._attached = -1, lambda: None, None
         self._data: dict[Path, Array] = {}
         self._data_are_used = False
         self._norm: tuple[Normalization | None, Tree] = (None, {})
@@ -220,16 +221,20 @@ class Runner:
 
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
-        attached, side = self._attached
-        if side is not None and attached() is optimizer and self._seen == changes[0]:
+        seen, attached, side = self._attached
+        if side is not None and attached() is optimizer and seen == changes[0]:
             if not self.backend.in_place:
                 self.packing.read_again()
             return side
+        seen = changes[0]
         side = self.side()
         side.network.check_trains()
-        self.packing.hold(side.network)
+        if self.packing.hold(side.network):
+            # For others, who may have packed the arrays that were there.
+            number = look_again()
+            seen = number if number == seen + 1 else seen  # else something was changed meanwhile
         self.packing.give_moments(optimizer)
-        self._attached = (weakref.ref(optimizer), side)
+        self._attached = seen, weakref.ref(optimizer), side
         return side
 
     @contextlib.contextmanager
