@@ -52,15 +52,15 @@ class Packing:
             for view, array in itertools.zip_longest(self._views, arrays)
             if view is not array
         ]
-        before, self._network, self.slots = self._network, network, network.trained
-        if not of_others:
-            return False
-        if before is network and self.backend.in_place:
+        self.slots = network.trained
+        if of_others and network is self._network and self.backend.in_place:
             self._take_back(*zip(*of_others, strict=True))
-        else:
+        elif of_others:
+            self._network = None  # until it is done: Ctrl-C may come
             self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
             self._bind()
-        return True
+        self._network = network
+        return bool(of_others)
 
     def _take_back(self, views: Sequence[Array], arrays: Sequence[Array]) -> None:
         """Go on where the parts lay, which a model has packed that some layers belong to, too.

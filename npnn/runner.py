@@ -100,9 +100,10 @@ class Runner:
             self._sides = [side for side in self._sides if not side.network.is_past()]
             self._current = {}
             self._seen = now
-        if alone not in self._current:
-            self._current[alone] = self._recorded_side(alone) or self._new_side(alone)
-        return self._current[alone]
+        current = self._current
+        if alone not in current:
+            current[alone] = self._recorded_side(alone) or self._new_side(alone)
+        return current[alone]
 
     def _recorded_side(self, alone: bool) -> Side | None:
         fitting = (side for side in self._sides if side.alone is alone)
@@ -397,8 +398,9 @@ class Runner:
 
     def arrays(self) -> list[tuple[str, Array]]:
         """Return the name and the array of every parameter and state of the chain."""
-        network = self.network
-        return [(slot.name, slot.get()) for slot in (*network.parameters, *network.state)]
+        with held("step", self.locks):
+            network = self.network
+            return [(slot.name, slot.get()) for slot in (*network.parameters, *network.state)]
 
     def set_arrays(self, arrays: dict[str, Any]) -> None:
         """Replace the arrays that :meth:`arrays` lists by others of the same names."""
