@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn.arrays import Array
-from npnn.settings import look_again
 
 if TYPE_CHECKING:
     from npnn.backends import Backend
@@ -45,23 +44,23 @@ class Packing:
         self._moments_of: Callable[[], Optimizer | None] = lambda: None
         self._lent: list[list[Array]] = []  # its moments
 
-    def hold(self, network: Network) -> None:
-        """Make the trained parameters of a network parts of one array, if they are not."""
+    def hold(self, network: Network) -> bool:
+        """Make the trained parameters of a network parts of one array; whether they were not."""
         arrays = [slot.get() for slot in network.trained]
         of_others = [
             (view, array)
             for view, array in itertools.zip_longest(self._views, arrays)
             if view is not array
         ]
-        before, self._network, self.slots = self._network, network, network.trained
-        if not of_others:
-            return
-        if before is network and self.backend.in_place:
+        self.slots = network.trained
+        if of_others and network is self._network and self.backend.in_place:
             self._take_back(*zip(*of_others, strict=True))
-        else:
+        elif of_others:
+            self._network = None  # until it is done: Ctrl-C may come
             self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
             self._bind()
-        look_again()  # others may have packed the arrays that were there
+        self._network = network
+        return bool(of_others)
 
     def _take_back(self, views: Sequence[Array], arrays: Sequence[Array]) -> None:
         """Go on where the parts lay, which a model has packed that some layers belong to, too.

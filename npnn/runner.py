@@ -23,7 +23,7 @@ from npnn.metrics import Measured, apart
 from npnn.network import Network, arrays_in, links_of
 from npnn.packing import Packing
 from npnn.scores import Metric, Scores, scored
-from npnn.settings import changes
+from npnn.settings import changes, look_again
 from npnn.step import predict_step, train_step
 from npnn.trees import Path, leaves, mapped
 from npnn.values import check_finite
@@ -66,7 +66,8 @@ class Runner:
         self._current: dict[bool, Side] = {}
         self._seen = -1
         self._locks: tuple[int, Locks | Joined] = (-1, Locks())
-        self._attached: tuple[Callable[[], Optimizer | None], Side | None] = (lambda: None, None)
+        self._attached: tuple[int, Callable[[], Optimizer | None], Side | None]
+        self._attached = -1, lambda: None, None
         self._data: dict[Path, Array] = {}
         self._data_are_used = False
         self._norm: tuple[Normalization | None, Tree] = (None, {})
@@ -100,9 +101,10 @@ class Runner:
             self._sides = [side for side in self._sides if not side.network.is_past()]
             self._current = {}
             self._seen = now
-        if alone not in self._current:
-            self._current[alone] = self._recorded_side(alone) or self._new_side(alone)
-        return self._current[alone]
+        current = self._current
+        if alone not in current:
+            current[alone] = self._recorded_side(alone) or self._new_side(alone)
+        return current[alone]
 
     def _recorded_side(self, alone: bool) -> Side | None:
         fitting = (side for side in self._sides if side.alone is alone)
@@ -221,16 +223,20 @@ class Runner:
 
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
-        attached, side = self._attached
-        if side is self.side() and attached() is optimizer:
+        seen, attached, side = self._attached
+        if side is not None and attached() is optimizer and seen == changes[0]:
             if not self.backend.in_place:
                 self.packing.read_again()
             return side
+        seen = changes[0]
         side = self.side()
         side.network.check_trains()
-        self.packing.hold(side.network)
+        if self.packing.hold(side.network):
+            # For others, who may have packed the arrays that were there.
+            number = look_again()
+            seen = number if number == seen + 1 else seen  # else something was changed meanwhile
         self.packing.give_moments(optimizer)
-        self._attached = (weakref.ref(optimizer), side)
+        self._attached = seen, weakref.ref(optimizer), side
         return side
 
     @contextlib.contextmanager
@@ -398,8 +404,9 @@ class Runner:
 
     def arrays(self) -> list[tuple[str, Array]]:
         """Return the name and the array of every parameter and state of the chain."""
-        network = self.network
-        return [(slot.name, slot.get()) for slot in (*network.parameters, *network.state)]
+        with held("step", self.locks):
+            network = self.network
+            return [(slot.name, slot.get()) for slot in (*network.parameters, *network.state)]
 
     def set_arrays(self, arrays: dict[str, Any]) -> None:
         """Replace the arrays that :meth:`arrays` lists by others of the same names."""

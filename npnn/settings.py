@@ -24,9 +24,10 @@ changes = [0]
 _numbers = itertools.count(1)
 
 
-def look_again() -> None:
-    """Have everybody who holds captured steps look whether they still hold."""
-    changes[0] = next(_numbers)
+def look_again() -> int:
+    """Have everybody who holds captured steps look whether they still hold; return the number."""
+    number = changes[0] = next(_numbers)
+    return number
 
 
 class Settings(Guided):

@@ -63,7 +63,29 @@ def left_behind(model):
     return [value for value in found if isinstance(value, Recorded) or "Tracer" in str(type(value))]
 
 
-# All at once ---------------------------------------------------------------------------------------
+def everything(model, path):
+    """Return what threads may do with a model."""
+
+    def step():
+        optimizer = npnn.Adam()
+        optimizer.model = model
+        if model.chain is not None:
+            optimizer.step(X, T)
+            optimizer.predict(X, T)
+
+    return [
+        lambda: model.fit(X, T, epochs=2, batch_size=16),
+        lambda: model.fit(X, T, epochs=1, batch_size=32, validation_data=(X, T)),
+        step,
+        lambda: [model.predict(X[:rows]) for rows in (5, 32, 5)],
+        lambda: [model.evaluate(X, T) for _ in range(2)],
+        lambda: [model.summary(), model.predict_class(X)],
+        lambda: model.plan(16),
+        lambda: model.save(path),
+    ]
+
+
+# All at once --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("capture", [True, False], ids=["captured", "uncaptured"])
@@ -71,34 +93,16 @@ def test_threads_do_everything_with_one_model_at_once(backend_name, capture, tmp
     if backend_name == "jax" and MODELS == 2:
         pytest.skip("JAX compiles longer than it runs: NPNN_THREADS=30 does it")
     for number in range(MODELS if capture else 1):
-        model = classifier(backend_name, number, capture=capture)
+        model, path = classifier(backend_name, number, capture=capture), tmp_path / "model.npnn"
         if number % 2:
             model.chain = npnn.CrossEntropyLoss()
-        path = tmp_path / f"{number}.npnn"
-
-        def step(model=model):
-            optimizer = npnn.Adam()
-            optimizer.model = model
-            if model.chain is not None:
-                optimizer.step(X, T)
-                optimizer.predict(X, T)
-
-        together(
-            lambda: model.fit(X, T, epochs=2, batch_size=16),
-            lambda: model.fit(X, T, epochs=1, batch_size=32, validation_data=(X, T)),
-            step,
-            lambda: [model.predict(X[:rows]) for rows in (5, 32, 5)],
-            lambda: [model.evaluate(X, T) for _ in range(2)],
-            lambda: [model.summary(), model.predict_class(X)],
-            lambda: model.plan(16),
-            lambda: model.save(path),
-        )
+        together(*everything(model, path))
         assert left_behind(model) == []
         assert np.isfinite(model.backend.to_numpy(model.predict(X))).all()
         assert npnn.load(path).shape_out == (3,)
 
 
-# Numbers -------------------------------------------------------------------------------------------
+# Numbers ------------------------------------------------------------------------------------------
 
 
 class Sum(npnn.LossLayer):
@@ -200,9 +204,11 @@ def test_trainings_of_one_model_come_one_after_the_other():
 def test_what_is_measured_meanwhile_is_no_part_of_a_training(capture):
     def losses(*others):
         model, found = classifier(dtype="float64", capture=capture), []
-        fit = lambda: found.append(model.fit(X, T, epochs=5, batch_size=4))  # noqa: E731
         model.chain = npnn.CrossEntropyLoss()
-        together(fit, *[lambda other=other: other(model) for other in others])
+        together(
+            lambda: found.append(model.fit(X, T, epochs=5, batch_size=4)),
+            *[lambda other=other: other(model) for other in others],
+        )
         return found[0]["loss"]
 
     def evaluate(model):
@@ -212,7 +218,7 @@ def test_what_is_measured_meanwhile_is_no_part_of_a_training(capture):
     assert losses(evaluate, evaluate) == losses()
 
 
-# What models have in common ------------------------------------------------------------------------
+# What models have in common -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
@@ -266,7 +272,7 @@ def test_an_optimizer_that_goes_to_another_model_does_not_wait_for_the_first():
     assert locks_of([optimizer]) is two.runner.locks() is not one.runner.locks()
 
 
-# Callbacks -----------------------------------------------------------------------------------------
+# Callbacks ----------------------------------------------------------------------------------------
 
 
 class Does(npnn.Callback):
@@ -306,7 +312,7 @@ def test_a_thread_of_a_callback_may_look_at_the_model(tmp_path):
     classifier().fit(X, T, epochs=1, batch_size=8, callbacks=[Does(elsewhere)])
 
 
-# Copies and forks ----------------------------------------------------------------------------------
+# Copies and forks ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
@@ -333,7 +339,8 @@ end = threading.Event()
 
 def train():
     while not end.is_set():
-        model.fit(t.ONES, np.zeros((4, 64)), batch_size=1, epochs=5, optimizer=t.npnn.GradientDescent(t.RATE))
+        optimizer = t.npnn.GradientDescent(t.RATE)
+        model.fit(t.ONES, np.zeros((4, 64)), batch_size=1, epochs=5, optimizer=optimizer)
 
 threads = [threading.Thread(target=train) for _ in range(2)]
 for thread in threads:

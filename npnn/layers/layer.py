@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import initializers
@@ -138,11 +138,19 @@ class Layer(Named, Settings):
 
     # What the model does with it ---------------------------------------------------------------
 
-    def walk(self, place: str = "") -> Iterator[tuple[str, Layer]]:
-        """Yield the place and the layer of this layer and of all its parts."""
+    def walk(self, place: str = "", above: Sequence[Layer] = ()) -> Iterator[tuple[str, Layer]]:
+        """Yield the place and the layer of this layer and of all its parts.
+
+        Raises
+        ------
+        ValueError
+            If a layer is a part of itself; `above` are those that this one is a part of.
+        """
+        if any(layer is self for layer in above):
+            raise ValueError(f"layer {place}, {type(self).__name__}, is a part of itself")
         yield place, self
         for name, child in self.children():
-            yield from child.walk(f"{place}.{name}" if place else name)
+            yield from child.walk(f"{place}.{name}" if place else name, (*above, self))
 
     def twin(self) -> Layer:
         """Return a layer of the same settings and arrays, whose working values are its own.

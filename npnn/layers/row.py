@@ -50,6 +50,11 @@ class Row(Link):
         for number, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {number} must be a Layer, not {layer!r}")
+            if any(part is self for _, part in layer.walk(str(number))):
+                raise ValueError(
+                    f"layer {number} must not be, or hold, the {type(self).__name__} that it is "
+                    "to become a part of"
+                )
         if not layers:
             raise ValueError("a model needs at least one layer")
         old = self._layers, self.shape_in, self.shape_out
