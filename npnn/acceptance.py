@@ -89,8 +89,9 @@ class Acceptance:
             x, is_raw = self._inputs(x, backend)
             if t is not None:
                 t = self._targets(t, len_of(x), backend)
-        batch = {"x": x} if t is None else {"x": x, "t": t}
-        if type(x) is np.ndarray and x is given[0] and t is not None and t is given[1]:
+        scaled = t if t is None else self._scaled(t, backend)
+        batch = {"x": x} if t is None else {"x": x, "t": scaled}
+        if type(x) is np.ndarray and x is given[0] and t is not None and scaled is given[1]:
             look = QUICK_LOOKS.get(type(self.network.losses[-1]).check_targets)
             if look is not None and x.dtype == t.dtype == self._dtype:
                 self._plain[x.shape, x.dtype, t.shape, t.dtype] = look
@@ -168,7 +169,8 @@ class Acceptance:
             x, _ = self._inputs(x, backend, name, whole=True, training=training)
             data, count = {"x": x}, len_of(x)
             if t is not None:
-                data["t"] = self._targets(t, count, backend, name, whole=True, training=training)
+                found = self._targets(t, count, backend, name, whole=True, training=training)
+                data["t"] = self._scaled(found, backend)
             if w is not None:
                 data["w"] = as_weights(w, count, backend)
         return data
@@ -263,6 +265,14 @@ class Acceptance:
         if not of_classes or fitting is array:
             self._forms[form] = of_classes
         return fitting
+
+    def _scaled(self, t: Array, backend: Backend) -> Array:
+        """Return targets at the scale at which the model computes."""
+        norm = self.network.target_norm
+        if norm is None:
+            return t
+        with quiet(), backend.current():
+            return norm(t)
 
 
 def _view(x: Any, backend: Backend) -> np.ndarray | None:

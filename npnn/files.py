@@ -59,6 +59,7 @@ def save(
         "shape_in": model.shape_in,
         "dtype": model.dtype,
         "norm": model.norm and model.norm.to_config(),
+        "target_norm": model.target_norm and model.target_norm.to_config(),
         "class_names": model.class_names,
         "loss": _loss_config(model),
         "details": model.details,

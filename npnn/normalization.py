@@ -60,16 +60,19 @@ class Normalization:
         low, high = rest.min(axis=0), rest.max(axis=0)
         return cls(first + (low + high) / 2, (high - low) / 2)
 
-    def check_fits(self, shape: tuple[int, ...]) -> None:
-        """Raise the error for samples of a `shape` that offset and scale cannot be applied to."""
-        for name, array in (("offset", self.offset), ("scale", self.scale)):
+    def check_fits(self, shape: tuple[int, ...], name: str = "norm", what: str = "inputs") -> None:
+        """Raise the error for samples of a `shape` that offset and scale cannot be applied to.
+
+        It calls the map `name`, and the samples `what`.
+        """
+        for part, array in (("offset", self.offset), ("scale", self.scale)):
             try:
                 fits = np.broadcast_shapes(array.shape, (2, *shape)) == (2, *shape)
             except ValueError:
                 fits = False
             if not fits:
                 raise ValueError(
-                    f"norm does not fit the inputs: its {name} has shape {array.shape}, and one "
+                    f"{name} does not fit the {what}: its {part} has shape {array.shape}, and one "
                     f"sample has shape {tuple(shape)}"
                 )
 
@@ -118,6 +121,11 @@ class Normalization:
 def normalize(x: Array, offset: Array, scale: Array) -> Array:
     """Return the normalised inputs, for arrays of one library."""
     return (x - offset) / scale
+
+
+def denormalize(y: Array, offset: Array, scale: Array) -> Array:
+    """Return what `y` is the normalised form of, for arrays of one library."""
+    return y * scale + offset
 
 
 def _shifted_exactly(x: Array, offset: np.ndarray) -> Array:

@@ -62,6 +62,7 @@ class Runner:
         self._data: dict[Path, Array] = {}
         self._data_are_used = False
         self._norm: tuple[Normalization | None, Tree] = (None, {})
+        self._target_norm: tuple[Normalization | None, Tree] = (None, {})
 
     def numbers(self, *values: float) -> list[Array]:
         """Return arrays of no axes."""
@@ -254,6 +255,7 @@ class Runner:
                 **data,
                 "parameters": arrays_in(side.network.parameters),
                 "state": arrays_in(side.network.state),
+                **self._target_norm_data(side.network),
             }
             weighted = "w" in inputs or "w" in data
             inputs = {**inputs, "metrics": self._sums(losses, weighted)}
@@ -341,6 +343,16 @@ class Runner:
             asarray = self.backend.asarray
             self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
         return self._norm[1]
+
+    def _target_norm_data(self, network: Network) -> Tree:
+        norm = network.target_norm
+        if norm is None:
+            return {}
+        if self._target_norm[0] is not norm:
+            asarray = self.backend.asarray
+            arrays = [asarray(norm.offset), asarray(norm.scale)]
+            self._target_norm = (norm, {"target_norm": arrays})
+        return self._target_norm[1]
 
     def _draw_noise(
         self, side: Side, num_samples: int, rng: np.random.Generator | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import batches, checked, checkpoints, interrupts, named, words
+from npnn import batches, checked, checkpoints, interrupts, named, target_scale, words
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
@@ -68,7 +68,7 @@ def fit(
         optimizer = named.called(optimizer, Optimizer, "optimizer", Optimizer.registry.values())
     called = _as_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
-    before = model.norm, model.class_names, model.chain, dict(model.details)
+    before = model.norm, model.class_names, model.chain, dict(model.details), model.target_norm
     try:
         if hasattr(x, "x_train_data"):
             dataset, x, t = x, x.x_train_data, x.y_train_data
@@ -91,7 +91,6 @@ def fit(
         if last and not model.class_names:
             model.class_names = class_names_of(t, last[-1])
 
-        scores = Scores(metrics, model.runner.network)
         tensors: dict[str, np.ndarray] = {}
         state = None
         if resume is not None:
@@ -124,19 +123,20 @@ def fit(
             data, validation = batches.split(data, validation_split, seed)
         if "t" in data.arrays:
             with data.backend.current():
+                target_scale.find(model, data, validation)
                 for each in side.network.losses:
                     each.look_at(data.arrays["t"])
 
         called = [*called, ProgressBar()] if progress else called
         sizes = len(data), 0 if validation is None else len(validation)
-        optimizer = optimizer or Adam()
+        scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
         training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
         training.remark, training.epochs_before = data.remark, epochs_before
         if state is not None:
             checkpoints.restore(training, tensors, state, str(resume))
     except BaseException:
         # Nothing is changed by a mistake.
-        model.norm, model.class_names, model.chain, model.details = before
+        model.norm, model.class_names, model.chain, model.details, model.target_norm = before
         raise
     with model.runner.lasting(data.bound) as bound:
         if bound:
