@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npnn import checked
+from npnn import checked, words
 from npnn.arrays import Shape
 
 
@@ -152,7 +152,9 @@ def get(initializer: Initializer | str | None) -> Initializer | None:
         checked.instance(initializer, Initializer, "initializer", "HeNormal(), or its name")
     names = [name for name in Initializer.registry if not name.startswith("_")]
     if initializer not in names:
-        raise ValueError(f"unknown initializer {initializer!r}; there are {', '.join(names)}")
+        found = words.closest(initializer, names)
+        hint = f": did you mean {found!r}?" if found else ""
+        raise ValueError(f"unknown initializer {initializer!r}{hint}; there are {', '.join(names)}")
     return Initializer.registry[initializer]()
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from npnn.arrays import Array, array_namespace, device
 from npnn.backends.host import host_array
+from npnn.guided import Guided
 
 
-class Normalization:
+class Normalization(Guided):
     r"""Shift and scale the inputs: :math:`(x - \mathrm{offset}) / \mathrm{scale}`.
 
     Numbers of 64 bits are shifted with 64 bits, integers among them without an error, so that what

@@ -177,9 +177,12 @@ class LossLayer(Link):
         if t.ndim == len(shape) and shape[-1] == 1:
             t = t[..., None]
         if t.ndim != len(shape) + 1 or tuple(t.shape[1:]) != tuple(shape):
+            hint = ": if they are classes, npnn.Softmax() has to be the last layer"
             raise ValueError(
                 f"{type(self).__name__}: targets of shape {tuple(t.shape)} do not fit outputs of "
                 f"shape (batch, {', '.join(map(str, shape))})"
+                + hint
+                * (not self.takes_classes and t.ndim == len(shape) and shape[-1] > 1)
             )
         return t if t.dtype == dtype else array_namespace(t).astype(t, dtype)
 
