@@ -38,7 +38,7 @@ from npnn.callbacks import (
     ProgressBar,
     TerminateOnNaN,
 )
-from npnn.errors import DivergedError, MissingError
+from npnn.errors import DivergedError, FileError, MissingError
 from npnn.history import History
 from npnn.layers import (
     AvgPool,
@@ -68,6 +68,7 @@ from npnn.layers import (
     Tanh,
     UpConv2D,
 )
+from npnn.loading import load
 from npnn.losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -77,7 +78,7 @@ from npnn.losses import (
     LossLayer,
     RMSLoss,
 )
-from npnn.model import Sequential, load
+from npnn.model import Sequential
 from npnn.normalization import Normalization
 from npnn.optimizers import (
     SGD,
@@ -135,6 +136,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "FileError",
     "Flatten",
     "GlobalAvgPool",
     "GradientDescent",

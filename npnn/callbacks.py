@@ -14,7 +14,8 @@ import numpy as np
 
 from npnn import checked
 from npnn.guided import Guided
-from npnn.io import check_place
+from npnn.io import append, check_place, replacing
+from npnn.plain import field
 from npnn.schedules import FunctionSchedule, Schedule, as_schedule
 from npnn.scores import large_is_good
 
@@ -214,8 +215,9 @@ class EarlyStopping(Monitor):
         return self.best_arrays
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.best, self.waited = state["best"], state["waited"]
-        self.best_epoch, self.best_arrays = state["best_epoch"], arrays
+        best, waited = field(state, "best", float, int), field(state, "waited", int)
+        self.best_epoch = field(state, "best_epoch", int)
+        self.best, self.waited, self.best_arrays = best, waited, arrays
 
 
 class Checkpoint(Monitor):
@@ -249,6 +251,7 @@ class Checkpoint(Monitor):
     def on_train_begin(self, training: Training) -> None:
         super().on_train_begin(training)
         check_place(self.path)
+        training.check_saving()
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         if training.epoch % self.every == 0 and (not self.best_only or self.improved(metrics)):
@@ -258,7 +261,7 @@ class Checkpoint(Monitor):
         return {"best": self.best}
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.best = state["best"]
+        self.best = field(state, "best", float, int)
 
 
 class CSVLog(Callback):
@@ -278,7 +281,8 @@ class CSVLog(Callback):
         if training.history.num_epochs:
             training.history.to_csv(self.path)
         else:
-            open(self.path, "w").close()
+            with replacing(self.path):
+                pass  # an empty file
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         line = io.StringIO()
@@ -286,8 +290,7 @@ class CSVLog(Callback):
         if os.path.getsize(self.path) == 0:
             writer.writerow(["epoch", *metrics])
         writer.writerow([training.epoch, *metrics.values()])
-        with open(self.path, "a") as file:
-            file.write(line.getvalue())
+        append(self.path, line.getvalue().encode())
 
 
 class TerminateOnNaN(Callback):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from npnn.arrays import Array
@@ -60,3 +61,16 @@ def metric_names(losses: Sequence[LossLayer]) -> list[str]:
     """Return the names of the metrics of a chain with these losses."""
     each = [f"loss_{number}" for number in range(len(losses))] if len(losses) > 1 else []
     return ["loss", *each, *["accuracy"] * losses[-1].has_accuracy]
+
+
+@contextlib.contextmanager
+def apart(losses: Sequence[LossLayer]) -> Iterator[None]:
+    """Begin sums anew for as long as this lasts; those from before go on afterwards."""
+    before = [loss.sums_so_far() for loss in losses]
+    try:
+        for loss in losses:
+            loss.reset()
+        yield
+    finally:
+        for loss, sums in zip(losses, before, strict=True):
+            vars(loss).update(sums)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from npnn import backends, checked, files, initializers, summary, training
+from npnn import backends, checked, copies, files, initializers, summary, training
 from npnn.arrays import Array
-from npnn.batches import rows_of
 from npnn.guided import guided
+from npnn.io import Place
 from npnn.layers.layer import Layer
-from npnn.layers.row import Row
-from npnn.losses import default_loss
-from npnn.normalization import Normalization
+from npnn.locks import held
 from npnn.placing import Placed, backend_of
+from npnn.plain import Reader, Writer
 from npnn.runner import Runner
-from npnn.scores import Metric, Scores, scored
+from npnn.scores import Metric
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from npnn.callbacks import AnyCallback
     from npnn.history import History
     from npnn.losses import LossLayer
@@ -106,19 +105,11 @@ class Sequential(Placed):
                 "that is run layer by layer are the library's own"
             )
         self.seed, self.capture = seed, capture
-        # Held while it runs: its layers and plans have memory of their own.
-        self.lock = threading.RLock()
         self.rng = initializers.generator(seed)
         self.details: dict[str, Any] = {}
-        self._runner: Runner | None = None
+        # It runs the model's steps, and holds the parameters.
+        self.runner = Runner(self)
         super().__init__(layers)
-
-    @property
-    def runner(self) -> Runner:
-        """What runs the model's steps, and holds its packed parameters."""
-        if self._runner is None:
-            self._runner = Runner(self)
-        return self._runner
 
     # Layers and shapes -------------------------------------------------------------------------
 
@@ -126,7 +117,7 @@ class Sequential(Placed):
         if self._layers[0].shape_in is not None:
             self.build_at(self._layers[0].shape_in)
 
-    def build_at(self, shape_in: Any) -> None:
+    def build_at(self, shape_in: Any, rng: np.random.Generator | None = None) -> None:
         """Build the layers for inputs of `shape_in` and place them on the backend."""
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
@@ -134,10 +125,14 @@ class Sequential(Placed):
             raise ValueError(
                 "the input shape is not known: give the first layer its shape_in, as in Dense(4, 2)"
             )
+        with held("step", self.runner.locks):
+            self._build_all(shape_in, rng or self.rng)
+
+    def _build_all(self, shape_in: Any, rng: np.random.Generator) -> None:
         within = [layer for _, layer in self.walk() if layer is not self]
         before = [dict(vars(layer)) for layer in within], self.rng.bit_generator.state
         try:
-            self.build(shape_in, self.rng)
+            self.build(shape_in, rng)
         except BaseException:
             # Nothing is changed by a mistake: no layer, and no weight that the seed gives.
             for layer, attributes in zip(within, before[0], strict=True):
@@ -167,7 +162,7 @@ class Sequential(Placed):
         seed: int | None = None,
         callbacks: Sequence[AnyCallback] = (),
         progress: bool = False,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Place | None = None,
     ) -> History:
         """Train the model and return what was recorded.
 
@@ -212,7 +207,7 @@ class Sequential(Placed):
             Called in this order; a function, of the training and the metrics, after each epoch.
         progress : bool, default False
             Whether to show a progress bar.
-        resume : path_like, optional
+        resume : path_like or binary file, optional
             A file of the Checkpoint callback: go on from there, with the same numbers as if
             training had never stopped. The data must be the same. A training that EarlyStopping
             had ended goes on, unless `callbacks` holds one that has waited long enough again.
@@ -232,6 +227,8 @@ class Sequential(Placed):
             If shapes do not fit, data are empty or not finite (the message says where), the loss
             has no use for such targets, a number is out of range, or two arguments contradict each
             other; nothing was changed then.
+        npnn.FileError
+            If the file to `resume` is damaged, or a Checkpoint could not save such a model.
         npnn.DivergedError
             If the loss became NaN or infinite; the model holds the parameters from before that
             step.
@@ -319,28 +316,13 @@ class Sequential(Placed):
             What else to measure, as in :meth:`fit`.
         """
         checked.integer(batch_size, "batch_size", 1)
-        self.runner.build_for(x)
-        if self._chain is None:
-            self.chain = default_loss(self)
-        runner = self.runner
-        side = runner.side()
-        side.network.check_targets_are_there(t)
-        scores = Scores(metrics, side.network)
-        data = side.accept.data(x, t, w)
-        for loss in side.network.losses:
-            loss.reset()
-        outputs = []
-        for part in rows_of(data, batch_size):
-            y = runner.run_prediction({}, part, part["t"].shape[0])
-            if scores:
-                outputs.append(self.backend.to_numpy(y))
-        return {**runner.metrics(), **scored(scores, outputs, data, self.backend)}
+        return self.runner.evaluate(x, t, w, batch_size, metrics)
 
-    def __getstate__(self) -> object:
-        raise TypeError(
-            "a model is neither copied nor pickled: model.save(path) writes it to a file, and "
-            "npnn.load(path) makes another one of that"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copies.unpacked, copies.packed(self, copies.named(self.backend))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        return copies.copied(self, memo)
 
     # Looking at it -----------------------------------------------------------------------------
 
@@ -373,7 +355,7 @@ class Sequential(Placed):
                     f"{name!r} has shape {tuple(arrays[name].shape)}, but the model needs "
                     f"{tuple(array.shape)}"
                 )
-        with self.backend.current():
+        with held("step", self.runner.locks), self.backend.current():
             for name, layer, attribute in self._slots("parameter_names", "state_names"):
                 new = self.backend.asarray(arrays[name], copy=True)
                 (array,) = self.backend.store([getattr(layer, attribute)], [new])
@@ -395,7 +377,8 @@ class Sequential(Placed):
 
     def summary(self) -> str:
         """Return a table of the layers: output shape, parameters, memory, FLOPs per sample."""
-        return summary.table(self)
+        with held("step", self.runner.locks):
+            return summary.table(self)
 
     def plan(self, batch_size: int = 32, optimizer: Optimizer | None = None) -> str:
         """Return the static plan of a training step as a table, without training.
@@ -415,7 +398,8 @@ class Sequential(Placed):
             plan, a sentence that says so.
         """
         checked.integer(batch_size, "batch_size", 1)
-        return summary.training_plan(self, batch_size, optimizer)
+        with held("step", self.runner.locks):
+            return summary.training_plan(self, batch_size, optimizer)
 
     def __repr__(self) -> str:
         if not self._layers:
@@ -425,63 +409,29 @@ class Sequential(Placed):
 
     # Files -------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Place) -> None:
         """Write the model to a safetensors file: architecture, weights, state, normalisation.
 
-        The file is written under a temporary name and renamed, so that `path` is never half a
-        file.
+        Parameters
+        ----------
+        path : path_like or binary file
+            A file at a path is written under a temporary name and renamed, so that it is never
+            half a file; it keeps its mode. What is open is written to where it stands.
+
+        Raises
+        ------
+        npnn.FileError
+            If there is something that a file cannot hold, such as a function as an argument of a
+            layer; nothing is written then.
         """
-        files.save(self, path)
+        with held("step", self.runner.locks):
+            files.save(self, path)
 
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        return files.with_settings(self, super()._described(writer))
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    backend: str | ModuleType | backends.Backend = "numpy",
-    dtype: str | None = None,
-    device: str | int | None = None,
-    precision: str | None = None,
-) -> Sequential:
-    """Return the model that a file holds, on any backend.
-
-    Parameters
-    ----------
-    path : path_like
-        A file that :meth:`Sequential.save` or the Checkpoint callback wrote.
-    backend : str, default "numpy"
-        Not necessarily the one the model was trained on.
-    dtype : str, optional
-        The file's own if None.
-    device : str or int, optional
-        The backend's default if None.
-    precision : str, optional
-        Of matrix products, as for :class:`Sequential`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is truncated, not a model of this package, of a later version, or lacks a tensor.
-    """
-    description, tensors, _ = files.read(path)
-    layers = Row.layers_from_config(description["layers"])
-    dtype = dtype or description["dtype"]
-    model = Sequential(backend=backend, dtype=dtype, device=device, precision=precision)
-    model.layers = layers
-    if model.shape_in is None:
-        model.build_at(tuple(description["shape_in"]))
-    try:
-        model.set_arrays({name: a for name, a in tensors.items() if files.FOLDER not in name})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    norm = description["norm"]
-    model.norm = norm and Normalization(norm["offset"], norm["scale"])
-    target_norm = description.get("target_norm")
-    model.target_norm = target_norm and Normalization(target_norm["offset"], target_norm["scale"])
-    model.class_names = description["class_names"]
-    model.details = description["details"]
-    if description["loss"] is not None:
-        loss: Any = Layer.from_config(description["loss"])
-        model.chain = loss
-    return model
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        model = cls(backend=reader.backend or "numpy")
+        files.set_settings(model, config, reader)
+        return model

@@ -71,9 +71,14 @@ class Network:
 
     def __init__(self, model: Sequential, *, alone: bool = False) -> None:
         self.model, self.backend = model, model.backend
-        self.links = list(_links(model, alone))
+        self.links = [model] if alone else links_of(model)
+        if not alone and self.links[-1].chain is not None:
+            raise ValueError(f"the chain comes back to {self.links[-1].chain!r}")
         self._connect()
         self.target_norm = self._find_target_norm()
+        within = [layer for link in self.links for _, layer in link.walk()]
+        self._changed = [(layer, layer.changed) for layer in within]
+        self._trainable = [(layer, layer.trainable) for layer in within]
         self.row: list[tuple[str, Layer]] = []
         self.layers: list[tuple[str, Layer]] = []
         self._may_train: list[bool] = []
@@ -96,7 +101,6 @@ class Network:
             for slot in {id(s.layer): s for s in self.state}.values()
             for before, at in zip(slot.at, slot.at[1:], strict=False)
         ]
-        self.changed = max(layer.changed for layer in (*self.links, *(x for _, x in self.layers)))
 
     def _add(self, place: str, layer: Layer, may_train: bool) -> None:
         """Take in a link: rows are opened, so that their layers follow one another."""
@@ -204,7 +208,7 @@ class Network:
 
     def _find_target_norm(self) -> Normalization | None:
         """Return the scale at which the model computes: alone, or behind it a loss that has one."""
-        _, *others = self.links
+        others: list[Any] = self.links[1:]
         suits = not others or (
             len(others) == 1 and others[0].is_loss and others[0].power_of_scale is not None
         )
@@ -246,12 +250,14 @@ class Network:
                     f"targets are needed beside the inputs: {loss!r} compares with them"
                 )
 
+    def is_past(self) -> bool:
+        """Return whether a setting of what it is made of was changed for good since it was."""
+        return any(layer.changed != number for layer, number in self._changed)
+
     def is_current(self) -> bool:
-        """Return whether no setting of what it is made of was changed since it was."""
-        return all(
-            layer.changed <= self.changed
-            for layer in (*self.links, *(layer for _, layer in self.layers))
-        )
+        """Return whether all settings of what it is made of are as they were then."""
+        as_then = all(layer.trainable == then for layer, then in self._trainable)
+        return as_then and not self.is_past()
 
     def at_work(self) -> Work:
         """Return the layers' twins, for one step."""
@@ -370,15 +376,14 @@ def _is_loss(layer: Layer) -> bool:
     return isinstance(layer, Link) and layer.is_loss
 
 
-def _links(model: Sequential, alone: bool) -> Iterator[Any]:
-    seen: list[Any] = []
-    link: Any = model
-    while link is not None:
-        if any(link is other for other in seen):
-            raise ValueError(f"the chain comes back to {link!r}")
-        seen.append(link)
-        yield link
-        link = None if alone else link.chain
+def links_of(first: Link | None) -> list[Any]:
+    """Return a link and what is chained to it, each once."""
+    links: list[Any] = []
+    link: Any = first
+    while link is not None and not any(link is other for other in links):
+        links.append(link)
+        link = link.chain
+    return links
 
 
 def _within(layer: Layer) -> Iterator[Layer]:

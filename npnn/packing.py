@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn.arrays import Array
-from npnn.settings import changes
+from npnn.settings import look_again
 
 if TYPE_CHECKING:
     from npnn.backends import Backend
@@ -38,29 +39,40 @@ class Packing:
         self.slots: list[Slot] = []
         self._shapes: list[tuple[int, ...]] = []
         self._views: list[Array] = []
+        self._network: Network | None = None
         # Moments of parameters that are frozen now.
         self._resting: dict[tuple[Layer, str], list[Array]] = {}
         self._moments_of: Callable[[], Optimizer | None] = lambda: None
         self._lent: list[list[Array]] = []  # its moments
 
-    def hold(self, network: Network) -> bool:
-        """Make the trained parameters of a network parts of one array; whether they were not."""
-        slots, views = network.trained, self._views
-        arrays = [slot.get() for slot in slots]
-        packed_already = len(views) == len(arrays) and all(
-            view is array for view, array in zip(views, arrays, strict=True)
-        )
-        self.slots = slots
-        if packed_already:
-            return False
-        self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
-        self._bind()
-        for slot in slots:
-            slot.layer.mark_changed()  # another model may hold the arrays that were there
-        network.changed = changes[0]
-        return True
+    def hold(self, network: Network) -> None:
+        """Make the trained parameters of a network parts of one array, if they are not."""
+        arrays = [slot.get() for slot in network.trained]
+        of_others = [
+            (view, array)
+            for view, array in itertools.zip_longest(self._views, arrays)
+            if view is not array
+        ]
+        before, self._network, self.slots = self._network, network, network.trained
+        if not of_others:
+            return
+        if before is network and self.backend.in_place:
+            self._take_back(*zip(*of_others, strict=True))
+        else:
+            self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
+            self._bind()
+        look_again()  # others may have packed the arrays that were there
 
-    def look_again(self) -> None:
+    def _take_back(self, views: Sequence[Array], arrays: Sequence[Array]) -> None:
+        """Go on where the parts lay, which a model has packed that some layers belong to, too.
+
+        Steps were recorded that know where that is.
+        """
+        with self.backend.current():
+            self.backend.store(list(views), list(arrays))
+        self._put(self._views)
+
+    def read_again(self) -> None:
         """Take the parameters from the layers, where somebody else may have replaced them."""
         self.arrays = [slot.get() for slot in self.slots]
 
@@ -73,7 +85,10 @@ class Packing:
 
     def _bind(self) -> None:
         self._views = self.backend.unpack(self.arrays, self._shapes)
-        for slot, view in zip(self.slots, self._views, strict=True):
+        self._put(self._views)
+
+    def _put(self, views: Sequence[Array]) -> None:
+        for slot, view in zip(self.slots, views, strict=True):
             slot.put(view)
 
     def unpack(self, packed: list[Array]) -> list[tuple[str, Array]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from npnn import backends, words
 from npnn.described import Described
 from npnn.layers.layer import Layer
+from npnn.network import links_of
+from npnn.runner import Runner
 
 if TYPE_CHECKING:
     from npnn.arrays import Array
@@ -45,9 +47,7 @@ class Placed(Described):
     """Layers in a row that compute on a backend."""
 
     backend: Backend
-    runner: Any
-    lock: Any
-    _runner: Any = None
+    runner: Runner
 
     def to(self, where: Any, device: str | int | None = None) -> Any:
         """Have the model compute elsewhere from now on, and return it.
@@ -67,10 +67,11 @@ class Placed(Described):
 
     def compute_on(self, backend: Backend) -> None:
         """Forget what was recorded on another backend: the arrays are on this one now."""
-        epochs = 0 if self._runner is None else self._runner.epochs
-        self.backend, self._runner = backend, None
-        if epochs:
-            self.runner.epochs = epochs
+        epochs = self.runner.epochs
+        model: Any = self
+        self.backend = backend
+        self.runner = Runner(model)  # which asks the model for it
+        self.runner.epochs = epochs
 
     def place_on(self, backend: Backend) -> None:
         """Have the parameters and the state be arrays of a backend."""
@@ -109,8 +110,8 @@ def _move(model: Placed, where: Any, device: str | int | None) -> None:
         raise ValueError(f"the model is of {model.dtype}, and the backend of {new.dtype_name}")
     if repr(new) == repr(old):
         return
-    with model.lock:
-        links = _links(model)
+    with model.runner.training() as locks, locks.step:
+        links = links_of(model)
         # All arrays are there before one is put in.
         moved = [(layer, n, _at(new, old, a)) for layer, n, a in _arrays(links)]
         for layer, attribute, array in moved:
@@ -120,14 +121,6 @@ def _move(model: Placed, where: Any, device: str | int | None) -> None:
                 link.reset()
             else:
                 link.compute_on(new)
-
-
-def _links(model: Any) -> list[Any]:
-    links: list[Any] = []
-    while model is not None and not any(model is link for link in links):
-        links.append(model)
-        model = model.chain
-    return links
 
 
 def _arrays(links: list[Any]) -> list[tuple[Layer, str, Array]]:

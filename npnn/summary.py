@@ -58,7 +58,7 @@ def training_memory(model: Sequential, batch_size: int = 32) -> str:
     plan = recorded(model, batch_size)
     if plan is None:
         return f"backend {model.backend.name} runs the step as {model.backend.execution}"
-    lasting = sum(array.nbytes for _, array, _ in plan.carry)
+    lasting = sum(array.nbytes for _, array, _ in plan.draft.carry)
     return (
         f"training with Adam on batches of {batch_size}: {human_bytes(lasting + plan.nbytes)} "
         f"({human_bytes(lasting)} parameters and moments, {human_bytes(plan.nbytes)} plan)"

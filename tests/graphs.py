@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from npnn.arrays import array_namespace
-from npnn.backends.planning.plan import Plan
 from npnn.backends.recording.capture import CapturedStep
 
 SHAPES = [(3, 4), (4, 4), (1, 4), (4, 1), (2, 3)]
@@ -486,9 +485,9 @@ def assert_same(actual, expected, tolerance=1e-9):
         np.testing.assert_allclose(ours, theirs, rtol=limit, atol=100.0 * limit)
 
 
-def assert_replay_is_eager(step, carry, data, inputs, make_plan=Plan, dtype=np.float64):
+def assert_replay_is_eager(step, carry, data, inputs, target=None, dtype=np.float64):
     """Check a captured step against the step itself, over one call for each of `inputs`."""
-    captured = _captured(step, dtype, make_plan)
+    captured = _captured(step, dtype, target)
     ours, theirs = copied(carry), copied(carry)
     given = copied(data)
     kept = []
@@ -506,11 +505,9 @@ def assert_replay_is_eager(step, carry, data, inputs, make_plan=Plan, dtype=np.f
     return captured
 
 
-def _captured(step, dtype, make_plan):
-    """Return the captured step; `make_plan` may also be a function that captures it."""
-    if isinstance(make_plan, type):
-        return CapturedStep(step, dtype, make_plan)
-    return make_plan(step, dtype)
+def _captured(step, dtype, target):
+    """Return the captured step; `target` may also be a function that captures it."""
+    return target(step, dtype) if callable(target) else CapturedStep(step, dtype, target)
 
 
 def interpreted(source, arguments):
@@ -522,7 +519,7 @@ def interpreted(source, arguments):
     return names["kernel"], tuple(arguments.values())
 
 
-def check(function, *arrays, make_plan=Plan, dtype=np.float64):
+def check(function, *arrays, target=None, dtype=np.float64):
     """Check a function of arrays, captured, against itself; an error must be the same one."""
 
     def step(carry, data, inputs):
@@ -534,17 +531,17 @@ def check(function, *arrays, make_plan=Plan, dtype=np.float64):
             function(real, *arrays)
         except Exception as error:
             with pytest.raises(type(error)):
-                _captured(step, dtype, make_plan)({}, {}, batch)
+                _captured(step, dtype, target)({}, {}, batch)
         else:
-            assert_replay_is_eager(step, {}, {}, [batch, batch], make_plan, dtype)
+            assert_replay_is_eager(step, {}, {}, [batch, batch], target, dtype)
 
 
-def check_program(source, make_plan=Plan, replays=3, **options):
+def check_program(source, target=None, replays=3, **options):
     """Check a random program, captured, against itself."""
     program = Program(source, **options)
     rng = np.random.default_rng(len(source))
     carry, data = program.carry(rng), program.data(rng)
     inputs = [program.inputs(rng) for _ in range(replays)]
     with np.errstate(all="ignore"):
-        assert_replay_is_eager(program, carry, data, inputs, make_plan)
+        assert_replay_is_eager(program, carry, data, inputs, target)
     assert all(seen == program.seen[0] for seen in program.seen)

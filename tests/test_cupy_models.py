@@ -156,7 +156,7 @@ def test_a_prediction_of_what_is_no_number_is_none(backend):
 def test_an_optimizer_is_one_kernel(optimizer):
     trains, batches = trainer(classifier, "cupy", optimizer)
     trains.step(*batches[0])
-    ops = [[node.origin[0] for node in group] for group in plan_of(trains).groups]
+    ops = [[node.origin[0] for node in group] for group in plan_of(trains).draft.groups]
     updates = [group for group in ops if any(name.endswith(".update") for name in group)]
     assert len(updates) == 1
 

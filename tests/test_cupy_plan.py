@@ -128,25 +128,25 @@ def test_kernels_of_rows_and_of_long_sums(capture):
         return [y, xp.sum(y * x, axis=0), xp.sum(y * y), xp.argmax(y, axis=-1)]
 
     for shape in ((1, 1), (3, 2), (70, 5), (5, 40), (130, 33), (2, 700), (3, 2, 9)):
-        check(softmax, numbers(*shape), make_plan=capture)
+        check(softmax, numbers(*shape), target=capture)
 
     def sums(xp, x):
         y = xp.maximum(x, 0.0)
         return [y, xp.sum(y), xp.sum(xp.reshape(x, (-1,)) * 2.0), xp.sum(x, axis=0) / 3.0]
 
     for shape in ((1, 1), (300, 3), (2, 700), (1000, 40)):
-        check(sums, numbers(*shape), make_plan=capture)
+        check(sums, numbers(*shape), target=capture)
 
 
 def test_products_of_matrices_that_lie_anyhow(capture):
     a, b = numbers(6, 5), numbers(5, 7)
-    check(lambda xp, a, b: [a @ b, (b.mT @ a.mT).mT], a, b, make_plan=capture)
-    check(lambda xp, a, b: a[::2] @ b[:, ::2], a, b, make_plan=capture)
-    check(lambda xp, a, b: a[::-1] @ b[:, ::-1], a, b, make_plan=capture)
-    check(lambda xp, a, b: a[:, :1] @ b[:1] + a[:, 1:2] @ b[1:2], a, b, make_plan=capture)
+    check(lambda xp, a, b: [a @ b, (b.mT @ a.mT).mT], a, b, target=capture)
+    check(lambda xp, a, b: a[::2] @ b[:, ::2], a, b, target=capture)
+    check(lambda xp, a, b: a[::-1] @ b[:, ::-1], a, b, target=capture)
+    check(lambda xp, a, b: a[:, :1] @ b[:1] + a[:, 1:2] @ b[1:2], a, b, target=capture)
     many, deep = numbers(4, 6, 5), numbers(2, 3, 5, 7)
-    check(lambda xp, m, b: [m @ b, m[::2] @ b, m.mT @ m], many, b, make_plan=capture)
-    check(lambda xp, m, d: [m[:3] @ d, m[:2, None] @ d, m[:1] @ d], many, deep, make_plan=capture)
+    check(lambda xp, m, b: [m @ b, m[::2] @ b, m.mT @ m], many, b, target=capture)
+    check(lambda xp, m, d: [m[:3] @ d, m[:2, None] @ d, m[:1] @ d], many, deep, target=capture)
 
 
 def test_what_no_number_is_stays_where_it_is(capture):
@@ -157,7 +157,7 @@ def test_what_no_number_is_stays_where_it_is(capture):
         parts = [xp.max(x, axis=-1), xp.min(x, axis=-1), xp.argmax(x, axis=-1), xp.max(x, axis=0)]
         return [*parts, xp.maximum(x, 0.0), xp.minimum(x, 0.0), xp.sign(x), xp.isfinite(x)]
 
-    check(largest, x, make_plan=capture)
+    check(largest, x, target=capture)
 
 
 def test_an_operation_without_a_kernel_is_named_and_runs_uncaptured(backend):
@@ -186,7 +186,7 @@ def test_shadows_may_be_larger_than_the_memory_of_the_host():
 def test_blocks_are_whole_warps_and_grids_are_long_only_in_their_first_axis(make):
     trains, batches = trainer(make, "cupy")
     trains.step(*batches[0])
-    for launch in plan_of(trains).sources.launches:
+    for launch in plan_of(trains).target.sources.launches:
         assert math.prod(launch.block) % 32 == 0
         assert math.prod(launch.block) <= 1024
         assert max(launch.grid[1:], default=1) < 1 << 16

@@ -13,12 +13,12 @@ from test_capture import KINDS, OPTIONS, assert_close, model_of, trained
 from npnn.arrays import array_namespace
 from npnn.backends import tuning
 from npnn.backends.cpu import loops
-from npnn.backends.cpu.compiled import AwakePlan, NumbaPlan
-from npnn.backends.planning.plan import Plan
+from npnn.backends.cpu.compiled import MachineCode
+from npnn.backends.planning.target import Target
 from npnn.backends.recording.capture import CapturedStep
 
 NUMBA = importlib.util.find_spec("numba") is not None
-PLANS = [Plan] + [NumbaPlan, AwakePlan] * NUMBA
+TARGETS = [Target()] + [MachineCode(), MachineCode(awake=True)] * NUMBA
 BACKENDS = ["numpy"] + ["numba"] * NUMBA
 
 
@@ -35,19 +35,19 @@ def several(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("target", TARGETS)
 @settings(max_examples=60)
 @given(st.binary(min_size=2, max_size=150), st.sampled_from([4, 8, 14, 20]))
-def test_a_random_step_gives_what_it_gives_uncaptured(several, plan, source, length):
-    check_program(source, plan, length=length)
+def test_a_random_step_gives_what_it_gives_uncaptured(several, target, source, length):
+    check_program(source, target, length=length)
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("target", TARGETS)
 @settings(max_examples=40)
 @given(st.binary(min_size=2, max_size=150), st.booleans())
-def test_a_random_run_of_operations_gives_what_it_gives_uncaptured(several, plan, source, stores):
+def test_a_random_run_of_operations_gives_what_it_gives_uncaptured(several, target, source, stores):
     options = {"instructions": STORING} if stores else {"fused": True}
-    check_program(source, plan, length=12, **options)
+    check_program(source, target, length=12, **options)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -76,15 +76,15 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_is_read_in_several_ways_is_cut_in_none(several, plan, case):
+def test_what_is_read_in_several_ways_is_cut_in_none(several, target, case):
     x = np.random.default_rng(0).standard_normal(4)
-    check(case, x, np.array([2, 0, 3, 1]), make_plan=plan)
+    check(case, x, np.array([2, 0, 3, 1]), target=target)
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_what_is_stored_in_another_order_is_not_written_over_what_is_read(several, plan):
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_stored_in_another_order_is_not_written_over_what_is_read(several, target):
     def step(carry, data, inputs):
         xp = array_namespace(carry["a"])
         a, b = carry["a"], carry["b"]
@@ -95,15 +95,15 @@ def test_what_is_stored_in_another_order_is_not_written_over_what_is_read(severa
     rng = np.random.default_rng(0)
     carry = {name: rng.standard_normal((3, 4)) for name in "ab"}
     batches = [{"x": rng.standard_normal((3, 4))} for _ in range(3)]
-    assert_replay_is_eager(step, carry, {}, batches, plan)
+    assert_replay_is_eager(step, carry, {}, batches, target)
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_what_is_read_as_a_row_and_as_a_column_is_not_read_in_one_loop(several, plan):
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_read_as_a_row_and_as_a_column_is_not_read_in_one_loop(several, target):
     def step(carry, data, inputs):
         row, column = data["row"], data["column"]
         return carry, {"less": column <= row, "size": abs(row)}
 
     rng = np.random.default_rng(0)
     data = {"row": rng.standard_normal(4), "column": rng.standard_normal((4, 1))}
-    assert_replay_is_eager(step, {}, data, [{}], plan)
+    assert_replay_is_eager(step, {}, data, [{}], target)

@@ -11,7 +11,7 @@ import pytest
 
 from npnn.backends.gpu.kernels import TYPES, C
 from npnn.backends.operations.elementwise import OPERATIONS, computed_in, suits
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 DTYPES = ("float32", "float64", "int64", "bool")
 POSITIVE = {"sqrt", "power", "log", "log2", "log10", "log1p"}

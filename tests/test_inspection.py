@@ -7,14 +7,14 @@ import pytest
 
 import npnn
 from npnn.arrays import array_namespace
-from npnn.backends.cpu.compiled import NumbaPlan
-from npnn.backends.operations.calls import flops
+from npnn.backends.cpu.compiled import MachineCode
+from npnn.backends.operations.kinds import flops
 from npnn.backends.planning import inspection
-from npnn.backends.planning.plan import Plan
+from npnn.backends.planning.target import Target
 from npnn.backends.recording.capture import CapturedStep
 from npnn.backends.recording.tracer import Trace
 
-PLANS = [Plan] + [NumbaPlan] * (importlib.util.find_spec("numba") is not None)
+TARGETS = [Target()] + [MachineCode()] * (importlib.util.find_spec("numba") is not None)
 BATCH, INPUTS, OUTPUTS = 16, 8, 3
 
 
@@ -29,7 +29,7 @@ def cache_folder(tmp_path_factory):
 class Descent:
     """A Dense layer that learns the outputs t by plain gradient descent."""
 
-    def __init__(self, make_plan=Plan):
+    def __init__(self, target=None):
         self.dense = npnn.Dense(INPUTS, OUTPUTS)
         self.dense.dtype, self.dense.place = "float64", "0"
         self.dense.build(INPUTS, np.random.default_rng(0))
@@ -39,7 +39,7 @@ class Descent:
             "x": rng.standard_normal((BATCH, INPUTS)),
             "t": rng.standard_normal((BATCH, OUTPUTS)),
         }
-        self.plan = CapturedStep(self.step, np.float64, make_plan).plan(self.carry, {}, self.inputs)
+        self.plan = CapturedStep(self.step, np.float64, target).plan(self.carry, {}, self.inputs)
 
     def step(self, carry, data, inputs):
         layer = self.dense
@@ -78,26 +78,26 @@ def test_the_update_belongs_to_no_layer_and_lies_outside_the_arena():
         assert row.origin.startswith("Descent.step")
 
 
-@pytest.mark.parametrize("make_plan", PLANS)
-def test_fused_or_not_a_step_computes_as_much(make_plan):
+@pytest.mark.parametrize("target", TARGETS)
+def test_fused_or_not_a_step_computes_as_much(target):
     counted = [
         sum(row.flops for row in inspection.rows(descent.plan))
-        for descent in (Descent(), Descent(make_plan))
+        for descent in (Descent(), Descent(target))
     ]
     assert counted[0] == counted[1]
 
 
-@pytest.mark.parametrize("make_plan", PLANS)
-def test_each_row_lies_within_the_arena(make_plan):
-    plan = Descent(make_plan).plan
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_row_lies_within_the_arena(target):
+    plan = Descent(target).plan
     for row in inspection.rows(plan):
         assert row.layer in ("", "0")
         assert row.offset is None or 0 <= row.offset < plan.nbytes
 
 
-@pytest.mark.skipif(len(PLANS) < 2, reason="Numba is not installed")
+@pytest.mark.skipif(len(TARGETS) < 2, reason="Numba is not installed")
 def test_operations_that_run_as_one_are_one_row():
-    descent = Descent(NumbaPlan)
+    descent = Descent(MachineCode())
     rows = inspection.rows(descent.plan)
     assert len(rows) == len(descent.plan.calls) < len(Descent().plan.calls)
     (of_layer,) = (row for row in rows if "fused" in row.operation)
@@ -130,13 +130,13 @@ def test_what_moves_values_counts_as_no_computing():
     assert flops((batch @ x).node) == 5 * 2 * 2 * 3 * 4
 
 
-@pytest.mark.parametrize("make_plan", PLANS)
-def test_measuring_runs_the_step_so_many_times(make_plan):
-    measured, replayed = Descent(make_plan), Descent(make_plan)
+@pytest.mark.parametrize("target", TARGETS)
+def test_measuring_runs_the_step_so_many_times(target):
+    measured, replayed = Descent(target), Descent(target)
     seconds = inspection.measure(measured.plan, repeats=4)
     assert len(seconds) == len(measured.plan.calls)
     assert min(seconds) > 0.0
-    step = CapturedStep(replayed.step, np.float64, make_plan)
+    step = CapturedStep(replayed.step, np.float64, target)
     for _ in range(4):
         step(replayed.carry, {}, replayed.inputs)
     for name, array in replayed.carry.items():

@@ -12,7 +12,7 @@ from test_plan import CARRIES, carried, numbers
 from npnn.arrays import array_namespace
 from npnn.backends import tuning
 from npnn.backends.cpu import loops
-from npnn.backends.cpu.compiled import NumbaPlan
+from npnn.backends.cpu.compiled import MachineCode
 from npnn.backends.recording.capture import CapturedStep
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def sources(monkeypatch):
 
 
 def compare(function, *arrays):
-    check(function, *arrays, make_plan=NumbaPlan)
+    check(function, *arrays, target=MachineCode())
 
 
 def groups(function, *arrays):
@@ -55,8 +55,8 @@ def groups(function, *arrays):
         xp = array_namespace(inputs["a"][0])
         return carry, {"y": function(xp, *inputs["a"])}
 
-    plan = CapturedStep(step, np.float64, NumbaPlan).plan({}, {}, {"a": list(arrays)})
-    return [[node.op for node in group] for group in plan.groups]
+    plan = CapturedStep(step, np.float64, MachineCode()).plan({}, {}, {"a": list(arrays)})
+    return [[node.op for node in group] for group in plan.draft.groups]
 
 
 # Random steps ------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def groups(function, *arrays):
 @settings(max_examples=150)
 @given(st.binary(min_size=2, max_size=150), st.sampled_from([4, 8, 14, 20]))
 def test_a_random_step_gives_what_it_gives_uncaptured(sources, source, length):
-    check_program(source, NumbaPlan, length=length)
+    check_program(source, MachineCode(), length=length)
 
 
 @settings(max_examples=250)
@@ -73,7 +73,7 @@ def test_a_random_step_gives_what_it_gives_uncaptured(sources, source, length):
 def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(
     sources, source, length
 ):
-    check_program(source, NumbaPlan, length=length, fused=True)
+    check_program(source, MachineCode(), length=length, fused=True)
 
 
 @settings(max_examples=400)
@@ -81,7 +81,7 @@ def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(
 def test_parts_of_arrays_that_loops_write_give_what_they_give_uncaptured(
     sources, source, length, fused
 ):
-    check_program(source, NumbaPlan, length=length, fused=fused, instructions=STORING)
+    check_program(source, MachineCode(), length=length, fused=fused, instructions=STORING)
 
 
 # Each is given arrays x and y of shape (6, 4), and another z of shape (3, 4).
@@ -153,7 +153,7 @@ def test_parts_make_up_what_is_carried(sources):
         return {"m": y}, {}
 
     inputs = [{"z": numbers(3, 4, seed=seed)} for seed in range(3)]
-    assert_replay_is_eager(step, {"m": numbers(6, 4)}, {}, inputs, NumbaPlan)
+    assert_replay_is_eager(step, {"m": numbers(6, 4)}, {}, inputs, MachineCode())
 
 
 def test_the_stores_of_a_window_are_one_loop(sources):
@@ -172,14 +172,14 @@ def test_the_stores_of_a_window_are_one_loop(sources):
 @pytest.mark.parametrize("seed", range(5))
 def test_random_steps_give_the_same_compiled(seed):
     source = np.random.default_rng(seed).bytes(150)
-    check_program(source, NumbaPlan, length=8, fused=True)
+    check_program(source, MachineCode(), length=8, fused=True)
 
 
 @pytest.mark.parametrize("name", CARRIES)
 def test_what_is_carried_may_be_made_of_anything(name, sources):
     carry = {"a": numbers(4, 4), "b": numbers(4, 4, seed=1)}
     inputs = [{"x": numbers(4, 4, seed=seed)} for seed in range(3)]
-    assert_replay_is_eager(carried(CARRIES[name]), carry, {}, inputs, NumbaPlan)
+    assert_replay_is_eager(carried(CARRIES[name]), carry, {}, inputs, MachineCode())
 
 
 # Every operation ---------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_a_long_sum_is_as_exact_as_that_of_numpy():
         y = inputs["x"] * 0.5 + 0.1
         return carry, {"total": xp.sum(y), "columns": xp.sum(y, axis=0)}
 
-    _, outputs = CapturedStep(step, np.float32, NumbaPlan)({}, {}, {"x": x})
+    _, outputs = CapturedStep(step, np.float32, MachineCode())({}, {}, {"x": x})
     exact = x * 0.5 + 0.1
     np.testing.assert_allclose(outputs["total"], exact.sum(dtype=np.float64), rtol=2e-6)
     np.testing.assert_allclose(outputs["columns"], exact.sum(0, dtype=np.float64), rtol=5e-5)
@@ -295,7 +295,7 @@ def test_a_loop_overwrites_nothing_that_a_later_level_reads(sources):
         return {"p": p * 2.0}, {"later": later}
 
     inputs = [{"x": numbers(3, 4, seed=seed)} for seed in range(3)]
-    assert_replay_is_eager(step, {"p": numbers(3, 4)}, {}, inputs, NumbaPlan)
+    assert_replay_is_eager(step, {"p": numbers(3, 4)}, {}, inputs, MachineCode())
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -306,7 +306,7 @@ def test_a_loop_overwrites_no_row_that_each_turn_reads(axis, sources):
         return {"b": array_namespace(x).sum(y, axis=axis)}, {"y": y}
 
     inputs = [{"x": numbers(4, 4, seed=seed)} for seed in range(3)]
-    assert_replay_is_eager(step, {"b": numbers(4)}, {}, inputs, NumbaPlan)
+    assert_replay_is_eager(step, {"b": numbers(4)}, {}, inputs, MachineCode())
 
 
 def test_a_loop_overwrites_nothing_that_is_read_in_another_order(sources):
@@ -315,7 +315,7 @@ def test_a_loop_overwrites_nothing_that_is_read_in_another_order(sources):
         return {"b": y * 0.5}, {}
 
     inputs = [{"x": numbers(4, 4, seed=seed)} for seed in range(3)]
-    assert_replay_is_eager(step, {"b": numbers(4, 4)}, {}, inputs, NumbaPlan)
+    assert_replay_is_eager(step, {"b": numbers(4, 4)}, {}, inputs, MachineCode())
 
 
 def test_parameters_and_moments_are_updated_in_one_loop(sources):
@@ -327,10 +327,10 @@ def test_parameters_and_moments_are_updated_in_one_loop(sources):
 
     carry = {"p": numbers(50), "m": numbers(50), "v": numbers(50) ** 2}
     inputs = {"g": numbers(50), "rate": 0.1}
-    plan = CapturedStep(step, np.float64, NumbaPlan).plan(carry, {}, inputs)
+    plan = CapturedStep(step, np.float64, MachineCode()).plan(carry, {}, inputs)
     assert len(plan.calls) == 1
-    assert len(plan.results) == 3
-    assert_replay_is_eager(step, carry, {}, [inputs] * 3, NumbaPlan)
+    assert len(plan.draft.results) == 3
+    assert_replay_is_eager(step, carry, {}, [inputs] * 3, MachineCode())
 
 
 # How arrays lie in memory ------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_arrays_of_users_need_not_be_contiguous(sources):
 
     big = numbers(4, 6, 8)
     carry, data = {"c": big[::2, ::2, ::2]}, {"d": numbers(4, 3, 2).T}
-    captured = CapturedStep(step, np.float64, NumbaPlan)
+    captured = CapturedStep(step, np.float64, MachineCode())
     theirs = {"c": carry["c"].copy()}
     for seed in range(3):
         inputs = {"x": numbers(2, 3, 4, seed=seed)}

@@ -47,6 +47,20 @@ def test_an_optimizer_given_another_head_begins_at_step_one(kind):
     assert optimizer.steps == 1
 
 
+@pytest.mark.parametrize("capture", [True, False])
+def test_a_training_with_another_loss_makes_that_one_small(capture):
+    t = X.sum(axis=1, keepdims=True)
+    model = npnn.Sequential([npnn.Dense(3, 1)], seed=0, dtype="float64", capture=capture)
+    optimizer = npnn.GradientDescent(alpha=0.01)
+    model.fit(X, t, epochs=2, optimizer=optimizer, loss=npnn.RMSLoss())
+    w, b = (host_parameters(model)[name] for name in ("0.w", "0.b"))
+    error = X @ w + b - t
+    history = model.fit(X, t, epochs=1, batch_size=48, optimizer=optimizer, loss=npnn.L1Loss())
+    assert history["loss"] == pytest.approx([abs(error).mean()])
+    changed = w - 0.01 * X.T @ np.sign(error) / 48
+    np.testing.assert_allclose(host_parameters(model)["0.w"], changed, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", [npnn.Adam, npnn.GradientDescent])
 def test_an_optimizer_goes_on_counting_when_a_setting_changes(kind):
     optimizer, model = kind(alpha=0.1), classifier()

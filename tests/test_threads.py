@@ -206,4 +206,4 @@ def test_only_a_large_step_is_divided_and_among_few_threads(size, count, divided
     monkeypatch.setattr(CapturedStep, "_record", recording)
     optimizer, batches = classifier(**size)
     optimizer.step(*next(batches))
-    assert [plan.division is not None for plan in plans] == [divided]
+    assert [plan.draft.division is not None for plan in plans] == [divided]

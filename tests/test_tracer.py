@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, broadcastable_shapes, mutually_broadcastable_shapes
 
 from npnn.backends.recording.capture import CapturedStep
-from npnn.backends.recording.tracer import NotRecorded, Recorded, Trace
+from npnn.backends.recording.node import NotRecorded
+from npnn.backends.recording.tracer import Recorded, Trace
 
 DTYPES = ("float32", "float64", "int64", "bool")
 NUMBERS = (True, 2, -1, 0.5, 2.0, 0.0)

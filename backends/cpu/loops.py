@@ -15,17 +15,16 @@ are those of the memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Set
 from typing import Any
 
 import numpy as np
 
 from npnn.backends import tuning
-from npnn.backends.operations.calls import Call, Memory
 from npnn.backends.operations.elementwise import Language, computed_in
-from npnn.backends.planning.fusion import STORES, Loop, stored
+from npnn.backends.operations.kind import Call, Memory
+from npnn.backends.planning.loop import STORES, Loop, stored
 from npnn.backends.planning.loop_writer import LoopWriter, joined_axes
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
 DTYPES = {"float32", "float64", "int64", "bool"}
@@ -54,8 +53,6 @@ class NumbaWriter(LoopWriter):
     ----------
     memory : Memory
         Where the arrays are.
-    transient : set of Node
-        What need not be stored.
     loop : Loop
         What is computed.
     shape : tuple of int
@@ -64,10 +61,9 @@ class NumbaWriter(LoopWriter):
 
     end = ""
 
-    def __init__(
-        self, memory: Memory, transient: Set[Node], loop: Loop, shape: tuple[int, ...]
-    ) -> None:
-        self.memory, self.transient, self.loop, self.shape = memory, transient, loop, shape
+    def __init__(self, memory: Memory, loop: Loop, shape: tuple[int, ...]) -> None:
+        self.memory, self.loop, self.shape = memory, loop, shape
+        self.transient = memory.draft.transient
         self.lead, self.columns = shape[:-1], shape[-1]
         self.rows = 1 if loop.flat else math.prod(self.lead)
         self.joined = self._rows_to_join()

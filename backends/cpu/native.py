@@ -20,7 +20,7 @@ from npnn.backends import tuning
 from npnn.backends.cpu import threads
 from npnn.backends.cpu.machine import run
 from npnn.backends.cpu.numba_adapter import address_of_kernel
-from npnn.backends.operations.calls import Call
+from npnn.backends.operations.kind import Call
 from npnn.backends.planning.loop_writer import joined_axes
 
 HEAD = """\

@@ -10,9 +10,11 @@ import numpy as np
 from npnn.backends.backend import Step, Tree
 from npnn.backends.gpu.cupy_plan import CupyPlan
 from npnn.backends.gpu.cupy_shadows import shadow_of
+from npnn.backends.gpu.cupy_target import Cuda
+from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.plan import Plan
 from npnn.backends.recording.capture import CapturedStep, defined, expression, source
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 from npnn.trees import Path, mapped
 
 if TYPE_CHECKING:
@@ -57,30 +59,25 @@ class CupyStep(CapturedStep):
     def sample(self, array: Any) -> np.ndarray:
         return shadow_of(array)[0]
 
-    def plan_of(
-        self,
-        nodes: list[Node],
-        carry: list[tuple[Node, Any, Node]],
-        data: list[tuple[Node, Any]],
-        inputs: list[tuple[Node, Any]],
-        outputs: list[Node],
-    ) -> CupyPlan:
-        of_device = self.backend.cupy.ndarray
-        numbers = {n for n, x in inputs if n.shape == () and not isinstance(x, of_device)}
-        leaves = [leaf for leaf, _ in inputs]
-        return CupyPlan(self.backend, nodes, carry, data, leaves, outputs, numbers)
+    def plan_of(self, draft: Draft, values: list[Any]) -> CupyPlan:
+        given, target = zip(draft.inputs, values, strict=True), Cuda(self.backend)
+        on_device, shadow = self.backend.cupy.ndarray, target.shadows.of
+        numbers = {n for n, x in given if n.shape == () and not isinstance(x, on_device)}
+        draft.carry = [(leaf, shadow(array), result) for leaf, array, result in draft.carry]
+        draft.data = [(leaf, shadow(array)) for leaf, array in draft.data]
+        return CupyPlan(draft, target, numbers)
 
     def replay_of(
         self, plan: CupyPlan, leaves: dict[Path, Node], outputs: Any
     ) -> Callable[..., Any]:
         paths = {leaf: path for path, leaf in leaves.items()}
         given = ", ".join(expression("inputs", paths[leaf]) for leaf in plan.entering)
-        numbers = iter(range(len(plan.outputs)))
+        numbers = iter(range(len(plan.draft.outputs)))
         returned = source(mapped(outputs, lambda _: f"arrays[{next(numbers)}]"))
         lines = [f"arrays = send({given})", "replay_plan()", f"return carry, {returned}"]
         names = {"send": plan.send, "replay_plan": plan.replay}
         return defined("replay(carry, data, inputs)", lines, names)
 
     def fill(self, plan: CupyPlan, values: list[Any]) -> None:
-        given = dict(zip(plan.inputs, values, strict=True))
+        given = dict(zip(plan.draft.inputs, values, strict=True))
         plan.take_in([given[leaf] for leaf in plan.entering])

@@ -11,7 +11,7 @@ import numpy as np
 
 from npnn.backends.gpu.cupy_shadows import ALIGNED
 from npnn.backends.recording.capture import defined
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 LETTER = 1 << 15  # bytes: what a copy takes along while the host goes on
 _WORDS = {"float64": "d", "float32": "f4x"}  # numbers as they lie in 8 bytes; the others are whole

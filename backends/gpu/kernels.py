@@ -16,7 +16,7 @@ import numpy as np
 from npnn.backends import tuning
 from npnn.backends.operations.elementwise import OPERATIONS, Language, computed_in
 from npnn.backends.planning.loop_writer import joined_axes
-from npnn.backends.recording.tracer import Node, NotRecorded
+from npnn.backends.recording.node import Node, NotRecorded
 
 if TYPE_CHECKING:
     from npnn.backends.gpu.cupy_plan import CupyPlan
@@ -99,7 +99,7 @@ class Writer:
     """
 
     def __init__(self, plan: CupyPlan, shape: tuple[int, ...]) -> None:
-        self.plan, self.shape = plan, shape
+        self.plan, self.target, self.shape = plan, plan.target, shape
         self.arrays: list[np.ndarray] = []  # seen in the shape, or as they are
         self.seen: list[bool] = []  # which of the two
         self.numbers: dict[Any, int] = {}
@@ -148,7 +148,7 @@ class Writer:
         parameters = [f"{TYPES[a.dtype.name]}* a{n}" for n, a in enumerate(self.arrays)]
         sizes = f"[[maybe_unused]] constexpr int LANES = {lanes}, TEAMS = {teams};"
         lines = [sizes, *self.before, *lines]
-        return self.plan.sources.add(parameters, self.arrays, lines, (blocks,), (lanes, teams))
+        return self.target.sources.add(parameters, self.arrays, lines, (blocks,), (lanes, teams))
 
     def index_type(self) -> str:
         """Return the type that can count to the farthest element."""
@@ -191,7 +191,7 @@ class Writer:
 
         def fits(array: np.ndarray, pack: int) -> bool:
             width, step = min(16, pack * array.itemsize), array.strides[last]
-            begins = [self.plan.alignment(array), *(array.strides[axis] for axis in lead)]
+            begins = [self.target.alignment(array), *(array.strides[axis] for axis in lead)]
             return step == 0 or (step == array.itemsize and not any(b % width for b in begins))
 
         arrays = [a for a, seen in zip(self.arrays, self.seen, strict=True) if seen]

@@ -28,9 +28,9 @@ from npnn.backends.gpu.kernels import (
     literal,
 )
 from npnn.backends.gpu.operations import write_copy
-from npnn.backends.planning.fusion import Loop
+from npnn.backends.planning.loop import Loop
 from npnn.backends.planning.loop_writer import LoopWriter
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 if TYPE_CHECKING:
     from npnn.backends.gpu.cupy_plan import CupyPlan
@@ -41,15 +41,14 @@ class CudaLoop(Loop):
 
     language = C
     dtypes = TYPES.keys()
+    adds_up_when_flat = True
 
     def __init__(self, riding: Set[Node], *args: Any) -> None:
         super().__init__(*args)
         self.riding = riding
 
-    def _classify(self, node: Node) -> tuple[str, int] | None:
-        if node in self.riding:
-            return None
-        found = super()._classify(node)
+    def classify(self, node: Node) -> tuple[str, int] | None:
+        found = None if node in self.riding else super().classify(node)
         if found is None:
             return None
         kinds = {*self.kind.values(), found[0]}
@@ -58,12 +57,6 @@ class CudaLoop(Loop):
             return None
         many = self.columns > tuning.MOST_SUMS * WARP
         return None if many and {"column", "sum"} <= kinds else found
-
-    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
-        x = node.args[0]
-        if self.flat and node.op == "sum" and x.shape == self.shape:
-            return ("total", 0) if self.argument_kind(x, x) == "full" else None
-        return super()._classify_reduction(node)
 
 
 class Totals:
@@ -104,7 +97,8 @@ class Totals:
         for name, ctype, target, columns in self.sums:
             place = target
             if chunks > 1:
-                scratch = self.writer.whole(self.writer.plan.scratch_array(ctype, chunks * columns))
+                taken = self.writer.target.scratch_array(ctype, chunks * columns)
+                scratch = self.writer.whole(taken)
                 place = f"({scratch} + (long long)chunk * {columns})"
                 # Few columns leave threads to share out the blocks.
                 width = threads if chunks <= 8 else min(threads, 1 << (columns - 1).bit_length())
@@ -121,7 +115,7 @@ class Totals:
         for name, ctype in self.totals:
             lines.append(f"{name} = block_total<LANES, TEAMS>({name});")
             if partial:
-                scratch = self.writer.whole(self.writer.plan.scratch_array(ctype, blocks))
+                scratch = self.writer.whole(self.writer.target.scratch_array(ctype, blocks))
                 lines.append(f"if ({first}) {scratch}[blockIdx.x] = {name};")
                 mine = "threadIdx.y * LANES + threadIdx.x"
                 last += [
@@ -131,7 +125,7 @@ class Totals:
                     f"{name} = block_total<LANES, TEAMS>({name});",
                 ]
         if partial:
-            counter = self.writer.whole(self.writer.plan.counter)
+            counter = self.writer.whole(self.writer.target.counter)
             lines += [f"if (!comes_last((unsigned*){counter}, {blocks})) return;", *last]
         if self.after:
             lines += [f"if ({first}) {{", *self.after, "}"]
@@ -268,7 +262,7 @@ class KernelWriter(Writer, LoopWriter):
 
     def store(self, node: Node, lines: list[str]) -> None:
         kind, name = self.loop.kind[node], self.names[node]
-        if node in self.plan.transient or (kind == "full" and self._stays_here(node)):
+        if node in self.plan.draft.transient or (kind == "full" and self._stays_here(node)):
             return
         array = self.plan.array(node)
         if kind == "full":
@@ -282,8 +276,8 @@ class KernelWriter(Writer, LoopWriter):
 
     def _stays_here(self, node: Node) -> bool:
         """Return whether nobody but this loop, which keeps it in a register, needs a value."""
-        users = self.plan.users.get(node, ())
-        return self.keeps and node not in self.plan.kept and self.loop.kind.keys() >= {*users}
+        users = self.plan.draft.users.get(node, ())
+        return self.keeps and node not in self.plan.draft.kept and self.loop.kind.keys() >= {*users}
 
     # Rows --------------------------------------------------------------------------------------
 

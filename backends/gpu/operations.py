@@ -17,9 +17,9 @@ from npnn.backends.gpu.kernels import (
     expression,
     literal,
 )
-from npnn.backends.operations.calls import joined_from
-from npnn.backends.planning.fusion import part_of
-from npnn.backends.recording.tracer import Node
+from npnn.backends.operations.join import joined_from
+from npnn.backends.operations.store import part_of
+from npnn.backends.recording.node import Node
 
 if TYPE_CHECKING:
     from npnn.backends.gpu.cupy_plan import CupyPlan

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npnn.backends.gpu.cupy_shadows import Shadows
+
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 WORKSPACE = 32 << 20  # bytes, as NVIDIA recommends for Hopper
 _DATA = {"float32": 0, "float64": 1}  # cudaDataType
@@ -233,3 +235,37 @@ def find_products(cupy: Any, precision: str) -> LtProducts | BlasProducts:
         return LtProducts(cupy, cublasLt, precision)
     except (OSError, RuntimeError, cublasLt.cuBLASLtError):
         return BlasProducts(cupy, precision)
+
+
+class ProductLaunch:
+    """One product, or many of one shape, that is made ready when all memory has its place."""
+
+    def __init__(
+        self,
+        products: LtProducts | BlasProducts,
+        arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
+        bias: np.ndarray | None,
+        relu: bool,
+    ) -> None:
+        self.products = products
+        self.arrays, self.bias, self.relu = arrays, bias, relu
+        self.call: Any = None
+
+    @property
+    def capturable(self) -> bool:
+        """Whether it can be part of a CUDA graph."""
+        return bool(self.call.capturable)
+
+    def make_ready(self, shadows: Shadows) -> None:
+        """Have the library choose how to compute it."""
+        a, b, out = (Matrix.of(x, shadows.pointer(x)) for x in self.arrays)
+        assert a is not None
+        assert b is not None
+        assert out is not None
+        bias = 0 if self.bias is None else shadows.pointer(self.bias)
+        count, dtype = len(self.arrays[2]), self.arrays[2].dtype.name
+        self.call = self.products.make(Product(a, b, out, count, dtype, bias, self.relu))
+
+    def __call__(self) -> None:
+        """Put the product on the current stream."""
+        self.call()

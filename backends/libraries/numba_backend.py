@@ -24,6 +24,6 @@ class NumbaBackend(NumpyBackend):
 
         if config.DISABLE_JIT:  # for a debugger, say
             return super().capture(step)
-        from npnn.backends.cpu.compiled import CompiledStep, NumbaPlan
+        from npnn.backends.cpu.compiled import CompiledStep, MachineCode
 
-        return CompiledStep(self.uncaptured(step), self.dtype, NumbaPlan)
+        return CompiledStep(self.uncaptured(step), self.dtype, MachineCode())

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npnn.backends.recording.tracer import Node
+from npnn.backends.recording.node import Node
 
 
 class Operation(NamedTuple):

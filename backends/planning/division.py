@@ -16,35 +16,15 @@ flat gradient back to what it is made of; what cannot be cut, one thread compute
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from npnn.backends import tuning
-from npnn.backends.operations.calls import cost_of, flops
-from npnn.backends.recording.tracer import Node, key_of, replay_views
-
-
-class Cut(NamedTuple):
-    """An axis, and the indices at which it is cut, from 0 to its length."""
-
-    axis: int
-    at: tuple[int, ...]
-
-    def part(self, array: np.ndarray, thread: int) -> np.ndarray:
-        """Return what one thread has of an array."""
-        mine = slice(self.at[thread], self.at[thread + 1])
-        part: np.ndarray = array[(*(slice(None),) * self.axis, mine)]
-        return part
-
-    def shape_of_part(self, shape: tuple[int, ...], thread: int) -> tuple[int, ...]:
-        """Return the shape of a part of an array that is cut in proportion to this cut."""
-        axis = next((axis for axis, n in enumerate(shape) if n != 1), 0)
-        start, stop = (i * shape[axis] // self.at[-1] for i in self.at[thread : thread + 2])
-        return *shape[:axis], stop - start, *shape[axis + 1 :]
+from npnn.backends.operations.cut import Cut, outermost
+from npnn.backends.operations.kinds import flops, kind_of
+from npnn.backends.recording.node import Node, replay_views
 
 
 @dataclass
@@ -111,7 +91,7 @@ class Division:
     def by_columns(self, node: Node) -> bool:
         """Return whether an operation is cut along another axis than the outermost."""
         cut = self._cut_of(node)
-        return cut is not None and cut.axis != _outermost(node)
+        return cut is not None and cut.axis != outermost(node.shape)
 
     def together(self, nodes: Sequence[Node]) -> bool:
         """Return whether operations can be one: of the same phase, and cut in the same way."""
@@ -173,7 +153,7 @@ class Division:
                     left -= costs[number]
                     number += 1
                 start, part = parts[number]
-                axis = _outermost(part)
+                axis = outermost(part.shape)
                 row = part.size // part.shape[axis]
                 at.append(start + row * round(left / costs[number] * part.shape[axis]))
             cuts[join] = Cut(0, (*at, join.size))
@@ -185,7 +165,7 @@ class Division:
             join, start = self.parts[node]
             if join not in self.flat:
                 return None
-            axis = _outermost(node)
+            axis = outermost(node.shape)
             row = node.size // node.shape[axis]
             within = [min(max(i - start, 0), node.size) for i in self.flat[join].at]
             return Cut(axis, tuple(-(-i // row) for i in within))
@@ -205,20 +185,20 @@ class Division:
         if self._better_by_columns(node):
             columns = _even(node, 1, self.threads)
             return self._timed(node, columns, {node.args[1]: columns})
-        candidates = [] if wanted is None else [wanted]
+        kind, candidates = kind_of(node), [] if wanted is None else [wanted]
         for arg in sorted(node.args, key=lambda arg: -arg.size):
             cut = self.seen(arg)
             if cut is not None and self.by_columns(arg.base) and not node.elementwise:
                 continue
-            moved = None if cut is None else _moved(node, arg, cut)
+            moved = None if cut is None else kind.cut_with(node, arg, cut)
             candidates += [] if moved is None else [moved]
-        axis = _outermost(node)
+        axis = outermost(node.shape)
         if not candidates and (node.size >= tuning.LARGE or flops(node) >= 100 * tuning.LARGE):
             candidates.append(_even(node, axis, self.threads))
         found = []
         for cut in candidates:
             by_columns = node.elementwise and len(node.shape) == 2 and cut.axis == 1
-            reads = _read_for(node, cut) if cut.axis == axis or by_columns else None
+            reads = kind.reads_for(node, cut) if cut.axis == axis or by_columns else None
             if reads is not None:
                 found.append(self._timed(node, cut, reads))
         first = found[:1] if wanted is not None else found
@@ -290,7 +270,7 @@ def seconds(nodes: Iterable[Node]) -> float:
         flops(node) * tuning.SECONDS_PER_FLOP
         if node.op == "matmul"
         else (node.nbytes + sum(arg.nbytes for arg in node.args)) * tuning.SECONDS_PER_BYTE
-        + max(0, cost_of(node) - 1) * node.size * tuning.SECONDS_PER_ADDITION
+        + max(0, kind_of(node).cost(node) - 1) * node.size * tuning.SECONDS_PER_ADDITION
         for node in nodes
     )
 
@@ -299,11 +279,6 @@ def _even(node: Node, axis: int, threads: int) -> Cut:
     """Return the cut of an axis into equal parts."""
     n = node.shape[axis]
     return Cut(axis, tuple(n * thread // threads for thread in range(threads + 1)))
-
-
-def _outermost(node: Node) -> int:
-    """Return the first axis that is not of length 1."""
-    return next((axis for axis, n in enumerate(node.shape) if n != 1), 0)
 
 
 def _in_proportion(a: Cut | None, b: Cut | None) -> bool:
@@ -316,7 +291,7 @@ def _in_proportion(a: Cut | None, b: Cut | None) -> bool:
 def _through(node: Node, cut: Cut) -> Cut | None:
     """Return a cut of the outermost axis of a view's base as a cut of the view."""
     base = node.base
-    if cut.axis != _outermost(base):
+    if cut.axis != outermost(base.shape):
         return None
     memory = np.empty(base.shape, base.dtype)
     view = replay_views(node, memory)
@@ -339,100 +314,3 @@ def _through(node: Node, cut: Cut) -> Cut | None:
             return None
         at.append(index)
     return Cut(axis, (0, *at, view.shape[axis]))
-
-
-# How a cut goes through an operation --------------------------------------------------------------
-
-
-def _moved(node: Node, arg: Node, cut: Cut) -> Cut | None:
-    """Return the cut of a result that goes with one of an argument; None if it ends there."""
-    axis: int | None = cut.axis
-    from_end = len(arg.shape) - cut.axis
-    if node.elementwise:
-        axis = len(node.shape) - from_end
-    elif node.op == "matmul":
-        summed = 1 if arg is node.args[0] else 2
-        axis = None if from_end == summed else len(node.shape) - from_end
-    elif node.op in ("sum", "max", "min"):
-        gone, keepdims = node.attrs
-        before = 0 if keepdims else sum(i < cut.axis for i in gone)
-        axis = None if cut.axis in gone else cut.axis - before
-    elif node.op == "take":
-        axis = 0 if arg is node.args[1] and node.attrs[0] == 0 else None
-    elif node.op == "copy":
-        return _recounted(arg.shape, cut, node.shape)
-    elif node.op not in ("concat", "setitem", "argmax"):
-        axis = None
-    if axis is None or not 0 <= axis < len(node.shape) or node.shape[axis] != cut.at[-1]:
-        return None
-    return Cut(axis, cut.at)
-
-
-def _read_for(node: Node, cut: Cut) -> dict[Node, Cut] | None:
-    """Return what is read of each argument for a cut of the result; None if it cannot be cut so.
-
-    An argument that is not named is read whole.
-    """
-    if node.op == "copy":
-        read = _recounted(node.shape, cut, node.args[0].shape)
-        return None if read is None else {node.args[0]: read}
-    if node.op == "setitem":
-        return _read_for_setitem(node, cut)
-    found: list[tuple[Node, int]] = []
-    from_end = len(node.shape) - cut.axis
-    if node.elementwise:
-        found = [(arg, len(arg.shape) - from_end) for arg in node.args]
-    elif node.op == "matmul":
-        a, b = node.args
-        of_a, of_b = len(a.shape) - from_end, len(b.shape) - from_end
-        found = [(a, of_a)] * (from_end != 1) + [(b, of_b)] * (from_end != 2)
-    elif node.op in ("sum", "max", "min"):
-        gone, keepdims = node.attrs
-        left = [axis for axis in range(len(node.args[0].shape)) if axis not in gone]
-        found = [(node.args[0], cut.axis if keepdims else left[cut.axis])]
-    elif node.op == "argmax":
-        found = [(node.args[0], cut.axis)]
-    elif node.op == "take" and node.attrs[0] == 0 and len(node.args[1].shape) == 1:
-        found = [(node.args[1], 0)] * (cut.axis == 0)
-    elif node.op == "concat" and node.attrs[0] != cut.axis:
-        found = [(arg, cut.axis) for arg in node.args]
-    if not found:
-        return None
-    reads: dict[Node, Cut] = {}
-    for arg, axis in found:
-        if axis < 0 or (arg.shape[axis] == 1 and cut.at[-1] != 1):
-            continue  # it is the same for all
-        read = Cut(axis, cut.at)
-        if arg.shape[axis] != cut.at[-1] or reads.setdefault(arg, read) != read:
-            return None
-    whole = [arg for arg, axis in found if arg not in reads]
-    twice = len(set(node.args)) < len(node.args) and node.op in ("matmul", "take")
-    return None if twice or (whole and not node.elementwise and node.op != "matmul") else reads
-
-
-def _read_for_setitem(node: Node, cut: Cut) -> dict[Node, Cut] | None:
-    old, new = node.args
-    key: tuple[Any, ...] = key_of(node.attrs[1])
-    middle = key.index(...)
-    left_out = len(old.shape) - len(key) + 1
-    of_axes = (*key[:middle], *(slice(None),) * left_out, *key[middle + 1 :])
-    if any(part is None or isinstance(part, int) for part in key):
-        return None
-    if of_axes[cut.axis] != slice(None):
-        return None
-    reads = {old: Cut(cut.axis, cut.at)}
-    axis = cut.axis - len(old.shape) + len(new.shape)
-    if axis >= 0 and new.shape[axis] == cut.at[-1] > 1:
-        reads[new] = Cut(axis, cut.at)
-    return None if old is new else reads
-
-
-def _recounted(shape: tuple[int, ...], cut: Cut, other: tuple[int, ...]) -> Cut | None:
-    """Return a cut of the outermost axis for another shape with the same order of elements."""
-    if math.prod(shape[: cut.axis]) != 1 or 0 in shape:
-        return None
-    axis = next((i for i, n in enumerate(other) if n != 1), 0)
-    mine, theirs = math.prod(shape[cut.axis + 1 :]), math.prod(other[axis + 1 :])
-    if any(i * mine % theirs for i in cut.at):
-        return None
-    return Cut(axis, tuple(i * mine // theirs for i in cut.at))

@@ -1,4 +1,4 @@
-"""Which operations of a plan become one loop: those that go over the same rows and columns.
+"""Which operations of a draft become one loop: those that go over the same rows and columns.
 
 A run of operations on arrays of one shape, with sums over the last or the batch axis, becomes one
 loop over rows, and in it one loop over columns for each *level*. A value that needs the sum of its
@@ -8,290 +8,90 @@ run needs never reaches memory.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Set
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from npnn.backends.operations.elementwise import Language, suits
-from npnn.backends.planning.plan import Plan
-from npnn.backends.recording.tracer import Node, key_of, replay_views
+from npnn.backends.operations.kinds import kind_of
+from npnn.backends.operations.reduction import Reduction
+from npnn.backends.planning.draft import Draft
+from npnn.backends.planning.loop import REDUCTIONS, STORES, Loop, stored
+from npnn.backends.recording.node import Node, replay_views
 
-REDUCTIONS = ("sum", "max", "min", "argmax")
-STORES = ("setitem", "concat")  # they write into parts of an array
 
+def fuse(
+    draft: Draft,
+    make_loop: Callable[..., Loop],
+    worth: Callable[[list[Node]], bool] = lambda group: True,
+) -> None:
+    """Group the operations into loops, where they can be and are worth it."""
+    bound, carried, outside = draft.bound, draft.carried, draft.outside
+    users = {node: len(of) for node, of in draft.users_of_all().items()}
 
-class FusedPlan(Plan):
-    """A plan whose runs of elementwise operations are loops."""
-
-    loop_type: Callable[..., Loop]
-
-    def group(self, nodes: list[Node]) -> list[list[Node]]:
-        self.loops: dict[Node, Loop] = {}
-        carried = {result.base for _, _, result in self.carry}
-        outside = {n.base for n in self.outputs} | carried
-        users = Counter(base for node in nodes for base in {arg.base for arg in node.args})
-
-        def passed_on(node: Node) -> bool:
-            return users[node] == 1 and node not in outside
-
-        groups: list[list[Node]] = []
-        loop: Loop | None = None
-        for node in sorted(_sums_first(nodes), key=self.phase):
-            apart = loop is not None and not self._may_join(loop, node)
-            if loop is not None and not apart and loop.add(node):
-                continue
-            reduced = node.op in REDUCTIONS
-            shape = stored(node)[0].shape if node.op in STORES else node.shape
-            shape = node.args[0].shape if reduced else shape
-            fits = shape and 0 not in shape and self._along_rows(node)
-            options = shape, self._look, passed_on, carried
-            loop = self.loop_type(*options) if fits else None
-            if loop is not None and loop.add(node):
-                groups.append(loop.nodes)
-                self.loops[node] = loop
-            else:
-                loop = None
-                groups.append([node])
-        inside = {node: number for number, group in enumerate(groups) for node in group}
-        self.transient = self._never_in_memory(nodes, groups, inside)
-        return groups
-
-    def _never_in_memory(
-        self, nodes: list[Node], groups: list[list[Node]], inside: dict[Node, int]
-    ) -> set[Node]:
-        """Find the values that are made and used up in one turn of a loop."""
-        outside = {n.base for n in self.outputs} | {result.base for _, _, result in self.carry}
-        level = {}
-        for group in groups:
-            loop = self.loops.get(group[0])
-            if loop is not None and len(group) > 1:
-                level.update(loop.level)
-        users: dict[Node, list[Node]] = {}
-        for node in nodes:
-            for arg in node.args:
-                users.setdefault(arg.base, []).append(node if arg.view is None else arg)
-        transient = set()
-        for node in level:
-            loop = self.loops[groups[inside[node]][0]]
-            here = all(
-                inside.get(user) == inside[node]
-                and (loop.kind[node] != "full" or level[user] == level[node])
-                for user in users.get(node, ())
-            )
-            if here and node not in outside and loop.kind[node] in ("full", "column", "scalar"):
-                transient.add(node)
-        return transient
-
-    def _may_join(self, loop: Loop, node: Node) -> bool:
-        """Return whether the same threads run an operation and those of a loop, at once."""
-        if self.division is None:
-            return True
-        return self._along_rows(node) and self.division.together([*loop.nodes, node])
-
-    def _along_rows(self, node: Node) -> bool:
-        """Return whether each thread has some rows of the loop that an operation would be in."""
-        if self.division is None or self.division.shares[node].cut is None:
-            return True
-        if node.op not in ("sum", "max", "min"):
-            return True
-        return next(axis for axis, n in enumerate(node.args[0].shape) if n > 1) not in node.attrs[0]
-
-    def reads_in_time(self, user: Node, old: Node, node: Node) -> bool:
-        loop = self._loop(self.groups[self.time[node]])
-        if loop is None:
-            return super().reads_in_time(user, old, node)
-        if node.op == "setitem":
-            plainly = node.args.count(old) == 1 and self._reads_plainly(user, old)
-            return user is node and old is node.args[0] and plainly
-        if user.op == "setitem" and old is user.args[0]:
-            return False
-        # Each element must be read in the turn in which it is written, or in an earlier loop of it.
-        read, written = loop.argument_kind(old, user), loop.kind[node]
-        same = read == written or {read, written} == {"scalar", "total"}
-        after = written != "full" or loop.level[user] <= loop.level[node]
-        return same and after and self._reads_plainly(user, old)
-
-    def _look(self, node: Node) -> np.ndarray:
+    def look(node: Node) -> np.ndarray:
         """Return an array that lies in memory as that of `node` will."""
-        bound: dict[Node, np.ndarray] = {leaf: array for leaf, array, _ in self.carry}
-        bound.update(self.data)
         base = bound.get(node.base, node.base.value)
         return replay_views(node, np.empty(node.base.shape) if base is None else base)
 
-    def _loop(self, group: list[Node]) -> Loop | None:
-        """Return the loop that runs a group, if it is worth one."""
-        return self.loops.get(group[0])
+    def passed_on(node: Node) -> bool:
+        return users.get(node) == 1 and node not in outside
 
-
-class Loop:
-    """A run of operations that will be one loop over the rows and columns of `shape`."""
-
-    language: Language
-    dtypes: Set[str]
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        look: Callable[[Node], np.ndarray],
-        passed_on: Callable[[Node], bool],
-        carried: set[Node],
-    ) -> None:
-        self.shape, self.lead, self.columns = shape, shape[:-1], shape[-1]
-        self.look = look  # how an argument lies in memory
-        self.passed_on = passed_on  # whether one operation inside the step alone needs a value
-        self.carried = carried  # the values that the step leaves in memory of its own
-        self.flat = len(shape) == 1
-        self.nested = False  # whether a loop over rows must be one for each axis
-        self.nodes: list[Node] = []
-        self.kind: dict[Node, str] = {}  # full, column, sum (over rows), total, scalar, store
-        self.level: dict[Node, int] = {}
-
-    def add(self, node: Node) -> bool:
-        """Take `node` in, if it can be computed in this loop."""
-        found = self._classify(node)
-        if found is None:
-            return False
-        self.kind[node], self.level[node] = found
-        self.nodes.append(node)
-        lying = node.args[1:] if node.op == "setitem" else node.args
-        outside = [arg for arg in lying if arg.shape == self.shape and arg not in self.kind]
-        in_rows = all(self._in_rows(arg, (-1, self.columns)) for arg in outside)
-        self.nested |= not in_rows or node.op in STORES
-        return True
-
-    def _classify(self, node: Node) -> tuple[str, int] | None:
-        dtypes = {n.dtype.name for n in (node, *node.args)}
-        if not dtypes <= self.dtypes:
-            return None
-        if node.op in REDUCTIONS:
-            return self._classify_reduction(node)
-        if node.op in STORES:
-            return self._classify_store(node)
-        if not self.language.knows(node.op) or not suits(node):
-            return None
-        if node.shape == self.shape:
-            kind = "full"
-        elif self.flat or not self.lead:
-            return None
-        elif node.shape in ((*self.lead, 1), self.lead):
-            kind = "column"
-        elif node.shape == ():
-            kind = "scalar"
+    loop: Loop | None = None
+    for node in sorted(_sums_first(draft.nodes), key=draft.phase):
+        if loop is not None and _may_join(draft, loop, node) and loop.add(node):
+            continue
+        shape = stored(node)[0].shape if node.op in STORES else node.shape
+        shape = node.args[0].shape if node.op in REDUCTIONS else shape
+        fits = shape and 0 not in shape and _along_rows(draft, node)
+        loop = make_loop(shape, look, passed_on, carried) if fits else None
+        if loop is not None and loop.add(node):
+            draft.groups.append(loop.nodes)
+            draft.loops[node] = loop
         else:
-            return None
-        level = 0
+            loop = None
+            draft.groups.append([node])
+    for group in draft.groups:
+        if group[0] in draft.loops and not worth(group):
+            del draft.loops[group[0]]
+    draft.transient = _never_in_memory(draft)
+
+
+def _never_in_memory(draft: Draft) -> set[Node]:
+    """Find the values that are made and used up in one turn of a loop."""
+    loops = [loop for loop in draft.loops.values() if len(loop.nodes) > 1]
+    inside = {node: loop for loop in loops for node in loop.nodes}
+    users: dict[Node, list[Node]] = {}
+    for node in draft.nodes:
         for arg in node.args:
-            given = self.argument_kind(arg, node)
-            if given is None or (given == "full" and kind != "full"):
-                return None
-            if given in ("total", "scalar") and arg in self.kind and kind != "scalar":
-                return None
-            if kind == "scalar" and given not in ("total", "scalar"):
-                return None
-            if arg in self.kind and kind != "scalar":
-                after = 1 if kind == "full" and given == "column" else 0
-                level = max(level, self.level[arg] + after)
-        return kind, level
+            users.setdefault(arg.base, []).append(node if arg.view is None else arg)
 
-    def _classify_reduction(self, node: Node) -> tuple[str, int] | None:
-        x = node.args[0]
-        counted = node.op == "sum" or x.dtype.kind == "f"
-        if self.flat or not counted or (x.base in self.kind and x not in self.kind):
-            return None
-        last = len(x.shape) - 1
-        axes = (last,) if node.op == "argmax" else node.attrs[0]
-        if x.shape == self.shape and self.argument_kind(x, x) == "full":
-            level = self.level.get(x, 0)
-            if axes == (last,):
-                return "column", level
-            if node.op == "sum" and axes == tuple(range(last)):
-                return "sum", level
-            if node.op == "sum" and len(axes) == len(x.shape):
-                return "total", level
-        elif self.kind.get(x) == "column" and node.op == "sum" and len(axes) == len(x.shape):
-            return "total", self.level[x]
-        return None
+    def used_here(node: Node, loop: Loop) -> bool:
+        return all(
+            inside.get(user) is loop
+            and (loop.kind[node] != "full" or loop.level[user] == loop.level[node])
+            for user in users.get(node, ())
+        )
 
-    def _classify_store(self, node: Node) -> tuple[str, int] | None:
-        values = stored(node)
-        last = node.op == "setitem" or node.attrs[0] == len(node.shape) - 1
-        if node.op == "concat" and all(value.view is not None for value in values):
-            return None  # NumPy copies what is there already as fast
-        if self.flat or not last or any(value.shape != self.shape for value in values):
-            return None
-        if any(value.dtype != node.dtype for value in values):
-            return None
-        if any(self.argument_kind(value, value) != "full" for value in values):
-            return None
-        if node.op == "setitem":
-            old, (how, key) = node.args[0], node.attrs
-            if how and not self.language.knows(how):
-                return None
-            if part_of(np.empty(node.shape), key).shape != self.shape:
-                return None
-            if old.base in self.kind and not self._follows(node):
-                return None
-        return "store", max(self.level.get(value, 0) for value in values)
-
-    def _follows(self, node: Node) -> bool:
-        """Return whether a store only adds to what others of this loop store, elsewhere."""
-        old, (how, key) = node.args[0], node.attrs
-        if how or self.kind.get(old) != "store" or node in self.carried:
-            return False
-        sample = np.empty(node.shape, np.bool)
-        while old.op == "setitem" and old in self.kind:
-            if not self.passed_on(old):
-                return False
-            parts = part_of(sample, key), part_of(sample, old.attrs[1])
-            try:
-                if np.shares_memory(*parts, max_work=1 << 12):  # type: ignore[arg-type]
-                    return False
-            except np.exceptions.TooHardError:
-                return False
-            old = old.args[0]
-        return old not in self.kind
-
-    def argument_kind(self, arg: Node, node: Node) -> str | None:
-        """Return how `node` reads `arg`; None if no loop of this shape can."""
-        if arg in self.kind:
-            kind = self.kind[arg]
-            # A row of numbers, one for each sample, would be read as one for each column.
-            mixed = kind == "column" and arg.shape == self.lead and node.shape != self.lead
-            return None if kind in ("sum", "store") or mixed else kind
-        if arg.base in self.kind:
-            return None
-        if arg.size == 1 and len(arg.shape) <= len(node.shape):
-            return "scalar"
-        if arg.shape == self.shape:
-            return None if self.flat and not self._in_rows(arg, (-1, self.columns)) else "full"
-        if self.flat:
-            return None
-        if arg.shape == (*self.lead, 1) or (arg.shape == self.lead == node.shape):
-            return "column" if self._in_rows(arg, (-1,)) else None
-        ones = arg.shape[:-1]
-        if arg.shape[-1:] == (self.columns,) and all(n == 1 for n in ones):
-            return "row" if node.shape == self.shape else None
-        return None
-
-    def _in_rows(self, arg: Node, shape: tuple[int, ...]) -> bool:
-        """Return whether an argument can be seen as rows and columns, whatever its axes."""
-        if arg.view is None and arg.op != "leaf":
-            return True
-        array = self.look(arg)
-        return np.may_share_memory(array, array.reshape(shape))
+    return {
+        node
+        for node, loop in inside.items()
+        if loop.kind[node] in ("full", "column", "scalar") and used_here(node, loop)
+    } - draft.outside
 
 
-def stored(node: Node) -> tuple[Node, ...]:
-    """Return the values that an operation writes into parts of an array."""
-    return node.args[1:] if node.op == "setitem" else node.args
+def _may_join(draft: Draft, loop: Loop, node: Node) -> bool:
+    """Return whether the same threads run an operation and those of a loop, at once."""
+    if draft.division is None:
+        return True
+    return _along_rows(draft, node) and draft.division.together([*loop.nodes, node])
 
 
-def part_of(array: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
-    """Return the part of an array that a recorded index shows."""
-    part: np.ndarray = array[key_of(key)]
-    return part
+def _along_rows(draft: Draft, node: Node) -> bool:
+    """Return whether each thread has some rows of the loop that an operation would be in."""
+    if draft.division is None or draft.division.shares[node].cut is None:
+        return True
+    kind = kind_of(node)
+    return not isinstance(kind, Reduction) or kind.goes_along_rows(node)
 
 
 def _sums_first(nodes: list[Node]) -> list[Node]:

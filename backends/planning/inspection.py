@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npnn.backends.operations.calls import flops
+from npnn.backends.operations.kinds import flops
 from npnn.backends.planning.plan import Plan
 
 
@@ -53,8 +53,8 @@ def rows(plan: Plan, seconds: list[float] | None = None) -> list[Row]:
         last = group[-1]
         inside = {node.base for node in group}
         read = {arg.base: arg for node in group for arg in node.args if arg.base not in inside}
-        written = [node for node in group if node not in plan.transient]
-        place = plan.places.get(last)
+        written = [node for node in group if node not in plan.draft.transient]
+        place = plan.draft.places.get(last)
         origins = list(dict.fromkeys(node.origin[0] for node in group))
         layers = dict.fromkeys(node.origin[1] for node in group)
         found.append(

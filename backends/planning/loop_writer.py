@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.operations.calls import Memory
-from npnn.backends.planning.fusion import REDUCTIONS, STORES, Loop, part_of, stored
-from npnn.backends.recording.tracer import Node
+from npnn.backends.operations.kind import Memory
+from npnn.backends.operations.store import part_of
+from npnn.backends.planning.loop import REDUCTIONS, STORES, Loop, stored
+from npnn.backends.recording.node import Node
 
 
 def joined_axes(

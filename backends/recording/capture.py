@@ -14,10 +14,13 @@ import numpy as np
 from npnn.backends import tuning
 from npnn.backends.backend import Step, Tree
 from npnn.backends.cpu import threads
-from npnn.backends.operations.calls import Call
+from npnn.backends.operations.kind import Call
 from npnn.backends.planning.division import seconds
+from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.plan import Plan
-from npnn.backends.recording.tracer import Node, NotRecorded, Recorded, Trace
+from npnn.backends.planning.target import Target
+from npnn.backends.recording.node import Node, NotRecorded
+from npnn.backends.recording.tracer import Recorded, Trace
 from npnn.trees import Path, leaves, mapped
 
 MOST_PLANS = 32
@@ -40,14 +43,14 @@ class CapturedStep:
         See :data:`npnn.backends.backend.Step`.
     dtype : dtype
         Of the numbers among the inputs, such as the learning rate.
-    make_plan : callable
-        Plan, or a faster one.
+    target : Target, optional
+        What it will run on; NumPy if None.
     """
 
     denormals_are_slow = True
 
-    def __init__(self, step: Step, dtype: Any, make_plan: Callable[..., Plan] = Plan) -> None:
-        self.step, self.dtype, self.make_plan = step, dtype, make_plan
+    def __init__(self, step: Step, dtype: Any, target: Target | None = None) -> None:
+        self.step, self.dtype, self.target = step, dtype, target or Target()
         self.plans: OrderedDict[Any, tuple[Plan, Callable[..., Any]]] = OrderedDict()
         self.replays: dict[Any, Callable[..., Any]] = {}
         self._keys: dict[Any, Callable[..., Any]] = {}
@@ -90,20 +93,12 @@ class CapturedStep:
         """Return a NumPy array that lies in memory as `array` does."""
         return array
 
-    def plan_of(
-        self,
-        nodes: list[Node],
-        carry: list[tuple[Node, Any, Node]],
-        data: list[tuple[Node, Any]],
-        inputs: list[tuple[Node, Any]],
-        outputs: list[Node],
-    ) -> Plan:
-        """Return the plan of a recorded step; each input comes with its first value."""
-        given = [leaf for leaf, _ in inputs]
-        shared = self.threads_for(nodes, tuning.WORTH)
+    def plan_of(self, draft: Draft, values: list[Any]) -> Plan:
+        """Return the plan of a recorded step, each of whose inputs comes with its first value."""
+        draft.threads = self.threads_for(draft.nodes, tuning.WORTH)
         if threads.count() > tuning.MOST_THREADS:
-            shared = 1  # the library's own threads do not wait for the interpreter's lock
-        return self.make_plan(nodes, carry, data, given, outputs, shared)
+            draft.threads = 1  # the library's own threads do not wait for the interpreter's lock
+        return Plan(draft, self.target)
 
     def threads_for(self, nodes: list[Node], worth: float) -> int:
         """Return how many threads a step is worth, `worth` seconds each."""
@@ -116,8 +111,8 @@ class CapturedStep:
 
     def fill(self, plan: Any, values: list[Any]) -> None:
         """Write a value for each of its inputs into a plan."""
-        for leaf, value in zip(plan.inputs, values, strict=True):
-            if leaf in plan.users:
+        for leaf, value in zip(plan.draft.inputs, values, strict=True):
+            if leaf in plan.draft.users:
                 plan.array(leaf)[...] = value
 
     # Recording ---------------------------------------------------------------------------------
@@ -138,13 +133,14 @@ class CapturedStep:
             return partial(self._run_uncaptured, error)
         results = dict(leaves(new_carry))
         try:
-            plan = self.plan_of(
+            draft = Draft(
                 trace.nodes,
                 [(found[0][path], x, trace.node(results[path])) for path, x in leaves(carry)],
                 [(found[1][path], x) for path, x in leaves(data)],
-                [(found[2][path], x) for path, x in leaves(inputs)],
+                list(found[2].values()),
                 [trace.node(value) for _, value in leaves(outputs)],
             )
+            plan = self.plan_of(draft, [x for _, x in leaves(inputs)])
         except NotRecorded as error:
             self.recordable = False
             return partial(self._run_uncaptured, error)
@@ -236,16 +232,17 @@ def _compile(plan: Plan, entering: dict[Path, Node], outputs: Any) -> Callable[.
         return f"{name(function)}({', '.join([*given, keyword + out])})"
 
     first: list[str] = []
-    samples = {} if plan.division is None else plan.division.samples
-    without_lock = plan.without_lock(samples)
+    draft, division = plan.draft, plan.draft.division
+    samples = {} if division is None else division.samples
+    without_lock = plan.target.without_lock(plan, samples)
     tasks: list[list[list[str]]] = []
     if without_lock is None:
         tasks = [
-            [[written(call) for call in plan.joined(call for call, _ in s)] for s in phase]
+            [[written(call) for call in plan.target.joined(call for call, _ in s)] for s in phase]
             for phase in plan.phases
         ]
     for path, leaf in entering.items():
-        if leaf not in plan.users and leaf not in plan.kept:
+        if leaf not in draft.users and leaf not in draft.kept:
             continue
         target, given = plan.array(leaf), expression("inputs", path)
         cut = samples.get(leaf)
@@ -263,13 +260,13 @@ def _compile(plan: Plan, entering: dict[Path, Node], outputs: Any) -> Callable[.
                 task.insert(0, f"copyto({part}, {given}[{start}:{stop}])")
     if without_lock is not None:
         first.append(f"{name(without_lock)}()")
-    elif plan.division is None:
+    elif division is None:
         first += tasks[0][0]
     else:
         names["run_phases"] = threads.run_phases
         names["granted"] = threads.count()
         first += _side_by_side(tasks)
-    nodes = iter(plan.outputs)
+    nodes = iter(draft.outputs)
     values = mapped(outputs, lambda x: f"{name(plan.array(next(nodes)))}.copy()")
     first.append(f"return carry, {source(values)}")
     return defined("replay(carry, data, inputs)", first, names)

@@ -5,12 +5,11 @@ itself, and a :class:`Node` that says which operation would have made it. What c
 of nodes in the order of the step, ready to be given memory and replayed (see ``plan.py``).
 
 To record another operation of the standard, add a method to :class:`Namespace`; every NumPy ufunc
-is recorded already. Tell ``operations.py`` how to run it: one entry in its table.
+is recorded already. Say how it is run: one entry in the table of ``kinds.py``.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -20,70 +19,16 @@ from typing import Any
 import array_api_compat.numpy as real
 import numpy as np
 
-Shape = tuple[int, ...]
-
-
-class NotRecorded(Exception):
-    """The step does something that cannot be recorded; it is run as it is instead."""
-
-
-class Node:
-    """One value of the step: an operation with its arguments, or a leaf that comes from outside.
-
-    Attributes
-    ----------
-    op : str
-        ``"leaf"``, ``"constant"``, the name of a ufunc, or one of the operations of Namespace.
-    args : tuple
-        Nodes; numbers have become constants.
-    attrs : tuple
-        What else the operation needs, such as axes.
-    origin : tuple
-        The function that asked for it, such as ``Dense.forward``, and the id of its object.
-    base : Node
-        The node whose memory this one looks into; itself if it is no view.
-    """
-
-    __slots__ = ("args", "attrs", "base", "dtype", "op", "origin", "shape", "value", "view")
-
-    def __init__(
-        self,
-        op: str,
-        args: tuple[Node, ...],
-        attrs: tuple[Any, ...],
-        shape: Shape,
-        dtype: np.dtype[Any],
-        *,
-        view: Callable[[np.ndarray], np.ndarray] | None = None,
-        value: np.ndarray | None = None,
-    ) -> None:
-        self.op, self.args, self.attrs, self.shape, self.dtype = op, args, attrs, shape, dtype
-        self.view, self.value = view, value
-        self.base: Node = args[0].base if view is not None else self
-        self.origin: tuple[str, str] = ("", "")
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes."""
-        return self.size * self.dtype.itemsize
-
-    @property
-    def elementwise(self) -> bool:
-        """Whether each element of the result comes from one element of each argument."""
-        return self.op in ELEMENTWISE or _is_elementwise(getattr(np, self.op, None))
-
-    def __repr__(self) -> str:
-        shapes = ", ".join("x".join(map(str, arg.shape)) or "()" for arg in self.args)
-        return f"{self.op}({shapes}) -> {'x'.join(map(str, self.shape)) or '()'} {self.dtype}"
-
-
-# Operations beside the ufuncs whose results have one element for each element of the arguments.
-ELEMENTWISE = {"where", "astype"}
+from npnn.backends.operations import gather, join, product, reduction
+from npnn.backends.recording.node import (
+    Node,
+    NotRecorded,
+    Shape,
+    attrs_of,
+    is_elementwise,
+    key_of,
+    replay_views,
+)
 
 
 class Trace:
@@ -191,12 +136,12 @@ class Recorded:
         )
 
     def __getitem__(self, key: Any) -> Recorded:
-        attrs = _attrs_of(key)
+        attrs = attrs_of(key)
         return self.trace.view(self.node, "getitem", attrs, operator.itemgetter(key_of(attrs)))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         # The handle moves on to a new node; the plan writes in place where nobody needs the old.
-        old, new, attrs, how = self.node, self.trace.node(value, self.dtype), _attrs_of(key), ""
+        old, new, attrs, how = self.node, self.trace.node(value, self.dtype), attrs_of(key), ""
         if len(new.args) == 2 and new.elementwise and new.dtype == old.dtype:
             part, operand = new.args
             if part.op == "getitem" and part.args == (old,) and part.attrs == attrs:
@@ -271,7 +216,7 @@ class Namespace:
 
     def __getattr__(self, name: str) -> Any:
         function: Any = getattr(np, name, None)
-        if _is_elementwise(function):
+        if is_elementwise(function):
             return partial(self._trace.ufunc, function)
         if name in self._views:
             return partial(self._view, name)
@@ -328,13 +273,9 @@ class Namespace:
         self, name: str, x: Recorded, *, axis: Any = None, dtype: Any = None, keepdims: bool = False
     ) -> Recorded:
         x = self.asarray(x, dtype)
-        axes = range(x.ndim) if axis is None else axis
-        gone = sorted(np.lib.array_utils.normalize_axis_tuple(axes, x.ndim))
-        shape = tuple(
-            1 if i in gone else n for i, n in enumerate(x.shape) if keepdims or i not in gone
-        )
+        shape, gone = reduction.shape_of(x.node, axis, keepdims)
         dtype = getattr(real, name)(np.ones(1, x.dtype)).dtype
-        return self._trace.add(name, (x.node,), shape, dtype, (tuple(gone), keepdims))
+        return self._trace.add(name, (x.node,), shape, dtype, (gone, keepdims))
 
     sum = partialmethod(_reduce, "sum")
     max = partialmethod(_reduce, "max")
@@ -352,55 +293,23 @@ class Namespace:
     # Products, gathers, joins ------------------------------------------------------------------
 
     def matmul(self, a: Recorded, b: Recorded) -> Recorded:
-        a_node, b_node = self._trace.node(a), self._trace.node(b)
-        if min(len(a_node.shape), len(b_node.shape)) < 2:
-            raise NotRecorded("matmul() of vectors")
-        if a_node.shape[-1] != b_node.shape[-2]:
-            raise ValueError(f"shapes {a_node.shape} and {b_node.shape} do not fit a product")
-        lead = np.broadcast_shapes(a_node.shape[:-2], b_node.shape[:-2])
-        shape = (*lead, a_node.shape[-2], b_node.shape[-1])
-        dtype = np.result_type(a_node.dtype, b_node.dtype)
-        return self._trace.add("matmul", (a_node, b_node), shape, dtype)
+        nodes = self._trace.node(a), self._trace.node(b)
+        dtype = np.result_type(*(node.dtype for node in nodes))
+        return self._trace.add("matmul", nodes, product.shape_of(*nodes), dtype)
 
     def take(self, x: Recorded, index: Recorded, *, axis: int) -> Recorded:
         axis %= x.ndim
-        shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
         nodes = (x.node, self._trace.node(index))
-        return self._trace.add("take", nodes, shape, x.dtype, (axis,))
+        return self._trace.add("take", nodes, gather.shape_of(*nodes, axis), x.dtype, (axis,))
 
     def concat(self, arrays: Sequence[Recorded], *, axis: int = 0) -> Recorded:
-        first, axis = arrays[0], axis % arrays[0].ndim
-        length = sum(a.shape[axis] for a in arrays)
-        shape = (*first.shape[:axis], length, *first.shape[axis + 1 :])
+        axis, nodes = axis % arrays[0].ndim, [a.node for a in arrays]
         dtype = np.result_type(*(a.dtype for a in arrays))
-        if any((*a.shape[:axis], length, *a.shape[axis + 1 :]) != shape for a in arrays):
-            raise ValueError(f"arrays of shapes {[a.shape for a in arrays]} cannot be joined")
-        return self._trace.add("concat", [a.node for a in arrays], shape, dtype, (axis,))
+        return self._trace.add("concat", nodes, join.shape_of(nodes, axis), dtype, (axis,))
 
 
 def _called(function: Any, args: Any, options: Any, x: np.ndarray) -> Any:
     return function(x, *args, **options)
-
-
-def replay_views(node: Node, base: np.ndarray) -> np.ndarray:
-    """Return what `node` sees of `base`, the array of its base node."""
-    if node.view is None:
-        return base
-    return node.view(replay_views(node.args[0], base))
-
-
-def _attrs_of(key: Any) -> tuple[Any, ...]:
-    """Return an index in a hashable form, the opposite of :func:`key_of`."""
-    parts = key if isinstance(key, tuple) else (key,)
-    if not all(p is None or p is ... or type(p) in (int, slice) for p in parts):
-        raise NotRecorded("indexing by arrays")
-    return tuple((p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts)
-
-
-def key_of(attrs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return an index out of its hashable form; it never gives a scalar, always a view."""
-    key = tuple(slice(*part) if isinstance(part, tuple) else part for part in attrs)
-    return key if ... in attrs else (*key, ...)
 
 
 def _origin() -> tuple[str, str]:
@@ -415,12 +324,6 @@ def _origin() -> tuple[str, str]:
 
 
 _machinery = (__name__, "npnn.backends.backend")
-
-
-def _is_elementwise(function: Any) -> bool:
-    # matmul and its like are ufuncs with a signature.
-    one = isinstance(function, np.ufunc) and function.nout == 1
-    return one and function.signature is None
 
 
 def _dtype_or_number(x: Any) -> Any:

@@ -248,4 +248,5 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
 def new_optimizer(run: dict[str, Any]) -> npnn.Optimizer:
     """Return the optimizer that the settings name."""
     kind, arguments, _ = OPTIMIZERS[run["optimizer"]]
-    return npnn.Optimizer.registry[kind](run["alpha"], **arguments)
+    optimizer: npnn.Optimizer = npnn.Optimizer.registry[kind](run["alpha"], **arguments)
+    return optimizer

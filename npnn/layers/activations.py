@@ -11,7 +11,7 @@ from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.layer import Layer
 
 
-class Activation(Layer):
+class Activation(Layer, abstract=True):
     """Base of the activations: the shape goes through unchanged.
 
     Parameters

@@ -86,7 +86,7 @@ class _Convolution(Weighted):
         for channels, side in ((inputs, "input"), (outputs, "output")):
             if channels % self.groups:
                 common = math.gcd(inputs, outputs)
-                fitting = [n for n in range(1, common + 1) if common % n == 0]
+                fitting = [n for n in range(1, min(common, 1000) + 1) if common % n == 0]
                 raise ValueError(
                     f"{channels} {side} channels cannot be divided into {self.groups} groups; "
                     f"groups may be {' or '.join(map(str, fitting))}"

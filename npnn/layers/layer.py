@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import initializers
 from npnn.arrays import Array, Shape, as_shape, fits
+from npnn.plain import Named, Reader, Writer
 from npnn.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from npnn.backends import Backend
 
 
-class Layer(Settings):
+class Layer(Named, Settings):
     r"""One link of a model: :math:`y = f(x; \theta)` and its derivatives.
 
     A layer is written once, in terms of the namespace of its input
@@ -53,7 +54,8 @@ class Layer(Settings):
     default_initializer: ClassVar[str | None] = None
     takes_integers: bool = False
     gives: ClassVar[str] = ""
-    registry: ClassVar[dict[str, type[Layer]]] = {}
+    file_kind = "layer"
+    switches = ("trainable",)
 
     shape_in: Shape | None = None
     shape_out: Shape | None = None
@@ -67,10 +69,6 @@ class Layer(Settings):
 
     def __init__(self) -> None:
         """Take no arguments, where a subclass takes none."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        Layer.registry[cls.__name__] = cls
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         """Fix the input shape, draw the parameters, and return the output shape.
@@ -177,8 +175,12 @@ class Layer(Settings):
     ) -> None:
         """Set the parameter or state `name` to a fresh host array drawn by `initializer`.
 
-        Without an initializer, the following activation says which one suits it.
+        Without an initializer, the following activation says which one suits it. Where a model is
+        read from a file, it is the array that the file holds.
         """
+        if isinstance(rng, initializers.Drawn):
+            setattr(self, name, rng.find(self, name, shape).astype(self.dtype, copy=False))
+            return
         if initializer is None and self.following is not None:
             initializer = self.following.default_initializer
         function = initializers.get(initializer or "GlorotUniform")
@@ -196,25 +198,35 @@ class Layer(Settings):
         return self
 
     def to_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as plain values, for a file."""
-        names = inspect.signature(type(self)).parameters
-        return {
-            "type": type(self).__name__,
-            **{name: _plain(getattr(self, name)) for name in names},
-        }
+        """Return the constructor's arguments as plain values, for a file.
+
+        Raises
+        ------
+        npnn.FileError
+            If a file could not hold them, or not name the class.
+        """
+        config: dict[str, Any] = Writer().value(self, "the layer")["layer"]
+        return config
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Layer:
         """Return a fresh, unbuilt layer from what :meth:`to_config` gave."""
-        if config["type"] not in Layer.registry:
-            raise ValueError(
-                f"unknown layer type {config['type']!r}: import the module that defines it first"
-            )
-        return Layer.registry[config["type"]]._restored(config)
+        layer: Layer = Reader().named("layer", config)
+        return layer
+
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        config = super()._described(writer)
+        return config if self.trainable else {**config, "trainable": False}
 
     @classmethod
-    def _restored(cls, config: dict[str, Any]) -> Layer:
-        return cls(**{key: _restored(value) for key, value in config.items() if key != "type"})
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        config = dict(config)
+        own = "trainable" in cls._arguments()
+        trainable = True if own else config.pop("trainable", True)
+        layer = super()._restored(config, reader)
+        if not trainable:
+            layer.trainable = False
+        return layer
 
     def __repr__(self) -> str:
         shown = []
@@ -228,7 +240,7 @@ class Layer(Settings):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-class Link(Layer):
+class Link(Layer, abstract=True):
     """What a chain is made of: a model, or a loss.
 
     Attributes
@@ -252,8 +264,9 @@ class Link(Layer):
     def _follow(self, link: Link | None) -> None:
         if link is not None and not isinstance(link, Link):
             raise TypeError(f"chain must be a loss or a model, not {link!r}")
-        self._chain = link
-        self.mark_changed()
+        if link is not self._chain:
+            self._chain = link
+            self.mark_changed()
 
 
 def given_by(layer: Layer) -> str:
@@ -274,29 +287,3 @@ def _twins(value: Any, own: list[Layer]) -> Any:
 
 def _shape_repr(shape: Shape | None) -> str:
     return str(shape[0]) if shape is not None and len(shape) == 1 else str(shape)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Layer):
-        return {"layer": value.to_config()}
-    if isinstance(value, initializers.Initializer):
-        return {"initializer": initializers.to_config(value)}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {"pairs": [[key, _plain(item)] for key, item in value.items()]}
-    return value
-
-
-def _restored(value: Any) -> Any:
-    if isinstance(value, dict) and "layer" in value:
-        return Layer.from_config(value["layer"])
-    if isinstance(value, dict) and "initializer" in value:
-        arguments = dict(value["initializer"])
-        return initializers.Initializer.registry[arguments.pop("type")](**arguments)
-    if isinstance(value, dict) and "pairs" in value:
-        return {key: _restored(item) for key, item in value["pairs"]}
-    if isinstance(value, list):
-        restored = [_restored(item) for item in value]
-        return restored if any(isinstance(item, Layer) for item in restored) else tuple(restored)
-    return value

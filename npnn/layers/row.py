@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import checked
 from npnn.arrays import Array, Shape
+from npnn.errors import FileError
 from npnn.layers.layer import Layer, Link
+from npnn.plain import Reader, Writer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,12 +59,16 @@ class Row(Link):
         if not layers:
             raise ValueError("a model needs at least one layer")
         old = self._layers, self.shape_in, self.shape_out
-        self._layers, self.shape_in, self.shape_out = layers, None, None
+        self._take_in(layers)
         try:
             self._take_up()
         except BaseException:
             self._layers, self.shape_in, self.shape_out = old
             raise
+        self.mark_changed()
+
+    def _take_in(self, layers: list[Layer]) -> None:
+        self._layers, self.shape_in, self.shape_out = layers, None, None
 
     def _take_up(self) -> None:
         """Do what there is to do when the layers are new; here they wait for a shape."""
@@ -90,6 +96,8 @@ class Row(Link):
                 else:
                     shape = layer.build(shape, rng)
                     _check_built(layer, shape)
+            except FileError as error:  # the weights of a file do not fit
+                raise FileError(f"layer {number}, {layer!r}: {error}") from None
             except ValueError as error:
                 before = f" by layer {number - 1}, {self._layers[number - 1]!r}" if number else ""
                 raise ValueError(f"layer {number}, {layer!r}: {error}{before}") from None
@@ -136,27 +144,23 @@ class Row(Link):
             grad_y = layer.backward(grad_y)
         return grad_y
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the architecture as plain values."""
-        entries: list[dict[str, Any]] = []
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        entries = []
         for number, layer in enumerate(self._layers):
-            earlier = next(n for n, other in enumerate(self._layers) if other is layer)
-            again = earlier < number
-            entries.append({"again": earlier} if again else {"layer": layer.to_config()})
-        return {"type": "Row", "layers": entries}
+            try:
+                entries.append(writer.value(layer, "the layer"))
+            except FileError as error:
+                what = f"layer {number}, {type(layer).__name__}"
+                raise FileError(f"{what}: {error}") from None
+        config = {"type": self.registry.name_of(type(self)), "layers": entries}
+        return config if self.trainable else {**config, "trainable": False}
 
     @classmethod
-    def _restored(cls, config: dict[str, Any]) -> Layer:
-        return cls(cls.layers_from_config(config["layers"]))
-
-    @staticmethod
-    def layers_from_config(entries: list[dict[str, Any]]) -> list[Layer]:
-        """Return fresh layers from what :meth:`to_config` gave for them."""
-        layers: list[Layer] = []
-        for entry in entries:
-            again = "again" in entry
-            layers.append(layers[entry["again"]] if again else Layer.from_config(entry["layer"]))
-        return layers
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        row = cls()
+        row._take_in(reader.layers(config.get("layers")))
+        row.trainable = config.get("trainable", True) is not False
+        return row
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self._layers))

@@ -31,7 +31,6 @@ class Weighted(Layer):
             if activation is None:
                 return super().__new__(cls, *args, **options)
             kinds = [k for k in Layer.registry.values() if issubclass(k, Activation)]
-            kinds.remove(Activation)
             following = named.called(activation, Layer, "activation", kinds)
             return Joined([cls(*args, **options), following])
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape, read_each
 from npnn.layers.layer import Layer, Link
 
 
-class LossLayer(Link):
+class LossLayer(Link, abstract=True):
     r"""Base of the losses.
 
     A subclass gives the loss of each output, :meth:`value`, and its :meth:`derivative` with
@@ -210,6 +210,11 @@ class LossLayer(Link):
         self.num_samples = 0
         self._was_read = False
 
+    def sums_so_far(self) -> dict[str, Any]:
+        """Return what the metrics are made of, and for which mode, by the attributes' names."""
+        names = "total_loss", "total_correct", "total_weight", "num_samples"
+        return {name: vars(self)[name] for name in (*names, "_was_read", "_was_training")}
+
     def sums(self, weighted: bool = True) -> list[Array]:
         """Return the sums that a step goes on from: of the loss, of what is correct, of weights."""
         sums = [self.total_loss, self.total_correct]
@@ -227,6 +232,9 @@ class LossLayer(Link):
         """Return how many samples without weights the sums are of; the next batch starts anew."""
         self._was_read = True
         return self.num_samples
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.to_config(), self.chain)
 
     @property
     def power_of_scale(self) -> int | None:
@@ -276,3 +284,11 @@ def as_share(accuracy: float) -> float:
             "give 1 for an answer that is correct, else 0"
         )
     return min(accuracy, 1.0)
+
+
+def _again(cls: type[LossLayer], config: dict[str, Any], chain: Link | None) -> LossLayer:
+    """Return a loss that was copied, or pickled; its sums start anew."""
+    loss = cls.from_config(config)
+    assert isinstance(loss, LossLayer)
+    loss.chain = chain
+    return loss

@@ -12,6 +12,7 @@ from npnn.arrays import Array, array_namespace
 from npnn.guided import unknown_argument
 from npnn.layers.row import Row
 from npnn.normalization import Normalization
+from npnn.plain import Named, Reader, Writer
 from npnn.schedules import FunctionSchedule, Rate, Schedule, as_schedule
 from npnn.settings import Settings
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from npnn.model import Sequential
 
 
-class Optimizer(Settings):
+class Optimizer(Named, Settings):
     r"""Base of the optimizers.
 
     A subclass names its `moments`, the arrays it keeps for each parameter (they start at 0), and
@@ -61,11 +62,7 @@ class Optimizer(Settings):
 
     running = ("alpha", "schedule")
     moments: ClassVar[tuple[str, ...]] = ()
-    registry: ClassVar[dict[str, type[Optimizer]]] = {}
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        Optimizer.registry[cls.__name__] = cls
+    file_kind = "optimizer"
 
     def __init__(
         self,
@@ -267,20 +264,13 @@ class Optimizer(Settings):
 
     def to_config(self) -> dict[str, Any]:
         """Return the optimizer's arguments as plain values."""
-        config: dict[str, Any] = {"type": type(self).__name__}
-        for name in self._arguments():
-            value = getattr(self, name)
-            config[name] = value.to_config() if isinstance(value, Schedule) else value
-        return config
+        return self._described(Writer())
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Optimizer:
         """Return a fresh optimizer from what :meth:`to_config` gave."""
-        arguments = {key: value for key, value in config.items() if key != "type"}
-        for name in ("alpha", "schedule"):
-            if isinstance(arguments.get(name), dict):
-                arguments[name] = Schedule.from_config(arguments[name])
-        return Optimizer.registry[config["type"]](**arguments)
+        optimizer: Optimizer = Reader().named("optimizer", config)
+        return optimizer
 
     def __repr__(self) -> str:
         defaults = inspect.signature(Optimizer).parameters

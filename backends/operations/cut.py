@@ -1,0 +1,68 @@
+"""Where threads divide an array: along which axis, and how that goes through an operation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from npnn.backends.recording.node import Node
+
+
+class Cut(NamedTuple):
+    """An axis, and the indices at which it is cut, from 0 to its length."""
+
+    axis: int
+    at: tuple[int, ...]
+
+    def part(self, array: np.ndarray, thread: int) -> np.ndarray:
+        """Return what one thread has of an array."""
+        mine = slice(self.at[thread], self.at[thread + 1])
+        part: np.ndarray = array[(*(slice(None),) * self.axis, mine)]
+        return part
+
+    def shape_of_part(self, shape: tuple[int, ...], thread: int) -> tuple[int, ...]:
+        """Return the shape of a part of an array that is cut in proportion to this cut."""
+        axis = outermost(shape)
+        start, stop = (i * shape[axis] // self.at[-1] for i in self.at[thread : thread + 2])
+        return *shape[:axis], stop - start, *shape[axis + 1 :]
+
+    def moved(self, axis: int | None, shape: tuple[int, ...]) -> Cut | None:
+        """Return the cut along another axis, of another array; None if that is not as long."""
+        fits = axis is not None and 0 <= axis < len(shape) and shape[axis] == self.at[-1]
+        return Cut(axis, self.at) if fits and axis is not None else None
+
+    def recounted(self, shape: tuple[int, ...], other: tuple[int, ...]) -> Cut | None:
+        """Return a cut of the outermost axis for another shape with the same order of elements."""
+        if math.prod(shape[: self.axis]) != 1 or 0 in shape:
+            return None
+        axis = outermost(other)
+        mine, theirs = math.prod(shape[self.axis + 1 :]), math.prod(other[axis + 1 :])
+        if any(i * mine % theirs for i in self.at):
+            return None
+        return Cut(axis, tuple(i * mine // theirs for i in self.at))
+
+    def read(
+        self, axes: Iterable[tuple[Node, int]], *, may_repeat: bool = False
+    ) -> dict[Node, Cut] | None:
+        """Return what is read of each argument along such an axis; None if it cannot be cut so.
+
+        An argument of length 1 there is the same for all, where it `may_repeat`.
+        """
+        reads: dict[Node, Cut] = {}
+        for arg, axis in axes:
+            if axis < 0 or (arg.shape[axis] == 1 and self.at[-1] != 1):
+                if not may_repeat:
+                    return None
+                continue
+            read = self.moved(axis, arg.shape)
+            if read is None or reads.setdefault(arg, read) != read:
+                return None
+        return reads
+
+
+def outermost(shape: tuple[int, ...]) -> int:
+    """Return the first axis that is not of length 1."""
+    return next((axis for axis, n in enumerate(shape) if n != 1), 0)

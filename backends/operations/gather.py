@@ -1,0 +1,29 @@
+"""Rows by number."""
+
+from __future__ import annotations
+
+from npnn.backends.operations.cut import Cut
+from npnn.backends.operations.kind import Call, Kind, Memory
+from npnn.backends.recording.node import Node, Shape
+
+
+def shape_of(x: Node, index: Node, axis: int) -> Shape:
+    """Return the shape of what is gathered along an axis."""
+    return *x.shape[:axis], *index.shape, *x.shape[axis + 1 :]
+
+
+class Gather(Kind):
+    """Rows by number; the numbers were made by training, none is out of range."""
+
+    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
+        by_rows = arg is node.args[1] and node.attrs[0] == 0
+        return cut.moved(0 if by_rows else None, node.shape)
+
+    def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
+        x, index = node.args
+        by_rows = node.attrs[0] == cut.axis == 0 and len(index.shape) == 1
+        return cut.read([(index, 0)]) if by_rows and index is not x else None
+
+    def calls(self, memory: Memory, node: Node) -> list[Call]:
+        x, index = map(memory.array, node.args)
+        return [(x.take, (index, node.attrs[0], memory.array(node), "clip"))]
