@@ -16,6 +16,7 @@ class Described(Row):
     """Layers in a row, with what is known of the inputs and of the outputs."""
 
     _norm: Normalization | None = None
+    _target_norm: Normalization | None = None
     _class_names: list[str] | None = None
 
     @property
@@ -37,6 +38,20 @@ class Described(Row):
         if norm is not None:
             checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
         self._norm = norm
+
+    @property
+    def target_norm(self) -> Normalization | None:
+        """The map that targets go through first, and outputs back: layers compute at its scale."""
+        return self._target_norm
+
+    @target_norm.setter
+    def target_norm(self, norm: Normalization | None) -> None:
+        if norm is not None:
+            checked.instance(norm, Normalization, "target_norm", "Normalization.standard(t)")
+            if norm.scale.size > 1:
+                raise ValueError("target_norm must have one scale for all outputs")
+        self._target_norm = norm
+        self.mark_changed()
 
     @property
     def chain(self) -> Any:

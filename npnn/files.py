@@ -115,6 +115,7 @@ def with_settings(model: Sequential, config: dict[str, Any]) -> dict[str, Any]:
         **config,
         "type": "Sequential",
         "norm": model.norm and model.norm.to_config(),
+        "target_norm": model.target_norm and model.target_norm.to_config(),
         "class_names": model.class_names,
         "details": jsonable(model.details, "details"),
     }
@@ -124,12 +125,17 @@ def set_settings(model: Sequential, config: dict[str, Any], reader: Reader) -> N
     """Put into an empty model what :func:`with_settings` described; it is not built then."""
     check_fields(config, FIELDS, "a model")
     model._take_in(reader.layers(config["layers"]))
-    norm = config["norm"]
-    if norm is not None:
-        check_fields(norm, {"offset": ANY, "scale": ANY}, "norm")
-        model.norm = Normalization(norm["offset"], norm["scale"])
+    model.norm = _normalization(config["norm"], "norm")
+    model.target_norm = _normalization(config.get("target_norm"), "target_norm")
     model.class_names, model.details = config["class_names"], config["details"]
     model.trainable = config.get("trainable", True) is not False
+
+
+def _normalization(config: Any, what: str) -> Normalization | None:
+    if config is None:
+        return None
+    check_fields(config, {"offset": ANY, "scale": ANY}, what)
+    return Normalization(config["offset"], config["scale"])
 
 
 @contextlib.contextmanager
@@ -199,6 +205,8 @@ def _check_norm(model: Sequential) -> None:
     shape: Any = model.shape_in
     if model.norm is not None and isinstance(shape, tuple) and all(map(_is_int, shape)):
         model.norm.check_fits(shape)
+    if model.target_norm is not None and model.shape_out is not None:
+        model.target_norm.check_fits(model.shape_out, "target_norm", "outputs")
 
 
 def _is_int(axis: object) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npnn import checked
+from npnn import checked, words
 from npnn.arrays import Shape
 from npnn.errors import FileError
 from npnn.plain import Named, Writer
@@ -151,7 +151,9 @@ def get(initializer: Initializer | str | None) -> Initializer | None:
         checked.instance(initializer, Initializer, "initializer", "HeNormal(), or its name")
     names = Initializer.registry
     if initializer not in names:
-        raise ValueError(f"unknown initializer {initializer!r}; there are {', '.join(names)}")
+        closest = words.closest(initializer, names)
+        hint = f": did you mean {closest!r}?" if closest else ""
+        raise ValueError(f"unknown initializer {initializer!r}{hint}; there are {', '.join(names)}")
     found: Initializer = names[initializer]()
     return found
 

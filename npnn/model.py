@@ -55,6 +55,9 @@ class Sequential(Placed):
         What follows the model in training.
     norm : Normalization or None
         Applied to the inputs of `fit`, `predict` and `evaluate`, and saved with the model.
+    target_norm : Normalization or None
+        Applied to targets, and backwards to outputs; :meth:`fit` finds it for targets that are far
+        from unit scale. Saved with the model; layers called by hand compute at its scale.
     class_names : list of str or None
         Saved with the model; words as targets stand for these classes.
     details : dict
@@ -172,7 +175,8 @@ class Sequential(Placed):
             where there is a `norm`, what it gives is rounded. Columns of a table go by name.
         t : array_like, optional
             Targets: of the shape of the outputs, integer classes, or words, which become the
-            `class_names` if the model has none. None with a dataset.
+            `class_names` if the model has none. None with a dataset. Where those of a regression
+            are far from unit scale, a new model learns them at that: see `target_norm`.
         w : array_like, shape (samples,), optional
             How much each sample counts, in the loss and in each metric; 1 if None.
         epochs : int, default 10

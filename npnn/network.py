@@ -16,6 +16,7 @@ from npnn.layers.row import Row
 if TYPE_CHECKING:
     from npnn.losses import LossLayer
     from npnn.model import Sequential
+    from npnn.normalization import Normalization
     from npnn.watch import Watch
 
 
@@ -74,6 +75,7 @@ class Network:
         if not alone and self.links[-1].chain is not None:
             raise ValueError(f"the chain comes back to {self.links[-1].chain!r}")
         self._connect()
+        self.target_norm = self._find_target_norm()
         within = [layer for link in self.links for _, layer in link.walk()]
         self._changed = [(layer, layer.changed) for layer in within]
         self._trainable = [(layer, layer.trainable) for layer in within]
@@ -84,6 +86,9 @@ class Network:
             self._add(str(number) if number else "", link, True)
         self.losses_at, self.activations = self._find_losses()
         self.losses: list[LossLayer] = [self.row[at][1] for at in self.losses_at]  # type: ignore[misc]
+        for loss in self.losses:
+            norm = self.target_norm
+            vars(loss)["target_scale"] = 1.0 if norm is None else float(norm.scale.reshape(()))
         parameters = list(self._slots("parameter_names"))
         self.trained = [slot for slot in parameters if self._may_train[slot.at[0]]]
         self.frozen = [slot for slot in parameters if not self._may_train[slot.at[0]]]
@@ -200,6 +205,19 @@ class Network:
             except ValueError as error:
                 raise ValueError(f"link {number} of the chain, {link!r}: {error}") from None
             shape = link.shape_out
+
+    def _find_target_norm(self) -> Normalization | None:
+        """Return the scale at which the model computes: alone, or behind it a loss that has one."""
+        others: list[Any] = self.links[1:]
+        suits = not others or (
+            len(others) == 1 and others[0].is_loss and others[0].power_of_scale is not None
+        )
+        norm = self.model.target_norm
+        if norm is None or not suits:
+            return None
+        if self.model.shape_out is not None:
+            norm.check_fits(self.model.shape_out, "target_norm", "outputs")
+        return norm
 
     @property
     def shape_in(self) -> Any:

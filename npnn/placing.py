@@ -70,7 +70,7 @@ class Placed(Described):
         epochs = self.runner.epochs
         model: Any = self
         self.backend = backend
-        self.runner = Runner(model)
+        self.runner = Runner(model)  # which asks the model for it
         self.runner.epochs = epochs
 
     def place_on(self, backend: Backend) -> None:

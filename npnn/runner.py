@@ -70,7 +70,7 @@ class Runner:
         self._attached = -1, lambda: None, None
         self._data: dict[Path, Array] = {}
         self._data_are_used = False
-        self._norm: tuple[Normalization | None, Tree] = (None, {})
+        self._norms: dict[str, tuple[Normalization, Tree]] = {}
 
     def numbers(self, *values: float) -> list[Array]:
         """Return arrays of no axes."""
@@ -332,6 +332,7 @@ class Runner:
             **data,
             "parameters": arrays_in(side.network.parameters),
             "state": arrays_in(side.network.state),
+            **self._norm_data("target_norm", side.network.target_norm),
         }
         weighted = "w" in inputs or "w" in data
         inputs = {**inputs, "metrics": self._sums(losses, weighted)}
@@ -434,14 +435,14 @@ class Runner:
 
     # What comes in beside a batch --------------------------------------------------------------
 
-    def _norm_data(self) -> Tree:
-        norm = self.model.norm
+    def _norm_data(self, name: str = "norm", norm: Normalization | None = None) -> Tree:
+        norm = self.model.norm if name == "norm" else norm
         if norm is None:
             return {}
-        if self._norm[0] is not norm:
+        if self._norms.get(name, (None,))[0] is not norm:
             asarray = self.backend.asarray
-            self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
-        return self._norm[1]
+            self._norms[name] = (norm, {name: [asarray(norm.offset), asarray(norm.scale)]})
+        return self._norms[name][1]
 
     def _draw_noise(
         self, side: Side, num_samples: int, rng: np.random.Generator | None = None

@@ -240,7 +240,7 @@ class Scores:
         if isinstance(asked, str) or callable(asked):
             shown = repr(asked) if isinstance(asked, str) else _name_of(asked)
             raise TypeError(f"metrics must be a list: write metrics=[{shown}]")
-        self.kind = _kind(network)
+        self.kind, self.target_norm = _kind(network), network.target_norm
         self._reported = metric_names(network.losses)
         self._takes_classes = network.losses[-1].takes_classes and network.shape_out[-1] > 1
         self._measures: dict[str, Callable[[Answers], float]] = {}
@@ -316,7 +316,8 @@ def scored(
         return {}
     t, w = (_on_host(data.get(name), backend) for name in ("t", "w"))
     assert t is not None
-    return scores.measure(np.concatenate(outputs), t.copy(), w)
+    t = t.copy() if scores.target_norm is None else scores.target_norm.inverse(t)
+    return scores.measure(np.concatenate(outputs), t, w)
 
 
 def _on_host(x: Any, backend: Backend) -> np.ndarray | None:

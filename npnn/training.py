@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import batches, checked, checkpoints, interrupts, named, words
+from npnn import batches, checked, checkpoints, interrupts, named, target_scale, words
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
@@ -99,7 +99,7 @@ def _begun(
     resume: Place | None,
 ) -> tuple[Training, Data, Data | None]:
     """Return a training that can run, and the data for it; or change nothing."""
-    before = model.norm, model.class_names, model.chain, dict(model.details)
+    before = model.norm, model.class_names, model.chain, dict(model.details), model.target_norm
     try:
         if hasattr(x, "x_train_data"):
             dataset, x, t = x, x.x_train_data, x.y_train_data
@@ -122,7 +122,6 @@ def _begun(
         if last and not model.class_names:
             model.class_names = class_names_of(t, last[-1])
 
-        scores = Scores(metrics, model.runner.network)
         saved = None
         if resume is not None:
             saved = checkpoints.Saved(resume)
@@ -152,12 +151,13 @@ def _begun(
             data, validation = batches.split(data, validation_split, seed)
         if "t" in data.arrays:
             with data.backend.current():
+                target_scale.find(model, data, validation)
                 for each in side.network.losses:
                     each.look_at(data.arrays["t"])
 
         called = [*called, ProgressBar()] if progress else called
         sizes = len(data), 0 if validation is None else len(validation)
-        optimizer = optimizer or Adam()
+        scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
         with checkpoints.undone(called):
             if saved is not None:
                 saved.check(model, optimizer, epochs, sizes, scores.names)
@@ -168,7 +168,7 @@ def _begun(
                 saved.give_to(training)
     except BaseException:
         # Nothing is changed by a mistake.
-        model.norm, model.class_names, model.chain, model.details = before
+        model.norm, model.class_names, model.chain, model.details, model.target_norm = before
         raise
     return training, data, validation
 

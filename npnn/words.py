@@ -50,6 +50,12 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "eps": ("epsilon",),
     **dict.fromkeys(("max_norm", "grad_clip", "global_clipnorm"), ("clip_norm",)),
     "scheduler": ("schedule",),
+    **dict.fromkeys(("T_max", "total_steps", "decay_steps"), ("length",)),
+    **dict.fromkeys(("step_size", "step"), ("every",)),
+    **dict.fromkeys(("gamma", "decay_rate"), ("factor",)),
+    **dict.fromkeys(("eta_min", "min_lr"), ("final", "smallest")),
+    "from_logits": (_WITHOUT + "behind Softmax or Sigmoid it is taken from the logits",),
+    **dict.fromkeys(("reduction", "size_average"), (_WITHOUT + "it is the mean over samples",)),
     **dict.fromkeys(("restore_best_weights", "save_best_only"), ("restore_best", "best_only")),
     **dict.fromkeys(("filepath", "filename"), ("path",)),
     **dict.fromkeys(("y", "target", "targets", "labels", "y_true", "y_train"), ("t",)),
@@ -126,6 +132,10 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("lr", "learning_rate", "param_groups"), ("alpha",)),
     **dict.fromkeys(("setup", "update_on_batch"), ("optimizer.model = model, then step(x, t)",)),
     **dict.fromkeys(("item", "result", "numpy"), ("get_loss", "predict returns arrays")),
+    **dict.fromkeys(
+        ("fit", "fit_transform", "transform"),
+        ("Normalization.standard(x) makes one of data, and norm(x) applies it",),
+    ),
     **dict.fromkeys(("minimize", "apply_gradients"), ("step(x, t) trains on one batch",)),
     "rate_fn": ("schedule",),
     **dict.fromkeys(("p", "ratio"), ("probability",)),
@@ -176,6 +186,13 @@ NAMES: dict[str, str] = {
     **dict.fromkeys(("ReduceLROnPlateau",), "ReduceOnPlateau"),
     **dict.fromkeys(("Input", "InputLayer"), _AS_ARGUMENT),
     **dict.fromkeys(("nn", "optim", "functional", "links"), "all is in npnn itself, npnn.Dense"),
+}
+
+_NONE_YET = "there is none; CONTRIBUTING.md shows how a layer of one's own is written"
+NAMES |= {
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "SimpleRNN", "Embedding", "Attention"), _NONE_YET),
+    **dict.fromkeys(("Conv1D", "Conv1d", "Conv3D", "Conv3d", "GroupNorm"), _NONE_YET),
+    **dict.fromkeys(("Activation", "relu", "softmax"), "ReLU(), Softmax() and others, as layers"),
 }
 
 LOSSES: dict[str, str] = {

@@ -175,6 +175,17 @@ ARGUMENTS = {
         restore_best_weights=True
     ),
     "ReduceOnPlateau has no argument 'patients'": lambda: npnn.ReduceOnPlateau(patients=1),
+    "'T_max': write length": lambda: npnn.Cosine(T_max=3),
+    "'gamma': write factor": lambda: npnn.StepDecay(3, gamma=0.1),
+    "'from_logits': leave it out": lambda: npnn.CrossEntropyLoss(from_logits=True),
+    r"layer 1 must be a Layer, not 'relu': an activation is a layer": lambda: npnn.Sequential(
+        [npnn.Dense(4, 2), "relu"]
+    ),
+    r"layer 0 must be a Layer, not a class: write ReLU\(": lambda: npnn.Sequential([npnn.ReLU]),
+    "Normalization has no argument 'mean'": lambda: npnn.Normalization(mean=0.0),
+    "words are classes where npnn.Softmax": lambda: npnn.Sequential([npnn.Dense(4, 2)]).fit(
+        X, np.array(["a", "b"])[C]
+    ),
     "Sequential has no argument 'random_state': write seed": lambda: npnn.Sequential(
         random_state=1
     ),
@@ -255,6 +266,16 @@ def test_a_property_that_fails_says_why():
         told(lambda: Own().size, AttributeError, "'NoneType' object has no attribute 'size'")
     finally:
         del npnn.Layer.registry["Own"]
+
+
+def test_classes_without_a_softmax_are_told_of_it():
+    told(
+        lambda: npnn.Sequential([npnn.Dense(4, 2)]).fit(X, C),
+        ValueError,
+        r"outputs of shape \(batch, 2\): if they are classes, npnn.Softmax\(\) has to be the last",
+    )
+    told(lambda: npnn.Normalization().fit(X), AttributeError, r"Normalization.standard\(x\)")
+    told(lambda: npnn.Dense(4, initializer="he_normal"), ValueError, "did you mean 'HeNormal'")
 
 
 # Training ----------------------------------------------------------------------------------------
@@ -505,6 +526,7 @@ def test_a_module_is_a_backend():
         (npnn, "MaxPooling2D", "write MaxPool"),
         (npnn, "Model", "write Sequential"),
         (npnn, "ModelCheckpoint", "write Checkpoint"),
+        (npnn, "LSTM", "there is none; CONTRIBUTING.md shows"),
         (npnn, "nn", "all is in npnn itself"),
         (npnn, "load_model", r"npnn.load\(path\)"),
         (npnn.layers, "Densee", "did you mean Dense"),

@@ -363,7 +363,9 @@ def test_targets_that_do_not_fit_are_refused_and_nothing_is_trained(t, message, 
 
 
 def test_an_unknown_backend_dtype_or_device_is_refused_with_what_there_is(backend_name):
-    with pytest.raises(ValueError, match=r"unknown backend 'numpi': did you mean 'numpy'.*there are numpy"):
+    with pytest.raises(
+        ValueError, match=r"unknown backend 'numpi': did you mean 'numpy'.*there are numpy"
+    ):
         npnn.Sequential(backend="numpi")
     with pytest.raises(ValueError, match="dtype must be one of float32, float64, not 'half'"):
         npnn.Sequential(backend=backend_name, dtype="half")

@@ -48,8 +48,14 @@ class Row(Link):
         layers = checked.sequence(layers, "the layers", "layers")
         layers = [part for layer in layers for part in _parts(layer)]
         for number, layer in enumerate(layers):
+            if isinstance(layer, type) and issubclass(layer, Layer):
+                raise TypeError(
+                    f"layer {number} must be a Layer, not a class: write {layer.__name__}(...)"
+                )
             if not isinstance(layer, Layer):
-                raise TypeError(f"layer {number} must be a Layer, not {layer!r}")
+                hint = ": an activation is a layer too, such as npnn.ReLU()"
+                hint *= isinstance(layer, str) or callable(layer)
+                raise TypeError(f"layer {number} must be a Layer, not {layer!r}{hint}")
             if any(part is self for _, part in layer.walk(str(number))):
                 raise ValueError(
                     f"layer {number} must not be, or hold, the {type(self).__name__} that it is "

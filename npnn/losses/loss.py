@@ -43,6 +43,12 @@ class LossLayer(Link, abstract=True):
         False for a loss that judges the outputs alone.
     takes_classes : bool
         True for a loss whose targets may be integer classes, one for each sample.
+    power : int or None
+        To which power of the unit of the targets the loss grows; None if they have none. It holds
+        for the class itself, not for its subclasses.
+    target_scale : float
+        By what the outputs and targets that come here were divided; the mean loss is told in the
+        units that they had.
     chain : Sequential or None
         What follows.
     """
@@ -57,6 +63,8 @@ class LossLayer(Link, abstract=True):
     needs: ClassVar[str] = ""
     needs_targets: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = False
+    power: ClassVar[int | None] = None
+    target_scale: float = 1.0
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
@@ -169,9 +177,12 @@ class LossLayer(Link, abstract=True):
         if t.ndim == len(shape) and shape[-1] == 1:
             t = t[..., None]
         if t.ndim != len(shape) + 1 or tuple(t.shape[1:]) != tuple(shape):
+            hint = ": if they are classes, npnn.Softmax() has to be the last layer"
             raise ValueError(
                 f"{type(self).__name__}: targets of shape {tuple(t.shape)} do not fit outputs of "
                 f"shape (batch, {', '.join(map(str, shape))})"
+                + hint
+                * (not self.takes_classes and t.ndim == len(shape) and shape[-1] > 1)
             )
         return t if t.dtype == dtype else array_namespace(t).astype(t, dtype)
 
@@ -226,6 +237,16 @@ class LossLayer(Link, abstract=True):
         return _again, (type(self), self.to_config(), self.chain)
 
     @property
+    def power_of_scale(self) -> int | None:
+        """`power`, where the class itself says it."""
+        return vars(type(self)).get("power")
+
+    @property
+    def unit(self) -> float:
+        """What the loss is multiplied by to be in the units of the targets."""
+        return float(self.target_scale ** (self.power_of_scale or 0))
+
+    @property
     def has_accuracy(self) -> bool:
         """Whether the loss has a notion of a correct answer."""
         return type(self).correct is not LossLayer.correct
@@ -236,7 +257,7 @@ class LossLayer(Link, abstract=True):
         After one batch it is exactly the scalar that :meth:`backward` differentiates. Training
         and prediction are never mixed: a change of mode starts anew.
         """
-        return self._mean(self.total_loss)
+        return self._mean(self.total_loss) * self.unit
 
     def get_accuracy(self) -> float | None:
         """Return the share of samples answered correctly, or None where the loss has none."""
