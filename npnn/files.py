@@ -133,12 +133,12 @@ def set_settings(model: Sequential, config: dict[str, Any], reader: Reader) -> N
 
 
 @contextlib.contextmanager
-def unsaved() -> Iterator[None]:
-    """Say of an error within that it is why a model cannot be saved."""
+def unsaved(what: str = "the model") -> Iterator[None]:
+    """Say of an error within that it is why something cannot be saved."""
     try:
         yield
     except (ValueError, RecursionError) as error:
-        raise FileError(f"the model cannot be saved: {error}") from None
+        raise FileError(f"{what} cannot be saved: {error}") from None
 
 
 def read(path: Place) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any] | None]:

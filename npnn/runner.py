@@ -165,7 +165,8 @@ class Runner:
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
         attached, side = self._attached
-        if side is not None and attached() is optimizer and self._seen == changes[0]:
+        current = self._seen == changes[0] and self._sides.get(False) is side
+        if side is not None and current and attached() is optimizer:
             if not self.backend.in_place:
                 self.packing.look_again()
             return side

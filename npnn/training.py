@@ -129,6 +129,7 @@ def fit(
             training.remark, training.epochs_before = data.remark, epochs_before
             if saved is not None:
                 saved.give_to(training)
+            training.call("on_train_begin")
     except BaseException:
         # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain, model.details = before
@@ -202,7 +203,6 @@ class Training:
     def run(self, data: Data, validation: Data | None, shuffle: bool) -> None:
         """Do the epochs that are left."""
         self._started = time.perf_counter()
-        self._call("on_train_begin")
         try:
             with interrupts.noted() as interrupted:
                 while self.epoch < self.epochs and not self._stopping:
@@ -211,14 +211,14 @@ class Training:
                         self.history.interrupted = self._stopping = True
         finally:
             self.history.seconds += time.perf_counter() - self._started
-            self._call("on_train_end")
+            self.call("on_train_end")
 
     def _run_epoch(
         self, data: Data, validation: Data | None, shuffle: bool, interrupted: Callable[[], bool]
     ) -> None:
         before = self._snapshot()
         self.epoch += 1
-        self._call("on_epoch_begin")
+        self.call("on_epoch_begin")
         number = self.epochs_before + self.epoch
         indices = data.split(batches.order(self.seed, number, len(data), shuffle), self.batch_size)
         noise = np.random.default_rng([self.seed, number, 1])
@@ -227,7 +227,7 @@ class Training:
         with self._quiet():
             for self.step, inputs in enumerate(data.batches(indices), start=1):
                 self._train_batch(data, inputs, noise)
-                self._call("on_batch_end")
+                self.call("on_batch_end")
                 if interrupted():
                     self.epoch -= 1
                     return
@@ -347,7 +347,8 @@ class Training:
         """The seconds that training took, until now."""
         return self.history.seconds + time.perf_counter() - self._started
 
-    def _call(self, moment: str) -> None:
+    def call(self, moment: str) -> None:
+        """Have each callback do what it does at a moment."""
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
