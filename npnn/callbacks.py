@@ -316,3 +316,4 @@ class ProgressBar(Callback):
 
     def on_train_end(self, training: Training) -> None:
         self.bar.close()
+        del self.bar

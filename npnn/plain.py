@@ -338,3 +338,8 @@ def field(state: dict[str, Any], name: str, *types: type) -> Any:
         found = f"{state[name]!r:.100}" if name in state else "missing"
         raise FileError(f"what was saved as {name} is {found}")
     return value
+
+
+def again(cls: type, kind: str, config: dict[str, Any]) -> Any:
+    """Return what was described by :class:`Writer`; what defines the class was imported for it."""
+    return Reader().named(kind, config)
