@@ -255,6 +255,74 @@ def test_of_two_layers_of_one_name_the_one_that_would_be_lost_is_refused():
     assert type(again(model).layers[1]) is renewed
 
 
+# Layers that build in their own way --------------------------------------------------------------
+
+
+class Masked(npnn.Dense):
+    """Writes into what it has drawn."""
+
+    def build(self, shape_in, rng=None):
+        shape = super().build(shape_in, rng)
+        self.w[0] += 1.0
+        self.w *= 2.0
+        return shape
+
+
+class Late(npnn.Layer):
+    """Makes its parts when it is built, and draws numbers in its own way."""
+
+    parameter_names = ("own",)
+
+    def __init__(self, size=4):
+        self.size = size
+        self.parts = []
+
+    def children(self):
+        return ((str(number), part) for number, part in enumerate(self.parts))
+
+    def build(self, shape_in, rng=None):
+        self.parts = [npnn.Dense(None, self.size), Masked(None, 3)]
+        shape = self.shape_in = self.accept(shape_in)
+        for part in self.parts:
+            part.dtype = self.dtype
+            shape = part.build(shape, rng)
+        self.own = rng.normal(size=shape).astype(self.dtype)
+        self.shape_out = shape
+        return shape
+
+    def forward(self, x):
+        for part in self.parts:
+            x = part.forward(x)
+        return x * self.own
+
+    def backward(self, grad_y):
+        self.grad_own = grad_y[0, ...]
+        grad_y = grad_y * self.own
+        for part in reversed(self.parts):
+            grad_y = part.backward(grad_y)
+        return grad_y
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layers_that_build_in_their_own_way_come_back_as_they_were(dtype):
+    model = npnn.Sequential([Masked(3, 3), Late(), Masked(None, 2)], seed=0, dtype=dtype)
+    loaded = again(model)
+    assert_same(loaded, model)
+    assert_same(copy.deepcopy(loaded), model)
+    assert list(loaded.parameters()) == list(model.parameters())
+
+
+def test_what_is_made_late_is_no_larger_than_what_the_file_has():
+    file = io.BytesIO()
+    npnn.Sequential([Late(4)], seed=0).build_at(3)
+    model = npnn.Sequential([npnn.Dense(3, 3), Late(4)], seed=0)
+    model.layers[1].size = 1_000_000
+    model.save(file)
+    file.seek(0)
+    with pytest.raises(npnn.FileError, match=r"no array has the shape \(3, 1000000\) that its 'w'"):
+        npnn.load(file)
+
+
 # What was dropped --------------------------------------------------------------------------------
 
 
