@@ -95,8 +95,8 @@ def described(model: Sequential, extra: dict[str, Any] | None = None) -> dict[st
             "loss": model.chain.to_config() if ends_with_loss(model) else None,
         }
         texts = {
-            "model": json.dumps(config),
-            "training": json.dumps(jsonable(extra, "the training")),
+            "model": json.dumps(config, separators=(",", ":")),
+            "training": json.dumps(jsonable(extra, "the training"), separators=(",", ":")),
         }
         for text in texts.values():
             tensors.check_cost(text.encode())

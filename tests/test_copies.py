@@ -85,7 +85,7 @@ def assert_answer_alike(one, other):
     np.testing.assert_array_equal(to_numpy(one.predict(X)), to_numpy(other.predict(X)))
 
 
-@WAYS
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 def test_a_copy_answers_and_trains_as_its_model(copied, backend_name):
     model = network(backend_name)
     model.fit(X, T, epochs=2)
