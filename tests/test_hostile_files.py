@@ -400,7 +400,8 @@ def test_json_that_is_just_not_too_much_takes_no_more_than_it_may(piece, monkeyp
         )
         return file_of(f'{start}"class_names":null,"loss":null,"details":{{"a":{inner}}}}}')
 
-    each = (tensors.cost_of(hostile(60_000)) - tensors.cost_of(hostile(30_000))) / 30_000
+    costs = [tensors.cost_of(hostile(number)[8:]) for number in (30_000, 60_000)]
+    each = (costs[1] - costs[0]) / 30_000
     monkeypatch.setattr(tensors, "MOST_MEMORY", tensors.MOST_MEMORY >> 3)
     count = int(tensors.MOST_MEMORY / each)
     data = hostile(int(0.95 * count))
