@@ -359,3 +359,4 @@ class ProgressBar(Callback):
 
     def on_train_end(self, training: Training) -> None:
         self.bar.close()
+        del self.bar

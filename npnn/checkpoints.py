@@ -61,12 +61,14 @@ def check(training: Training) -> None:
 
 
 def _progress(training: Training) -> dict[str, Any]:
+    with files.unsaved("the optimizer"):
+        optimizer = training.optimizer.to_config()
     return {
         "epoch": training.epoch,
         "seed": training.seed,
         "steps": training.optimizer.steps,
         "scaling": [float(a) for a in training.runner.scaling],
-        "optimizer": training.optimizer.to_config(),
+        "optimizer": optimizer,
         "samples": training.history.samples,
         "seconds": training.elapsed,
         "metrics": list(training.history),

@@ -95,8 +95,8 @@ def described(model: Sequential, extra: dict[str, Any] | None = None) -> dict[st
             "loss": model.chain.to_config() if ends_with_loss(model) else None,
         }
         texts = {
-            "model": json.dumps(config),
-            "training": json.dumps(jsonable(extra, "the training")),
+            "model": json.dumps(config, separators=(",", ":")),
+            "training": json.dumps(jsonable(extra, "the training"), separators=(",", ":")),
         }
         for text in texts.values():
             tensors.check_cost(text.encode())
@@ -139,12 +139,12 @@ def _normalization(config: Any, what: str) -> Normalization | None:
 
 
 @contextlib.contextmanager
-def unsaved() -> Iterator[None]:
-    """Say of an error within that it is why a model cannot be saved."""
+def unsaved(what: str = "the model") -> Iterator[None]:
+    """Say of an error within that it is why something cannot be saved."""
     try:
         yield
     except (ValueError, RecursionError) as error:
-        raise FileError(f"the model cannot be saved: {error}") from None
+        raise FileError(f"{what} cannot be saved: {error}") from None
 
 
 def read(path: Place) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any] | None]:

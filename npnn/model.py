@@ -321,6 +321,9 @@ class Sequential(Placed):
     def __reduce__(self) -> tuple[Any, ...]:
         return copies.unpacked, copies.packed(self, copies.named(self.backend))
 
+    def __copy__(self) -> Sequential:
+        return copies.copied(self, {})
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
         return copies.copied(self, memo)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, ClassVar
 
@@ -264,11 +265,11 @@ _DTYPES += ("float16", "float32", "float64")
 @cache
 def file_arguments(cls: type) -> tuple[str, ...]:
     """Return the names of a constructor's arguments, if all can be given by name."""
-    for base in cls.__mro__:
-        if "__init__" not in vars(base) or base is object:
-            continue
-        for parameter in list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+    for parameters in _signatures(cls):
+        kinds = [parameter.kind for parameter in parameters]
+        for parameter, kind in zip(parameters, kinds, strict=True):
+            rest = kind is parameter.VAR_POSITIONAL and parameter.VAR_KEYWORD not in kinds
+            if rest or kind is parameter.POSITIONAL_ONLY:
                 raise FileError(
                     f"its argument {parameter.name} cannot be given by name, as a file gives it"
                 )
@@ -278,15 +279,20 @@ def file_arguments(cls: type) -> tuple[str, ...]:
 def arguments(cls: type) -> tuple[str, ...]:
     """Return the names of a constructor's arguments, those passed on to a base included."""
     rest = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
-    names: list[str] = []
-    for base in cls.__mro__:
-        if "__init__" not in vars(base) or base is object:
-            continue
-        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        names += [p.name for p in parameters if p.kind not in rest and p.name not in names]
-        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-            break
+    names: dict[str, None] = {}
+    for parameters in _signatures(cls):
+        names |= {p.name: None for p in parameters if p.kind not in rest}
     return tuple(names)
+
+
+def _signatures(cls: type) -> Iterator[list[inspect.Parameter]]:
+    """Yield the parameters of the constructor, and of those that it passes the rest on to."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            yield parameters
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
 
 
 def scalar(value: Any, what: str) -> Any:
@@ -332,3 +338,8 @@ def field(state: dict[str, Any], name: str, *types: type) -> Any:
         found = f"{state[name]!r:.100}" if name in state else "missing"
         raise FileError(f"what was saved as {name} is {found}")
     return value
+
+
+def again(cls: type, kind: str, config: dict[str, Any]) -> Any:
+    """Return what was described by :class:`Writer`; what defines the class was imported for it."""
+    return Reader().named(kind, config)

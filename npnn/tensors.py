@@ -21,8 +21,9 @@ DTYPES = {
 }  # fmt: skip
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
-MOST_MEMORY = 48 << 20  # bytes, that a text of JSON may become
-_COST = {b"{": 232, b"[": 64, b",": 32, b'"': 16}
+MOST_MEMORY = 52 << 20  # bytes, that a text of JSON may become
+_COST = {b"{": 200, b"[": 72, b",": 24, b'"': 13}
+_KEY = 64  # of an object with more than four
 
 
 class Place(NamedTuple):
@@ -140,15 +141,21 @@ def parsed(text: str | bytes) -> Any:
 
 def check_cost(text: bytes) -> None:
     """Raise the error for JSON that would take much more memory than its text."""
-    # As str, and once more as a part of what comes out; each letter may take four bytes.
-    wide = b"\\u" in text or not text.isascii()
-    cost = len(text) * (9 if wide else 3)
-    cost += sum(size * text.count(sign) for sign, size in _COST.items())
+    cost = cost_of(text)
     if cost > MOST_MEMORY:
         raise ValueError(
             f"its JSON of {len(text):,} bytes is too much: it could take {cost >> 20} MiB of "
             f"memory, of which {MOST_MEMORY >> 20} are allowed beside the arrays"
         )
+
+
+def cost_of(text: bytes) -> int:
+    """Return about how many bytes of memory JSON takes at most."""
+    # As str, and once more as a part of what comes out; each letter may take four bytes.
+    wide = b"\\u" in text or not text.isascii()
+    cost = len(text) * (8 if wide else 2)
+    cost += sum(size * text.count(sign) for sign, size in _COST.items())
+    return cost + _KEY * max(0, text.count(b":") - 4 * text.count(b"{"))
 
 
 def _place(name: str, entry: Any) -> Place:

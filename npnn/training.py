@@ -166,6 +166,7 @@ def _begun(
             training.remark, training.epochs_before = data.remark, epochs_before
             if saved is not None:
                 saved.give_to(training)
+            training.call("on_train_begin")
     except BaseException:
         # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain, model.details, model.target_norm = before
@@ -240,7 +241,6 @@ class Training:
     def run(self, data: Data, validation: Data | None, shuffle: bool) -> None:
         """Do the epochs that are left."""
         self._started = time.perf_counter()
-        self._call("on_train_begin")
         try:
             with interrupts.noted() as interrupted:
                 while self.epoch < self.epochs and not self._stopping:
@@ -249,14 +249,14 @@ class Training:
                         self.history.interrupted = self._stopping = True
         finally:
             self.history.seconds += time.perf_counter() - self._started
-            self._call("on_train_end")
+            self.call("on_train_end")
 
     def _run_epoch(
         self, data: Data, validation: Data | None, shuffle: bool, interrupted: Callable[[], bool]
     ) -> None:
         before = self._snapshot()
         self.epoch += 1
-        self._call("on_epoch_begin")
+        self.call("on_epoch_begin")
         self._locks = self.runner.locks()
         number = self.epochs_before + self.epoch
         indices = data.split(batches.order(self.seed, number, len(data), shuffle), self.batch_size)
@@ -265,7 +265,7 @@ class Training:
         with self._quiet():
             for self.step, inputs in enumerate(data.batches(indices), start=1):
                 self._train_batch(data, inputs, noise)
-                self._call("on_batch_end")
+                self.call("on_batch_end")
                 if interrupted():
                     self.epoch -= 1
                     return
@@ -404,7 +404,8 @@ class Training:
         """The seconds that training took, until now."""
         return self.history.seconds + time.perf_counter() - self._started
 
-    def _call(self, moment: str) -> None:
+    def call(self, moment: str) -> None:
+        """Have each callback do what it does at a moment."""
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 

@@ -25,11 +25,11 @@ import pytest
 import safetensors.numpy
 
 import npnn
-from npnn import datasets
+from npnn import datasets, tensors
 
 resource = pytest.importorskip("resource")
 KINDS = ("model", "checkpoint", "npz")
-FILES = int(os.environ.get("NPNN_HOSTILE", "300"))
+FILES = int(os.environ.get("NPNN_HOSTILE", "240"))
 X = np.random.default_rng(0).normal(size=(12, 6)).astype("f")
 T = np.arange(12) % 2
 
@@ -363,7 +363,7 @@ HOSTILE = {
 
 
 @contextlib.contextmanager
-def cheaply(size=0):
+def cheaply(size=0, most=64 << 20):
     tracemalloc.start()
     start = time.process_time()
     try:
@@ -371,7 +371,7 @@ def cheaply(size=0):
         seconds, memory = time.process_time() - start, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert memory < size + 64 * 2**20
+    assert memory < size + most
     assert seconds < 20  # a second, when nobody counts memory, and on a machine with nothing else
 
 
@@ -386,6 +386,29 @@ def test_a_hostile_model_is_refused_before_it_costs_anything(name, tmp_path):
             pytest.raises(npnn.FileError, match=str(path) if place is path else "the BytesIO"),
         ):
             npnn.load(place)
+
+
+@pytest.mark.parametrize("piece", ["300,", "[[0]],", '{"a%d":0,"b%d":0,"c%d":0,"d%d":0},', "%d:"])
+def test_json_that_is_just_not_too_much_takes_no_more_than_it_may(piece, monkeypatch):
+    part = '"%d":0,' if piece == "%d:" else piece
+
+    def hostile(count):
+        inner = "".join(part.replace("%d", str(number)) for number in range(count))[:-1]
+        inner = f"{{{inner}}}" if piece == "%d:" else f"[{inner}]"
+        start = (
+            '{"layers":[{"layer":{"type":"ReLU"}}],"shape_in":[6],"dtype":"float32","norm":null,'
+        )
+        return file_of(f'{start}"class_names":null,"loss":null,"details":{{"a":{inner}}}}}')
+
+    costs = [tensors.cost_of(hostile(number)[8:]) for number in (30_000, 60_000)]
+    each = (costs[1] - costs[0]) / 30_000
+    monkeypatch.setattr(tensors, "MOST_MEMORY", tensors.MOST_MEMORY >> 3)
+    count = int(tensors.MOST_MEMORY / each)
+    data = hostile(int(0.95 * count))
+    with cheaply(len(data), 9 << 20):  # an eighth of 64 MiB, and what there is anyway
+        assert npnn.load(io.BytesIO(data)).details
+    with pytest.raises(npnn.FileError, match="is too much"):
+        npnn.load(io.BytesIO(hostile(int(1.1 * count))))
 
 
 def test_a_model_of_many_layers_is_loaded_and_saved_without_haste_of_squares():

@@ -1,8 +1,6 @@
 """The model: shapes, errors, looking at it, and predicting."""
 
-import copy
 import itertools
-import pickle
 import sys
 import threading
 
@@ -424,11 +422,3 @@ def test_threads_that_share_a_model_get_their_own_answers(capture):
     finally:
         sys.setswitchinterval(before)
     assert wrong == []
-
-
-def test_a_model_that_is_copied_says_how_to_get_another_one():
-    model = npnn.Sequential([npnn.Dense(2, 1)])
-    with pytest.raises(TypeError, match=r"model\.save.*npnn\.load"):
-        copy.deepcopy(model)
-    with pytest.raises(TypeError, match=r"model\.save.*npnn\.load"):
-        pickle.dumps(model)

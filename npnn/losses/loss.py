@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape, read_each
 from npnn.layers.layer import Layer, Link
+from npnn.plain import again
 
 
 class LossLayer(Link, abstract=True):
@@ -288,7 +289,6 @@ def as_share(accuracy: float) -> float:
 
 def _again(cls: type[LossLayer], config: dict[str, Any], chain: Link | None) -> LossLayer:
     """Return a loss that was copied, or pickled; its sums start anew."""
-    loss = cls.from_config(config)
-    assert isinstance(loss, LossLayer)
+    loss: LossLayer = again(cls, "layer", config)
     loss.chain = chain
     return loss

@@ -12,7 +12,7 @@ from npnn.arrays import Array, array_namespace
 from npnn.guided import unknown_argument
 from npnn.layers.row import Row
 from npnn.normalization import Normalization
-from npnn.plain import Named, Reader, Writer
+from npnn.plain import Named, Reader, Writer, again
 from npnn.schedules import FunctionSchedule, Rate, Schedule, as_schedule
 from npnn.settings import Settings
 
@@ -271,6 +271,10 @@ class Optimizer(Named, Settings):
         """Return a fresh optimizer from what :meth:`to_config` gave."""
         optimizer: Optimizer = Reader().named("optimizer", config)
         return optimizer
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy has trained nothing: moments are of the parameters of one model.
+        return again, (type(self), "optimizer", self.to_config())
 
     def __repr__(self) -> str:
         defaults = inspect.signature(Optimizer).parameters
