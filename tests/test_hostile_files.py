@@ -356,6 +356,9 @@ HOSTILE = {
                               [("0.w", (6, 1)), ("0.b", (1,))]),
     "details that are none": file_of(described([{"type": "ReLU"}], details=[1])),
     "no layers": file_of(described([])),
+    "weights without a shape": file_of(
+        described([dense(None, 1)], shape_in=None), [("0.w", (6, 1)), ("0.b", (1,))]
+    ),
     "a margin without end": file_of(
         described([{"type": "Pad2D", "pad_axis0": 2**62}, dense(None, 3)], shape_in=[2, 2, 1])
     ),
