@@ -180,6 +180,8 @@ def fill(
             model.build_at(shape, Drawn(places, own))
             _put(model, own)
             _check_norm(model)
+        elif own:
+            raise FileError(f"its shape_in is missing, but it has weights: {sorted(own)[0]!r}")
         if description["loss"] is not None:
             loss = Reader(model.backend).named("layer", description["loss"])
             if not isinstance(loss, LossLayer):
@@ -220,7 +222,7 @@ def _texts(metadata: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any] | N
         raise FileError(f"its format_version is {version!r:.100}, and no number")
     if int(version) > FORMAT:
         raise FileError(
-            f"it was written by npnn {metadata.get('npnn_version'):.100}, in file format "
+            f"it was written by npnn {metadata.get('npnn_version', '?'):.100}, in file format "
             f"{version}; this version reads up to {FORMAT}: upgrade npnn"
         )
     found = {}

@@ -404,3 +404,20 @@ def test_a_training_goes_on_from_a_file_that_is_open(tmp_path):
         resumed = network()
         assert resumed.fit(X, T, epochs=4, resume=file) == expected
     assert_same(resumed, whole)
+
+
+@WAYS
+def test_a_loss_that_balanced_the_classes_of_a_training_does_so_in_a_copy(copied):
+    model = npnn.Sequential([npnn.Dense(3, 2), npnn.Softmax()], seed=0)
+    model.chain = npnn.CrossEntropyLoss(class_weights="balanced")
+    assert copied(model).chain.balanced is None
+    model.fit(X, T, epochs=1)
+    other, file = copied(model), io.BytesIO()
+    model.save(file)
+    file.seek(0)
+    assert other.chain.balanced == model.chain.balanced
+    assert other.evaluate(X, T) == npnn.load(file).evaluate(X, T) == model.evaluate(X, T)
+    config = model.chain.to_config()
+    for wrong in ([1.0], [1.0, -1.0], 3, ["a", "b"]):
+        with pytest.raises(npnn.FileError):
+            npnn.Layer.from_config({**config, "balanced": wrong})

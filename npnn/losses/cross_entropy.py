@@ -9,6 +9,7 @@ from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, device
 from npnn.layers.activations import Sigmoid, Softmax
 from npnn.losses.loss import LossLayer
+from npnn.plain import Reader, Writer
 
 
 class CrossEntropyLoss(LossLayer):
@@ -111,6 +112,22 @@ class CrossEntropyLoss(LossLayer):
         if balanced != self.balanced:
             self.balanced = balanced
             self.mark_changed()
+
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        config = super()._described(writer)
+        return config if self.balanced is None else {**config, "balanced": list(self.balanced)}
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        config = dict(config)
+        balanced = _class_weights(config.pop("balanced", None))
+        loss = super()._restored(config, reader)
+        count = None if loss.shape_in is None else loss.shape_in[-1]
+        if isinstance(balanced, tuple) and len(balanced) == count:
+            loss.balanced = balanced
+        elif balanced is not None:
+            raise ValueError(f"{balanced!r:.200} cannot balance {count} classes")
+        return loss
 
     def weights_of(self, count: int) -> tuple[float, ...] | None:
         """Return the weights of so many classes; None if all count alike."""
