@@ -108,18 +108,48 @@ def held(name: str, locks: Callable[[], Locks | Joined]) -> Iterator[Locks | Joi
 
 @contextlib.contextmanager
 def trained(locks: Callable[[], Locks | Joined]) -> Iterator[Locks | Joined]:
-    """Let this thread alone train what is used together; others may predict between its steps."""
-    with held("training", locks) as found:
-        before = [part.trainer for part in found.parts]
-        try:
-            with found.step:
-                for part in found.parts:
-                    part.trainer = threading.get_ident()
-            yield found
-        finally:
-            with found.step:
-                for part, trainer in zip(found.parts, before, strict=True):
-                    part.trainer = trainer
+    """Let this thread alone train what is used together; others may predict between its steps.
+
+    Raises
+    ------
+    RuntimeError
+        If the thread that is training waits for what this one trains.
+    """
+    this = threading.get_ident()
+    with _giving:
+        _waiting[this] = locks()
+        _check_for_circle(this)
+    try:
+        with held("training", locks) as found:
+            _waiting.pop(this, None)
+            before = [part.trainer for part in found.parts]
+            try:
+                with found.step:
+                    for part in found.parts:
+                        part.trainer = this
+                yield found
+            finally:
+                with found.step:
+                    for part, trainer in zip(found.parts, before, strict=True):
+                        part.trainer = trainer
+    finally:
+        _waiting.pop(this, None)  # Ctrl-C may have ended the wait
+
+
+def _check_for_circle(this: int) -> None:
+    """Raise the error for a thread that would wait for one that waits for it."""
+    reached, threads = {0, this}, [this]
+    while threads:
+        waiting = _waiting.get(threads.pop())
+        trainers = {part.trainer for part in waiting.parts} if waiting else set()
+        if this in trainers and len(reached) > 2:
+            del _waiting[this]
+            raise RuntimeError(
+                "the model is being trained by a thread that waits for a model that this one "
+                "trains: neither could go on"
+            )
+        threads += trainers - reached
+        reached |= trainers
 
 
 @contextlib.contextmanager
@@ -137,14 +167,16 @@ def _together(locks: Sequence[Lock]) -> Iterator[None]:
 _numbers = itertools.count()
 _all: weakref.WeakSet[Locks] = weakref.WeakSet()
 _joined: weakref.WeakValueDictionary[frozenset[Locks], Joined] = weakref.WeakValueDictionary()
-_giving = threading.Lock()
+_giving = threading.RLock()
+_waiting: dict[int, Locks | Joined] = {}  # what a thread is about to train
 _stopped: dict[int, list[Any]] = {}  # locks of steps, by the thread that is about to fork
 
 
 def _new() -> Locks:
-    _look_after_forks()
-    locks = Locks()
-    _all.add(locks)
+    with _giving:
+        _look_after_forks()
+        locks = Locks()
+        _all.add(locks)
     return locks
 
 
@@ -158,7 +190,9 @@ def _look_after_forks() -> None:
 def _stop() -> None:
     """Have no step under way when a process forks: the child would inherit half of it."""
     end, stopped = time.monotonic() + PATIENCE, _stopped.setdefault(threading.get_ident(), [])
-    for locks in sorted(_all, key=lambda locks: locks.number):
+    with _giving:
+        found = sorted(_all, key=lambda locks: locks.number)
+    for locks in found:
         step: Any = locks.step
         if step.acquire(timeout=max(0.0, end - time.monotonic())):
             stopped.append(step)
@@ -172,7 +206,8 @@ def _go_on() -> None:
 def _begin_anew() -> None:
     """Forget who holds a lock: of all threads, only this one lives on."""
     global _giving
-    _giving = threading.Lock()
+    _giving = threading.RLock()
     _stopped.clear()
+    _waiting.clear()
     for locks in _all:
         locks.renew()

@@ -312,6 +312,31 @@ def test_a_thread_of_a_callback_may_look_at_the_model(tmp_path):
     classifier().fit(X, T, epochs=1, batch_size=8, callbacks=[Does(elsewhere)])
 
 
+def test_threads_that_would_wait_for_each_other_for_ever_are_told():
+    one, two = counter(), counter()
+    both, raised = threading.Barrier(2), []
+
+    def fit(model, other):
+        step, first = trains(other, 1), []
+
+        def train(_):
+            if not first:
+                first.append(both.wait(60.0))
+                step()
+
+        options = {"epochs": 2, "batch_size": 2, "optimizer": npnn.GradientDescent(RATE)}
+        try:
+            model.fit(ONES, np.zeros((4, 64)), callbacks=[Does(train)], **options)
+        except RuntimeError as error:
+            raised.append(str(error))
+
+    together(lambda: fit(one, two), lambda: fit(two, one))
+    assert len(raised) == 1
+    assert raised[0].startswith("the model is being trained by a thread that waits")
+    trains(one, 1)()
+    trains(two, 1)()
+
+
 # Copies and forks ---------------------------------------------------------------------------------
 
 

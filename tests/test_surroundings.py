@@ -224,9 +224,10 @@ library.set_num_threads(2)
 backend, storms = sys.argv[2], 0
 expected = t.fitted(backend, capture=False)
 t.fitted(backend)
-stop = threading.Event()
+begin, stop = threading.Event(), threading.Event()
 
 def storm():
+    begin.wait()
     while not stop.wait(0.003):
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -235,6 +236,7 @@ try:
     shouting.start()
     while storms < 30:
         try:
+            begin.set()
             while True:
                 t.fitted(backend)
         except KeyboardInterrupt:
@@ -242,6 +244,7 @@ try:
 finally:
     while True:
         try:
+            begin.set()
             stop.set()
             shouting.join()
             break
