@@ -33,7 +33,7 @@ class Guided:
                     if name not in names:
                         raise unknown_argument(cls.__name__, name, names)
             look = _look_of(cls)
-            if look is not None:
+            if look is not None and (args or options):  # a copy is made of none
                 look(args, options)
             if by_place is not None:
                 _check_places(cls.__name__, args, options, by_place)
