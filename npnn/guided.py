@@ -33,14 +33,14 @@ class Guided:
                     if name not in names:
                         raise unknown_argument(cls.__name__, name, names)
             look = _look_of(cls)
-            if look is not None:
+            if look is not None and (args or options):  # a copy is made of none
                 look(args, options)
             if by_place is not None:
                 _check_places(cls.__name__, args, options, by_place)
             return object.__new__(cls)
 
         def __getattr__(self, name: str) -> Any:
-            raise self._missing(name)
+            raise _NotThere(self, name)
 
     def _missing(self, name: str) -> AttributeError:
         """Return the error for an attribute that there is not."""
@@ -56,6 +56,23 @@ class Guided:
                 return error
         known = {n for n in (*dir(cls), *vars(self)) if not n.startswith("_")} - {name}
         return AttributeError(f"{plainly}{words.instead(name, known, words.ATTRIBUTES)}")
+
+
+class _NotThere(AttributeError):
+    """An attribute that there is not; what to write instead is looked for when it is shown.
+
+    Who only asks whether it is there pays nothing for that.
+    """
+
+    def __init__(self, owner: Guided, name: str) -> None:
+        super().__init__(name=name, obj=owner)
+        self.owner, self.missing = owner, name
+
+    def __str__(self) -> str:
+        return str(self.owner._missing(self.missing))
+
+    def __reduce__(self) -> tuple[type[AttributeError], tuple[str]]:
+        return AttributeError, (str(self),)
 
 
 def unknown_argument(who: str, name: str, names: Collection[str]) -> TypeError:

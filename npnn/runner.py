@@ -161,7 +161,7 @@ class Runner:
         if t is None:
             side.network.check_targets_are_there(t)
         batch, is_raw = side.accept.batch(x, t, w)
-        data = self._norm_data() if is_raw else {}
+        data = self._norm_data("norm", self.model.norm) if is_raw else {}
         self.run_training(optimizer, data, batch, len_of(batch["x"]), side=side)
 
     def run_training(
@@ -303,7 +303,7 @@ class Runner:
             self.build_for(x)
         side = self.side(alone)
         batch, is_raw = side.accept.batch(x, t)
-        data = self._norm_data() if is_raw else {}
+        data = self._norm_data("norm", self.model.norm) if is_raw else {}
         if batch_size is None:
             return self.run_prediction(data, batch, len_of(batch["x"]), side=side)
         outputs = [
@@ -435,8 +435,7 @@ class Runner:
 
     # What comes in beside a batch --------------------------------------------------------------
 
-    def _norm_data(self, name: str = "norm", norm: Normalization | None = None) -> Tree:
-        norm = self.model.norm if name == "norm" else norm
+    def _norm_data(self, name: str, norm: Normalization | None) -> Tree:
         if norm is None:
             return {}
         if self._norms.get(name, (None,))[0] is not norm:

@@ -1,5 +1,8 @@
 """Who writes what he knows of other libraries is understood, or told in a line what to write."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -41,6 +44,13 @@ def test_what_comes_in_alone_is_not_enough(kind):
     told(lambda: kind(shape_in=4), TypeError, f"{kind.__name__} needs shape_out: .*\\(64\\)")
     told(lambda: kind(4, None), TypeError, "needs shape_out")
     told(kind, TypeError, "needs shape_out")
+
+
+def test_layers_are_copied_and_pickled_without_their_arguments():
+    layers = [npnn.Dense(4, 2), npnn.Shape(4, (2, 2)), npnn.Conv2D(2, 3), npnn.MaxPool(2)]
+    for layer in (*layers, npnn.Latent(4, 2), npnn.LeakyReLU(slope=0.2), npnn.HuberLoss(delta=2.0)):
+        for twin in (copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert twin.to_config() == layer.to_config()
 
 
 def test_channels_and_a_kernel_are_enough_for_a_convolution():

@@ -81,7 +81,7 @@ class Dense(Weighted):
         activation: str | Layer | None = None,
         initializer: initializers.Initializer | str | None = None,
     ) -> None:
-        shape_in, shape_out = both_shapes(shape_in, shape_out)
+        shape_in, shape_out = both_shapes(type(self).__name__, shape_in, shape_out)
         self._take_bias(bias)
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
         self.shape_out = as_shape(shape_out, "shape_out")

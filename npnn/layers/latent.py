@@ -53,7 +53,7 @@ class Latent(Parallel):
     def __init__(
         self, shape_in: int | Shape | None = None, shape_out: int | Shape | None = None
     ) -> None:
-        shape_in, shape_out = both_shapes(shape_in, shape_out)
+        shape_in, shape_out = both_shapes(type(self).__name__, shape_in, shape_out)
         outputs = as_shape(shape_out, "shape_out")
         half = _half(outputs)
         super().__init__([Dense(None, half), [Dense(None, half), Softplus()]], shape_in)

@@ -99,7 +99,7 @@ class Shape(Layer):
         shape_in: int | arrays.Shape | None = None,
         shape_out: int | arrays.Shape | None = None,
     ) -> None:
-        shape_in, shape_out = both_shapes(shape_in, shape_out)
+        shape_in, shape_out = both_shapes(type(self).__name__, shape_in, shape_out)
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
         self.shape_out = as_shape(shape_out, "shape_out")
         if self.shape_in is not None:

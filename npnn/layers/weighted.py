@@ -51,14 +51,17 @@ class Weighted(Layer):
 def look_at_shapes(cls: type, args: Sequence[Any], options: dict[str, Any]) -> None:
     """Raise the error for a shape_in without a shape_out; one shape by place is shape_out."""
     shape_out = args[1] if len(args) > 1 else options.get("shape_out")
-    if shape_out is None and (len(args) != 1 or args[0] is None or options.get("shape_in")):
-        name = cls.__name__
+    if shape_out is None and (len(args) != 1 or options.get("shape_in")):
+        both_shapes(cls.__name__, None, None)
+
+
+def both_shapes(
+    name: str, shape_in: int | Shape | None, shape_out: int | Shape | None
+) -> tuple[Any, Any]:
+    """Return shape_in and shape_out, where one alone is shape_out; a layer `name` needs that."""
+    if shape_in is None and shape_out is None:
         raise TypeError(
             f"{name} needs shape_out: {name}(64) makes 64 outputs of what comes in, {name}(4, 64) "
             "of 4 inputs"
         )
-
-
-def both_shapes(shape_in: int | Shape | None, shape_out: int | Shape | None) -> tuple[Any, Any]:
-    """Return shape_in and shape_out, where one alone is shape_out."""
     return (None, shape_in) if shape_out is None else (shape_in, shape_out)
