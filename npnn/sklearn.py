@@ -464,7 +464,8 @@ class NetworkClassifier(ClassifierMixin, _Network):  # type: ignore[misc]
         """
         y = self._outputs(X)
         labels: np.ndarray = self.classes_[y.argmax(axis=1)]
-        return (y > 0.5).astype(int) if self._several_labels else labels
+        true: np.ndarray = (y > 0.5).astype(int)
+        return true if self._several_labels else labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, in the order of `classes_`.
