@@ -494,7 +494,8 @@ class NetworkClassifier(ClassifierMixin, _Network):  # type: ignore[misc]
         array, shape (samples, classes)
         """
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            logarithms: np.ndarray = np.log(self.predict_proba(X))
+        return logarithms
 
     def _note_targets(self, y: np.ndarray, w: np.ndarray | None) -> None:
         check_classification_targets(y)

@@ -127,7 +127,9 @@ def test_a_rare_class_counts_as_its_weight_says(weights):
 
 
 def test_early_stopping_looks_at_samples_that_are_not_trained_on():
-    network = quick(early_stopping=True, validation_fraction=0.2, patience=3, epochs=300).fit(X, Y)
+    network = quick(
+        early_stopping=True, validation_fraction=0.2, patience=3, epochs=300, tol=0.01
+    ).fit(X, Y)
     assert network.n_iter_ < 300
     assert len(network.history_["val_loss"]) == network.n_iter_
     assert network.score(X, Y) > 0.9
