@@ -27,6 +27,7 @@ from npnn import (
     optimizers,
     schedules,
     training,
+    words,
 )
 from npnn.callbacks import (
     Callback,
@@ -37,7 +38,7 @@ from npnn.callbacks import (
     ProgressBar,
     TerminateOnNaN,
 )
-from npnn.errors import DivergedError, MissingError
+from npnn.errors import DivergedError, FileError, MissingError
 from npnn.history import History
 from npnn.layers import (
     AvgPool,
@@ -67,6 +68,7 @@ from npnn.layers import (
     Tanh,
     UpConv2D,
 )
+from npnn.loading import load
 from npnn.losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -76,7 +78,7 @@ from npnn.losses import (
     LossLayer,
     RMSLoss,
 )
-from npnn.model import Sequential, load
+from npnn.model import Sequential
 from npnn.normalization import Normalization
 from npnn.optimizers import (
     SGD,
@@ -105,7 +107,8 @@ _LATER = ("plots", "profiling", "reports")
 def __getattr__(name: str) -> ModuleType:
     if name in _LATER:
         return importlib.import_module(f"npnn.{name}")
-    raise AttributeError(f"module 'npnn' has no attribute {name!r}")
+    hint = words.name_instead(name, __all__)
+    raise AttributeError(f"module 'npnn' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:
@@ -133,6 +136,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "FileError",
     "Flatten",
     "GlobalAvgPool",
     "GradientDescent",

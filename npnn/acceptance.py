@@ -17,7 +17,7 @@ import numpy as np
 from npnn import labels
 from npnn.arrays import Array, array_namespace, fits
 from npnn.backends.backend import Backend
-from npnn.backends.host import host_array
+from npnn.backends.host import host_array, is_text
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer
 from npnn.normalization import normalize
 from npnn.targets import prepare_targets
@@ -89,8 +89,9 @@ class Acceptance:
             x, is_raw = self._inputs(x, backend)
             if t is not None:
                 t = self._targets(t, len_of(x), backend)
-        batch = {"x": x} if t is None else {"x": x, "t": t}
-        if type(x) is np.ndarray and x is given[0] and t is not None and t is given[1]:
+        scaled = t if t is None else self._scaled(t, backend)
+        batch = {"x": x} if t is None else {"x": x, "t": scaled}
+        if type(x) is np.ndarray and x is given[0] and t is not None and scaled is given[1]:
             look = QUICK_LOOKS.get(type(self.network.losses[-1]).check_targets)
             if look is not None and x.dtype == t.dtype == self._dtype:
                 self._plain[x.shape, x.dtype, t.shape, t.dtype] = look
@@ -168,7 +169,8 @@ class Acceptance:
             x, _ = self._inputs(x, backend, name, whole=True, training=training)
             data, count = {"x": x}, len_of(x)
             if t is not None:
-                data["t"] = self._targets(t, count, backend, name, whole=True, training=training)
+                found = self._targets(t, count, backend, name, whole=True, training=training)
+                data["t"] = self._scaled(found, backend)
             if w is not None:
                 data["w"] = as_weights(w, count, backend)
         return data
@@ -263,6 +265,14 @@ class Acceptance:
         if not of_classes or fitting is array:
             self._forms[form] = of_classes
         return fitting
+
+    def _scaled(self, t: Array, backend: Backend) -> Array:
+        """Return targets at the scale at which the model computes."""
+        norm = self.network.target_norm
+        if norm is None:
+            return t
+        with quiet(), backend.current():
+            return norm(t)
 
 
 def _view(x: Any, backend: Backend) -> np.ndarray | None:
@@ -396,7 +406,10 @@ def unrounded(backend: Backend, value: Any, name: str) -> Array:
         return backend.unrounded(value)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{_ROLES[name]}: {error}{_remedy(value)}") from None
+        remedy = _remedy(value)
+        if name == "t" and is_text(value):
+            remedy = "; words are classes where npnn.Softmax() or npnn.Sigmoid() is the last layer"
+        raise kind(f"{_ROLES[name]}: {error}{remedy}") from None
 
 
 def _remedy(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -17,6 +18,8 @@ Array: TypeAlias = Any
 
 Shape: TypeAlias = tuple[int, ...]
 """The shape of one sample: no batch axis."""
+
+MOST_AXES, MOST_NUMBERS = 32, 2**48
 
 __all__ = [
     "Array",
@@ -94,6 +97,8 @@ def as_shape(shape: Any, name: str) -> Any:
         return tuple(as_shape(part, f"{name}[{number}]") for number, part in enumerate(axes))
     if not axes:
         raise ValueError(f"{name} must have at least one axis, not {shape!r}")
+    if len(axes) > MOST_AXES:
+        raise ValueError(f"{name} has {len(axes)} axes, and no array has more than {MOST_AXES}")
     found = []
     for axis in axes:
         try:
@@ -103,6 +108,8 @@ def as_shape(shape: Any, name: str) -> Any:
             raise TypeError(f"{name} must be an int or a tuple of ints, not {shape!r}") from None
     if any(axis is not None and axis < 1 for axis in found):
         raise ValueError(f"{name} must be positive, not {shape!r}")
+    if math.prod(axis or 1 for axis in found) > MOST_NUMBERS:
+        raise ValueError(f"{name} is larger than any array can be: {shape!r:.200}")
     return tuple(found)
 
 

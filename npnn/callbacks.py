@@ -7,20 +7,23 @@ import io
 import math
 import os
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from npnn import checked
-from npnn.io import check_place
-from npnn.schedules import Schedule
+from npnn.guided import Guided
+from npnn.io import append, check_place, replacing
+from npnn.plain import field
+from npnn.schedules import FunctionSchedule, Schedule, as_schedule
+from npnn.scores import large_is_good
 
 if TYPE_CHECKING:
     from npnn.training import Training
 
 
-class Callback:
+class Callback(Guided):
     """Base of the callbacks; each method is called by :func:`npnn.training.fit` at its moment.
 
     A callback may be used again: :meth:`on_train_begin` forgets another training, where
@@ -34,6 +37,9 @@ class Callback:
     """
 
     metric_names: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
 
     def on_train_begin(self, training: Training) -> None:
         """Do something before the first epoch."""
@@ -62,15 +68,37 @@ class Callback:
         """Take back what :meth:`get_state` and :meth:`get_arrays` gave."""
 
 
+AnyCallback: TypeAlias = "Callback | Callable[[Training, dict[str, float]], object]"
+"""A callback, or a function of the training and the epoch's metrics."""
+
+
+class FunctionCallback(Callback):
+    """Call a function at the end of each epoch.
+
+    Parameters
+    ----------
+    function : callable
+        Of the training, and the epoch's metrics by name.
+    """
+
+    def __init__(self, function: Callable[[Training, dict[str, float]], object]) -> None:
+        self.function = checked.function(function, "function", ("training", "metrics"))
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
+        self.function(training, metrics)
+
+
 class Monitor(Callback):
     """Base of the callbacks that watch one metric.
 
     Parameters
     ----------
     monitor : str, optional
-        The metric; by default the validation loss, or the loss where nothing is validated.
+        The metric, such as ``"val_f1"``; by default the validation loss, or the loss where
+        nothing is validated.
     mode : str, optional
-        ``"min"`` or ``"max"``; by default "max" for an accuracy, and "min" for all else.
+        ``"min"`` or ``"max"``; by default what is good of a metric that has a name here. A function
+        needs it.
     """
 
     def __init__(self, monitor: str | None = None, mode: str | None = None) -> None:
@@ -78,14 +106,25 @@ class Monitor(Callback):
             raise ValueError(f"mode must be 'min', 'max' or None, not {mode!r}")
         if monitor is not None and not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a metric, not {monitor!r}")
+        if monitor is not None and monitor.startswith("validation "):
+            monitor = f"val_{monitor.removeprefix('validation ')}"
         self.monitor, self.mode = monitor, mode
         self.best = math.inf
 
     def on_train_begin(self, training: Training) -> None:
         """Look whether training will report the metric; what it was in another one is nothing."""
-        self.check_name(training.metric_names, type(self).__name__)
+        self.check(training, type(self).__name__)
         if not training.epoch:
             self.best = math.inf
+
+    def check(self, training: Training, who: str) -> None:
+        """Raise the error for a metric that is not reported, or that is better who knows where."""
+        self.check_name(training.metric_names, who)
+        if self.mode is None and (self.monitor or "").removeprefix("val_") in training.functions:
+            raise ValueError(
+                f"{who} watches {self.monitor!r}, a function: say mode='max' if it is better when "
+                "it is larger, else mode='min'"
+            )
 
     def check_name(self, names: Iterable[str], who: str) -> None:
         """Raise the error for a metric that is not among `names`; `who` watches it."""
@@ -106,7 +145,7 @@ class Monitor(Callback):
         """Return the metric, with its sign turned where more is better."""
         self.check_name(metrics, type(self).__name__)
         name = self.monitor or ("val_loss" if "val_loss" in metrics else "loss")
-        mode = self.mode or ("max" if "accuracy" in name else "min")
+        mode = self.mode or ("max" if large_is_good(name) else "min")
         return -metrics[name] if mode == "max" else metrics[name]
 
 
@@ -176,8 +215,9 @@ class EarlyStopping(Monitor):
         return self.best_arrays
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.best, self.waited = state["best"], state["waited"]
-        self.best_epoch, self.best_arrays = state["best_epoch"], arrays
+        best, waited = field(state, "best", float, int), field(state, "waited", int)
+        self.best_epoch = field(state, "best_epoch", int)
+        self.best, self.waited, self.best_arrays = best, waited, arrays
 
 
 class Checkpoint(Monitor):
@@ -211,6 +251,7 @@ class Checkpoint(Monitor):
     def on_train_begin(self, training: Training) -> None:
         super().on_train_begin(training)
         check_place(self.path)
+        training.check_saving()
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         if training.epoch % self.every == 0 and (not self.best_only or self.improved(metrics)):
@@ -220,7 +261,7 @@ class Checkpoint(Monitor):
         return {"best": self.best}
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.best = state["best"]
+        self.best = field(state, "best", float, int)
 
 
 class CSVLog(Callback):
@@ -240,7 +281,8 @@ class CSVLog(Callback):
         if training.history.num_epochs:
             training.history.to_csv(self.path)
         else:
-            open(self.path, "w").close()
+            with replacing(self.path):
+                pass  # an empty file
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         line = io.StringIO()
@@ -248,8 +290,7 @@ class CSVLog(Callback):
         if os.path.getsize(self.path) == 0:
             writer.writerow(["epoch", *metrics])
         writer.writerow([training.epoch, *metrics.values()])
-        with open(self.path, "a") as file:
-            file.write(line.getvalue())
+        append(self.path, line.getvalue().encode())
 
 
 class TerminateOnNaN(Callback):
@@ -264,19 +305,23 @@ class LearningRateSchedule(Callback):
 
     Parameters
     ----------
-    schedule : Schedule
+    schedule : Schedule or callable
         Counts epochs, from 0.
-    monitor : str, optional
+    monitor, mode : str, optional
         The metric that a schedule such as ReduceOnPlateau watches; see :class:`Monitor`.
     """
 
-    def __init__(self, schedule: Schedule, monitor: str | None = None) -> None:
-        checked.instance(schedule, Schedule, "schedule", "Cosine(100)")
-        self.schedule = schedule
-        self.watch = Monitor(monitor)
+    def __init__(
+        self,
+        schedule: Schedule | Callable[[int], float],
+        monitor: str | None = None,
+        mode: str | None = None,
+    ) -> None:
+        self.schedule = as_schedule(schedule, "schedule", "Cosine(100)")
+        self.watch = Monitor(monitor, mode)
 
     def on_train_begin(self, training: Training) -> None:
-        self.watch.check_name(training.metric_names, type(self).__name__)
+        self.watch.check(training, type(self).__name__)
         if not training.epoch:
             self.schedule.forget()
 
@@ -293,7 +338,8 @@ class LearningRateSchedule(Callback):
         return self.schedule.to_config()
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.schedule = Schedule.from_config(state)
+        if not isinstance(self.schedule, FunctionSchedule):
+            self.schedule = Schedule.from_config(state)
 
 
 class ProgressBar(Callback):
@@ -313,3 +359,4 @@ class ProgressBar(Callback):
 
     def on_train_end(self, training: Training) -> None:
         self.bar.close()
+        del self.bar

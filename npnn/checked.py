@@ -5,6 +5,7 @@ The errors name the argument, what was expected and what came.
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import operator
@@ -144,6 +145,22 @@ def flag(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return bool(value)
+
+
+def function(value: Any, name: str, arguments: tuple[str, ...]) -> Any:
+    """Return what can be called with so many arguments; they are named in the error."""
+    shown = f"a function of ({', '.join(arguments)})"
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{name} must be {shown}, not {value!r}")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # of a builtin, perhaps
+        return value
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(f"{name} must be {shown}, not of {signature}") from None
+    return value
 
 
 def instance(value: Any, kind: type, name: str, example: str, called: str = "") -> None:

@@ -2,93 +2,231 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npnn import files
-from npnn.files import read
+from npnn.callbacks import EarlyStopping
+from npnn.errors import FileError
+from npnn.files import NONE, check_fields
 from npnn.history import History
+from npnn.io import Place, called
+from npnn.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from npnn.callbacks import Callback
+    from npnn.model import Sequential
     from npnn.training import Training
 
-__all__ = ["read", "restore", "save"]
+FIELDS: dict[str, tuple[type, ...]] = {
+    "epoch": (int,),
+    "seed": (int,),
+    "steps": (int,),
+    "scaling": (list,),
+    "optimizer": (dict,),
+    "samples": (int,),
+    "seconds": (int, float),
+    "metrics": (list,),
+    "scores": (list,),
+    "stopped": (str, NONE),
+    "num_samples": (int,),
+    "num_validation": (int,),
+    "epochs_before": (int,),
+    "callbacks": (list,),
+}
 
 
-def save(training: Training, path: str | os.PathLike[str]) -> None:
+def save(training: Training, path: Place) -> None:
     """Write a model file that also holds what :func:`npnn.training.fit` needs to go on."""
-    runner = training.runner
+    runner, optimizer = training.runner, training.optimizer
     arrays = {f"chain/{name}": array for name, array in training.get_arrays().items()}
-    for name, packed in zip(training.optimizer.moments, training.optimizer.state, strict=True):
+    for name, packed in zip(optimizer.moments, optimizer.state, strict=True):
         for slot, array in runner.packing.unpack(packed):
             arrays[f"optimizer/{name}/{slot}"] = np.array(runner.backend.to_numpy(array))
     for number, callback in enumerate(training.callbacks):
         for name, array in callback.get_arrays().items():
-            arrays[f"callback/{number}/{name}"] = array
-    extra = {
+            arrays[f"callback/{number}/{name}"] = np.asarray(array)
+    for name, values in training.history.items():
+        arrays[f"history/{name}"] = np.asarray(values, np.float64)
+    files.save(training.model, path, extra_arrays=arrays, extra=_progress(training))
+
+
+def check(training: Training) -> None:
+    """Raise the error for a training that could not be saved, before it has cost any time."""
+    files.described(training.model, _progress(training))
+
+
+def _progress(training: Training) -> dict[str, Any]:
+    with files.unsaved("the optimizer"):
+        optimizer = training.optimizer.to_config()
+    return {
         "epoch": training.epoch,
         "seed": training.seed,
         "steps": training.optimizer.steps,
-        "scaling": [float(a) for a in runner.scaling],
-        "optimizer": training.optimizer.to_config(),
-        "history": training.history,
+        "scaling": [float(a) for a in training.runner.scaling],
+        "optimizer": optimizer,
         "samples": training.history.samples,
         "seconds": training.elapsed,
+        "metrics": list(training.history),
         "stopped": training.history.stopped,
+        "scores": training.scores.names,
         "num_samples": training.num_samples,
         "num_validation": training.num_validation,
         "epochs_before": training.epochs_before,
         "callbacks": [[*_arguments(c), c.get_state()] for c in training.callbacks],
     }
-    files.save(training.model, path, extra_arrays=arrays, extra=extra)
 
 
-def restore(
-    training: Training, tensors: dict[str, np.ndarray], extra: dict[str, Any], path: str
-) -> None:
-    """Go on from what :meth:`save` wrote."""
-    runner = training.runner
-    given = extra["optimizer"]["type"]
-    if given != type(training.optimizer).__name__:
-        raise ValueError(f"{path} was trained by {given}, not {type(training.optimizer).__name__}")
-    for name, what in (("num_samples", "trained"), ("num_validation", "validated")):
-        then, now = extra.get(name), getattr(training, name)
-        if then not in (None, now):  # older files do not say
-            raise ValueError(
-                f"{path} was {what} on {then} samples, but resume is given {now} for it: go on "
-                "with the same data and validation_split"
+class Saved:
+    """What a checkpoint holds, looked at before anything is changed by it.
+
+    Parameters
+    ----------
+    place : path_like or binary file
+        What :func:`save` wrote.
+
+    Attributes
+    ----------
+    seed : int
+        Of the training.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.path = called(place)
+        _, self.tensors, state = files.read(place)
+        if state is None:
+            raise FileError(f"{self.path} holds a model, but no training to resume")
+        self.state = state
+        with files.blamed(place):
+            check_fields(state, FIELDS, "the training")
+            for name in ("epoch", "seed", "steps", "samples", "num_samples", "epochs_before"):
+                if not 0 <= state[name] < (2**256 if name == "seed" else 2**53):
+                    raise FileError(f"its {name} cannot be {state[name]!r:.100}")
+            for entry in state["callbacks"]:
+                if [type(part) for part in entry] != [str, dict, dict]:
+                    raise FileError(f"it has no callback such as {entry!r:.100}")
+            self.history = self._history()
+        self.seed: int = state["seed"]
+
+    def _history(self) -> History:
+        columns, names = self._folder("history"), self.state["metrics"]
+        if not all(type(name) is str for name in names) or sorted(names) != sorted(columns):
+            raise FileError(f"its history has {', '.join(columns)}, and not {names!r:.100}")
+        for name, array in columns.items():
+            if array.dtype.kind != "f" or array.ndim != 1 or len(array) > self.state["epoch"]:
+                raise FileError(f"its history has no {name!r} of {self.state['epoch']} epochs")
+        history = History({name: columns[name].tolist() for name in names})
+        history.samples, history.seconds = self.state["samples"], self.state["seconds"]
+        return history
+
+    def optimizer(self) -> Optimizer:
+        """Return an optimizer of the settings that the training had."""
+        with files.blamed(self.path):
+            return Optimizer.from_config(self.state["optimizer"])
+
+    def check(
+        self,
+        model: Sequential,
+        optimizer: Optimizer,
+        epochs: int,
+        sizes: tuple[int, int],
+        scores: list[str],
+    ) -> None:
+        """Raise the error for a training that cannot go on from here."""
+        path, state = self.path, self.state
+        given = state["optimizer"].get("type")
+        if given != Optimizer.registry.name_of(type(optimizer)):
+            raise FileError(f"{path} was trained by {given}, not {type(optimizer).__name__}")
+        names = ("num_samples", "trained"), ("num_validation", "validated")
+        for (name, what), now in zip(names, sizes, strict=True):
+            if state[name] != now:
+                raise FileError(
+                    f"{path} was {what} on {state[name]} samples, but resume is given {now} for "
+                    "it: go on with the same data and validation_split"
+                )
+        if state["scores"] != scores:
+            raise FileError(
+                f"{path} has recorded the metrics {state['scores']!r:.100}, but resume is given "
+                f"{scores}: go on with the same metrics"
             )
-    if training.epochs < extra["epoch"]:
-        raise ValueError(
-            f"{path} has done {extra['epoch']} epochs already, and epochs={training.epochs} counts "
-            "those: ask for more"
-        )
-    try:
-        training.set_arrays(_folder(tensors, "chain"))
-        training.optimizer.state = [
-            runner.packing.pack(_folder(tensors, f"optimizer/{name}"))
-            for name in training.optimizer.moments
+        if epochs < state["epoch"]:
+            raise FileError(
+                f"{path} has done {state['epoch']} epochs already, and epochs={epochs} counts "
+                "those: ask for more"
+            )
+        network = model.runner.network
+        needed = {slot.name: tuple(slot.get().shape) for slot in network.trained}
+        for name in optimizer.moments:
+            self._check_arrays(f"optimizer/{name}", needed)
+        slots = (*network.parameters, *network.state)
+        self._check_arrays("chain", {slot.name: tuple(slot.get().shape) for slot in slots})
+        scaling = state["scaling"]
+        if not all(type(n) is float for n in scaling) or len(scaling) not in (0, 2):
+            raise FileError(f"{path}: its scaling cannot be {scaling!r:.100}")
+
+    def _check_arrays(self, folder: str, needed: dict[str, tuple[int, ...]]) -> None:
+        start = f"{self.path} does not fit this model"
+        arrays = self._folder(folder)
+        for name in sorted(arrays.keys() ^ needed.keys()):
+            which = "missing" if name in needed else "not in the model"
+            raise FileError(f"{start}: {folder + files.FOLDER + name!r} is {which}")
+        for name, shape in needed.items():
+            if arrays[name].shape != shape:
+                raise FileError(
+                    f"{start}: {folder + files.FOLDER + name!r} has shape {arrays[name].shape}, "
+                    f"not {shape}"
+                )
+
+    def give_back(self, callbacks: Sequence[Callback]) -> None:
+        """Give callbacks what they had."""
+        saved = self.state["callbacks"]
+        with files.blamed(self.path):
+            for callback, number in _pairs(callbacks, saved):
+                arrays = self._folder(f"callback/{number}")
+                if isinstance(callback, EarlyStopping) and arrays:
+                    chain = {name: array.shape for name, array in self._folder("chain").items()}
+                    self._check_arrays(f"callback/{number}", chain)
+                callback.set_state(saved[number][2], arrays)
+
+    def give_to(self, training: Training) -> None:
+        """Have a training go on from here; it was looked at before."""
+        runner, optimizer, state = training.runner, training.optimizer, self.state
+        training.set_arrays(self._folder("chain"))
+        optimizer.state = [
+            runner.packing.pack(self._folder(f"optimizer/{name}")) for name in optimizer.moments
         ]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} does not fit this model: {error}") from None
-    if runner.scaling and extra.get("scaling"):
-        runner.scaling = runner.numbers(*extra["scaling"])
-    training.optimizer.steps, training.epoch = extra["steps"], extra["epoch"]
-    training.epochs_before = extra["epochs_before"]
-    runner.epochs = training.epochs_before + training.epoch
-    training.history = History(extra["history"])
-    training.history.samples, training.history.seconds = extra["samples"], extra["seconds"]
-    if training.epoch == training.epochs:
-        training.history.stopped = extra["stopped"] or (
-            f"all {training.epochs} epochs were done before: a larger epochs goes on"
-        )
-    for callback, number in _pairs(training.callbacks, extra["callbacks"]):
-        callback.set_state(extra["callbacks"][number][2], _folder(tensors, f"callback/{number}"))
+        if runner.scaling and state["scaling"]:
+            runner.scaling = runner.numbers(*state["scaling"])
+        optimizer.steps, training.epoch = state["steps"], state["epoch"]
+        training.epochs_before = state["epochs_before"]
+        runner.epochs = training.epochs_before + training.epoch
+        training.history = self.history
+        if training.epoch == training.epochs:
+            training.history.stopped = state["stopped"] or (
+                f"all {training.epochs} epochs were done before: a larger epochs goes on"
+            )
+
+    def _folder(self, name: str) -> dict[str, np.ndarray]:
+        start = name + files.FOLDER
+        found = self.tensors.items()
+        return {name[len(start) :]: a for name, a in found if name.startswith(start)}
+
+
+@contextlib.contextmanager
+def undone(callbacks: Sequence[Callback]) -> Iterator[None]:
+    """Give callbacks the attributes back that they had, if something goes wrong."""
+    before = [dict(vars(callback)) for callback in callbacks]
+    try:
+        yield
+    except BaseException:
+        for callback, attributes in zip(callbacks, before, strict=True):
+            vars(callback).clear()
+            vars(callback).update(attributes)
+        raise
 
 
 def _arguments(callback: Callback) -> tuple[str, dict[str, Any]]:
@@ -118,8 +256,3 @@ def _pairs(callbacks: Sequence[Callback], saved: list[Any]) -> Iterator[tuple[Ca
         found = [n for n in left if saved[n][0] == kind.__name__]
         if len(found) == 1 and sum(type(other) is kind for other in others) == 1:
             yield callback, found[0]
-
-
-def _folder(tensors: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
-    start = folder + files.FOLDER
-    return {name[len(start) :]: a for name, a in tensors.items() if name.startswith(start)}

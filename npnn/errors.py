@@ -7,6 +7,10 @@ class MissingError(RuntimeError):
     """A library, driver or device is not there; the message ends with what would mend it."""
 
 
+class FileError(ValueError):
+    """A file is damaged, or not such a one as is needed; or it could not hold what is saved."""
+
+
 class DivergedError(ArithmeticError):
     """The training loss became NaN or infinite.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from npnn import words
 from npnn.io import replacing
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ class History(dict[str, list[float]]):
         self.stopped: str | None = None
         self.seconds = 0.0
         self.samples = 0
+
+    def __missing__(self, name: str) -> list[float]:
+        hint = f"there are {', '.join(self) or 'none yet'}"
+        if name.startswith("val_") and name.removeprefix("val_") in self:
+            hint = "give fit validation_data or validation_split"
+        elif words.closest(name, self):
+            hint = f"did you mean {words.closest(name, self)!r}? {hint}"
+        raise KeyError(f"no {name!r} was recorded: {hint}")
+
+    def __getattr__(self, name: str) -> Any:
+        hint = ": it is a dict itself, history['loss']" if name in (*self, "history") else ""
+        raise AttributeError(f"History has no attribute {name!r}{hint}")
 
     @property
     def num_epochs(self) -> int:

@@ -8,21 +8,20 @@ forward (`fan_in`), backward (`fan_out`) or the mean of both.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from npnn import checked
+from npnn import checked, words
 from npnn.arrays import Shape
+from npnn.errors import FileError
+from npnn.plain import Named, Writer, is_ours
 
 
-class Initializer:
+class Initializer(Named):
     """Base of the initializers: a function ``(rng, shape, fan_in, fan_out) -> array``."""
 
-    registry: ClassVar[dict[str, type[Initializer]]] = {}
-
-    def __init_subclass__(cls) -> None:
-        Initializer.registry[cls.__name__] = cls
+    file_kind = "initializer"
 
     def __call__(
         self, rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
@@ -150,12 +149,47 @@ def get(initializer: Initializer | str | None) -> Initializer | None:
         return initializer
     if not isinstance(initializer, str):
         checked.instance(initializer, Initializer, "initializer", "HeNormal(), or its name")
-    names = [name for name in Initializer.registry if not name.startswith("_")]
+    names = Initializer.registry
     if initializer not in names:
-        raise ValueError(f"unknown initializer {initializer!r}; there are {', '.join(names)}")
-    return Initializer.registry[initializer]()
+        closest = words.closest(initializer, names)
+        hint = f": did you mean {closest!r}?" if closest else ""
+        raise ValueError(f"unknown initializer {initializer!r}{hint}; there are {', '.join(names)}")
+    found: Initializer = names[initializer]()
+    return found
 
 
 def to_config(initializer: Initializer) -> dict[str, Any]:
     """Return an initializer as plain values, for a file."""
-    return {"type": type(initializer).__name__, **vars(initializer)}
+    return initializer._described(Writer())
+
+
+class Drawn(np.random.Generator):
+    """A generator that has weights drawn before: those of a file, each for its place.
+
+    Parameters
+    ----------
+    places : dict of int to str
+        What each layer, by its id, is called.
+    arrays : dict of str to ndarray
+        By the names that the layers' places give them.
+    """
+
+    def __init__(self, places: dict[int, str], arrays: dict[str, np.ndarray]) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.places, self.arrays = places, arrays
+        self.shapes = {array.shape for array in arrays.values()}
+
+    def find(self, layer: object, name: str, shape: Shape) -> np.ndarray:
+        """Return the weights of a layer, or say that they are not of this shape."""
+        if id(layer) not in self.places:  # it was made by another that was built
+            if shape not in self.shapes:
+                raise FileError(f"no array has the shape {shape} that its {name!r} needs")
+            return np.zeros(shape)
+        name = f"{self.places[id(layer)]}.{name}"
+        if name not in self.arrays:
+            raise FileError(f"{name!r} is missing")
+        array = self.arrays[name]
+        if array.shape != shape:
+            raise FileError(f"{name!r} has shape {array.shape}, but the model needs {shape}")
+        # The package's own layers write nothing into it; nobody knows of others.
+        return array if is_ours(type(layer)) else array.copy()

@@ -25,9 +25,6 @@ class _Gradient(Optimizer):
         return p, g
 
 
-del Optimizer.registry[_Gradient.__name__]  # no file may ask for it
-
-
 def fit(
     model: Sequential,
     x: Any,

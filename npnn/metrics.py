@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from npnn.arrays import Array
@@ -23,17 +24,21 @@ class Measured(NamedTuple):
         Samples without weights, of each loss.
     names : list of str
         Those of the metrics.
+    units : list of float
+        What each loss is multiplied by to be in the units of the targets.
     """
 
     sums: list[Array]
     counts: list[int]
     names: list[str]
+    units: list[float]
 
     @classmethod
     def of(cls, losses: Sequence[LossLayer], sums: list[list[Array]]) -> Measured:
         """Return what was measured until now; the next batch starts new sums."""
         flat = [array for each in sums for array in each]
-        return cls(flat, [loss.end() for loss in losses], metric_names(losses))
+        counts, units = [loss.end() for loss in losses], [loss.unit for loss in losses]
+        return cls(flat, counts, metric_names(losses), units)
 
     def metrics(self, numbers: Sequence[float]) -> dict[str, float]:
         """Return the metrics, given the numbers that :attr:`sums` hold.
@@ -42,7 +47,10 @@ class Measured(NamedTuple):
         """
         each = [numbers[start : start + 3] for start in range(0, len(numbers), 3)]
         weights = [found[2] + count for found, count in zip(each, self.counts, strict=True)]
-        losses = [mean(found[0], weight) for found, weight in zip(each, weights, strict=True)]
+        losses = [
+            mean(found[0], weight) * unit
+            for found, weight, unit in zip(each, weights, self.units, strict=True)
+        ]
         each_loss = losses if len(losses) > 1 else []
         # The accuracy is left out where the last loss has no notion of a correct answer.
         values = [sum(losses), *each_loss, as_share(mean(each[-1][1], weights[-1]))]
@@ -53,3 +61,16 @@ def metric_names(losses: Sequence[LossLayer]) -> list[str]:
     """Return the names of the metrics of a chain with these losses."""
     each = [f"loss_{number}" for number in range(len(losses))] if len(losses) > 1 else []
     return ["loss", *each, *["accuracy"] * losses[-1].has_accuracy]
+
+
+@contextlib.contextmanager
+def apart(losses: Sequence[LossLayer]) -> Iterator[None]:
+    """Begin sums anew for as long as this lasts; those from before go on afterwards."""
+    before = [loss.sums_so_far() for loss in losses]
+    try:
+        for loss in losses:
+            loss.reset()
+        yield
+    finally:
+        for loss, sums in zip(losses, before, strict=True):
+            vars(loss).update(sums)

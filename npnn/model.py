@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from npnn import backends, checked, files, initializers, summary, training
+from npnn import backends, checked, copies, files, initializers, summary, training
 from npnn.arrays import Array
-from npnn.batches import rows_of
-from npnn.layers.layer import Layer, Link
-from npnn.layers.row import Row
-from npnn.losses import LossLayer, default_loss
-from npnn.normalization import Normalization
+from npnn.guided import guided
+from npnn.io import Place
+from npnn.layers.layer import Layer
+from npnn.locks import held
+from npnn.placing import Placed, backend_of
+from npnn.plain import Reader, Writer
 from npnn.runner import Runner
+from npnn.scores import Metric
 
 if TYPE_CHECKING:
-    from npnn.callbacks import Callback
+    import numpy as np
+
+    from npnn.callbacks import AnyCallback
     from npnn.history import History
+    from npnn.losses import LossLayer
     from npnn.optimizers import Optimizer
 
 
-class Sequential(Row):
+class Sequential(Placed):
     """Layers, one after the other; itself a layer.
 
     Parameters
     ----------
     layers : sequence of Layer, optional
         They may also be assigned later. Shapes are inferred from layer to layer and checked.
-    backend : str or Backend, default "numpy"
+    backend : str, module or Backend, default "numpy"
         The array library: ``npnn.backends.available()`` lists those that work here.
     dtype : str, default "float32"
         ``"float32"`` or ``"float64"``.
@@ -51,6 +55,9 @@ class Sequential(Row):
         What follows the model in training.
     norm : Normalization or None
         Applied to the inputs of `fit`, `predict` and `evaluate`, and saved with the model.
+    target_norm : Normalization or None
+        Applied to targets, and backwards to outputs; :meth:`fit` finds it for targets that are far
+        from unit scale. Saved with the model; layers called by hand compute at its scale.
     class_names : list of str or None
         Saved with the model; words as targets stand for these classes.
     details : dict
@@ -78,7 +85,7 @@ class Sequential(Row):
         self,
         layers: Sequence[Layer] | None = None,
         *unlisted: Layer,
-        backend: str | backends.Backend = "numpy",
+        backend: str | ModuleType | backends.Backend = "numpy",
         dtype: str = "float32",
         device: str | int | None = None,
         precision: str | None = None,
@@ -90,7 +97,7 @@ class Sequential(Row):
             raise TypeError(f"the layers must be one list: Sequential([{shown}])")
         checked.seed(seed)
         checked.flag(capture, "capture")
-        self.backend = backends.get(backend, dtype, device, precision)
+        self.backend = backend_of(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
         if not capture and self.backend.precision != self.dtype:
             raise ValueError(
@@ -98,21 +105,11 @@ class Sequential(Row):
                 "that is run layer by layer are the library's own"
             )
         self.seed, self.capture = seed, capture
-        # Held while it runs: its layers and plans have memory of their own.
-        self.lock = threading.RLock()
         self.rng = initializers.generator(seed)
-        self._norm: Normalization | None = None
-        self._class_names: list[str] | None = None
         self.details: dict[str, Any] = {}
-        self._runner: Runner | None = None
+        # It runs the model's steps, and holds the parameters.
+        self.runner = Runner(self)
         super().__init__(layers)
-
-    @property
-    def runner(self) -> Runner:
-        """What runs the model's steps, and holds its packed parameters."""
-        if self._runner is None:
-            self._runner = Runner(self)
-        return self._runner
 
     # Layers and shapes -------------------------------------------------------------------------
 
@@ -120,7 +117,7 @@ class Sequential(Row):
         if self._layers[0].shape_in is not None:
             self.build_at(self._layers[0].shape_in)
 
-    def build_at(self, shape_in: Any) -> None:
+    def build_at(self, shape_in: Any, rng: np.random.Generator | None = None) -> None:
         """Build the layers for inputs of `shape_in` and place them on the backend."""
         if not self._layers:
             raise ValueError("the model has no layers: assign model.layers first")
@@ -128,10 +125,14 @@ class Sequential(Row):
             raise ValueError(
                 "the input shape is not known: give the first layer its shape_in, as in Dense(4, 2)"
             )
+        with held("step", self.runner.locks):
+            self._build_all(shape_in, rng or self.rng)
+
+    def _build_all(self, shape_in: Any, rng: np.random.Generator) -> None:
         within = [layer for _, layer in self.walk() if layer is not self]
         before = [dict(vars(layer)) for layer in within], self.rng.bit_generator.state
         try:
-            self.build(shape_in, self.rng)
+            self.build(shape_in, rng)
         except BaseException:
             # Nothing is changed by a mistake: no layer, and no weight that the seed gives.
             for layer, attributes in zip(within, before[0], strict=True):
@@ -139,56 +140,11 @@ class Sequential(Row):
                 vars(layer).update(attributes)
             self.rng.bit_generator.state = before[1]
             raise
-        self.to(self.backend)
-
-    # The protocol of a layer -------------------------------------------------------------------
-
-    def forward(self, x: Array) -> Array:
-        """Return what the last layer gives for a batch `x`, an array of the model's backend."""
-        with self.backend.current():
-            return super().forward(x)
-
-    def backward(self, grad_y: Array) -> Array:
-        """Return the gradient at the inputs, leaving those of the parameters in the layers."""
-        with self.backend.current():
-            return super().backward(grad_y)
+        self.place_on(self.backend)
 
     # Training and prediction -------------------------------------------------------------------
 
-    @property
-    def class_names(self) -> list[str] | None:
-        """What the classes are called, in the order of the outputs."""
-        return self._class_names
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        self._class_names = None if names is None else checked.names(names, "class_names")
-
-    @property
-    def norm(self) -> Normalization | None:
-        """The map that raw inputs go through first."""
-        return self._norm
-
-    @norm.setter
-    def norm(self, norm: Normalization | None) -> None:
-        if norm is not None:
-            checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
-        self._norm = norm
-
-    @property
-    def chain(self) -> Any:
-        """The loss that training makes small."""
-        return self._chain
-
-    @chain.setter
-    def chain(self, loss: Link | None) -> None:
-        if isinstance(loss, LossLayer) and self.shape_out is not None:
-            try:
-                loss.accept(self.shape_out)
-            except ValueError as error:
-                raise ValueError(f"{loss!r} after {self._layers[-1]!r}: {error}") from None
-        self._follow(loss)
-
+    @guided
     def fit(
         self,
         x: Any,
@@ -199,13 +155,14 @@ class Sequential(Row):
         batch_size: int = 32,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
-        loss: LossLayer | None = None,
-        optimizer: Optimizer | None = None,
+        loss: LossLayer | str | None = None,
+        optimizer: Optimizer | str | None = None,
+        metrics: Sequence[Metric] = (),
         shuffle: bool = True,
         seed: int | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[AnyCallback] = (),
         progress: bool = False,
-        resume: str | os.PathLike[str] | None = None,
+        resume: Place | None = None,
     ) -> History:
         """Train the model and return what was recorded.
 
@@ -218,7 +175,8 @@ class Sequential(Row):
             where there is a `norm`, what it gives is rounded. Columns of a table go by name.
         t : array_like, optional
             Targets: of the shape of the outputs, integer classes, or words, which become the
-            `class_names` if the model has none. None with a dataset.
+            `class_names` if the model has none. None with a dataset. Where those of a regression
+            are far from unit scale, a new model learns them at that: see `target_norm`.
         w : array_like, shape (samples,), optional
             How much each sample counts, in the loss and in each metric; 1 if None.
         epochs : int, default 10
@@ -231,20 +189,25 @@ class Sequential(Row):
         validation_split : float, default 0
             Share of the samples, drawn by `seed`, that is validated on instead of trained on. Not
             beside `validation_data` or a dataset.
-        loss : LossLayer, optional
-            Becomes the model's `chain`; by default that, or the canonical one of the last layer.
-        optimizer : Optimizer, optional
+        loss : LossLayer or str, optional
+            Becomes the model's `chain`; by default that, or the canonical one of the last layer. A
+            name is one of a class, such as ``"cross_entropy"``, with its defaults.
+        optimizer : Optimizer or str, optional
             Adam with its defaults if None. One that was used before goes on from its moments.
+        metrics : sequence of str or callable, optional
+            What is reported of all samples at the end of each epoch, beside the loss: ``"f1"``,
+            ``"r2"``, ``"top_5"``, and others that :mod:`npnn.scores` defines, or functions that
+            are given predictions and targets as NumPy arrays. They cost a pass over the data.
         shuffle : bool, default True
             Whether each epoch has its own order.
         seed : int, optional
             Of the order, the split and the noise; if None the model's own seed, from which order
             and noise go on where the last training ended, or that of the one that is resumed.
-        callbacks : sequence of Callback
-            Called in this order.
+        callbacks : sequence of Callback or callable
+            Called in this order; a function, of the training and the metrics, after each epoch.
         progress : bool, default False
             Whether to show a progress bar.
-        resume : path_like, optional
+        resume : path_like or binary file, optional
             A file of the Checkpoint callback: go on from there, with the same numbers as if
             training had never stopped. The data must be the same. A training that EarlyStopping
             had ended goes on, unless `callbacks` holds one that has waited long enough again.
@@ -252,9 +215,9 @@ class Sequential(Row):
         Returns
         -------
         History
-            ``loss``, ``accuracy`` and, with validation, ``val_loss``, ``val_accuracy``: a number
-            for each epoch. After Ctrl-C it holds the epochs that were completed; its `stopped`
-            says why training ended early, or that a resumed one had nothing left to do.
+            ``loss``, ``accuracy``, the `metrics` and, with validation, ``val_loss`` and so on: a
+            number for each epoch. After Ctrl-C it holds the epochs that were completed; its
+            `stopped` says why training ended early, or that a resumed one had nothing left to do.
 
         Raises
         ------
@@ -264,6 +227,8 @@ class Sequential(Row):
             If shapes do not fit, data are empty or not finite (the message says where), the loss
             has no use for such targets, a number is out of range, or two arguments contradict each
             other; nothing was changed then.
+        npnn.FileError
+            If the file to `resume` is damaged, or a Checkpoint could not save such a model.
         npnn.DivergedError
             If the loss became NaN or infinite; the model holds the parameters from before that
             step.
@@ -288,6 +253,7 @@ class Sequential(Row):
                 validation_split=validation_split,
                 loss=loss,
                 optimizer=optimizer,
+                metrics=metrics,
                 shuffle=shuffle,
                 seed=seed,
                 callbacks=callbacks,
@@ -295,6 +261,11 @@ class Sequential(Row):
                 resume=resume,
             )
 
+    def __call__(self, x: Any) -> Array:
+        """Return what :meth:`predict` does."""
+        return self.predict(x)
+
+    @guided
     def predict(self, x: Any, *, batch_size: int | None = None) -> Array:
         """Return the outputs for raw inputs.
 
@@ -321,8 +292,15 @@ class Sequential(Row):
         """
         return self.runner.predict_class(x, alone=True)
 
+    @guided
     def evaluate(
-        self, x: Any, t: Any, w: Any = None, *, batch_size: int = 1024
+        self,
+        x: Any,
+        t: Any,
+        w: Any = None,
+        *,
+        batch_size: int = 1024,
+        metrics: Sequence[Metric] = (),
     ) -> dict[str, float]:
         """Return the loss, and the accuracy where the loss has one, over a data set.
 
@@ -334,26 +312,20 @@ class Sequential(Row):
             How much each sample counts; 1 if None.
         batch_size : int, default 1024
             Samples at a time.
+        metrics : sequence of str or callable, optional
+            What else to measure, as in :meth:`fit`.
         """
         checked.integer(batch_size, "batch_size", 1)
-        self.runner.build_for(x)
-        if self._chain is None:
-            self.chain = default_loss(self)
-        runner = self.runner
-        side = runner.side()
-        side.network.check_targets_are_there(t)
-        data = side.accept.data(x, t, w)
-        for loss in side.network.losses:
-            loss.reset()
-        for part in rows_of(data, batch_size):
-            runner.run_prediction({}, part, part["t"].shape[0])
-        return runner.metrics()
+        return self.runner.evaluate(x, t, w, batch_size, metrics)
 
-    def __getstate__(self) -> object:
-        raise TypeError(
-            "a model is neither copied nor pickled: model.save(path) writes it to a file, and "
-            "npnn.load(path) makes another one of that"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copies.unpacked, copies.packed(self, copies.named(self.backend))
+
+    def __copy__(self) -> Sequential:
+        return copies.copied(self, {})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        return copies.copied(self, memo)
 
     # Looking at it -----------------------------------------------------------------------------
 
@@ -386,7 +358,7 @@ class Sequential(Row):
                     f"{name!r} has shape {tuple(arrays[name].shape)}, but the model needs "
                     f"{tuple(array.shape)}"
                 )
-        with self.backend.current():
+        with held("step", self.runner.locks), self.backend.current():
             for name, layer, attribute in self._slots("parameter_names", "state_names"):
                 new = self.backend.asarray(arrays[name], copy=True)
                 (array,) = self.backend.store([getattr(layer, attribute)], [new])
@@ -408,7 +380,8 @@ class Sequential(Row):
 
     def summary(self) -> str:
         """Return a table of the layers: output shape, parameters, memory, FLOPs per sample."""
-        return summary.table(self)
+        with held("step", self.runner.locks):
+            return summary.table(self)
 
     def plan(self, batch_size: int = 32, optimizer: Optimizer | None = None) -> str:
         """Return the static plan of a training step as a table, without training.
@@ -428,7 +401,8 @@ class Sequential(Row):
             plan, a sentence that says so.
         """
         checked.integer(batch_size, "batch_size", 1)
-        return summary.training_plan(self, batch_size, optimizer)
+        with held("step", self.runner.locks):
+            return summary.training_plan(self, batch_size, optimizer)
 
     def __repr__(self) -> str:
         if not self._layers:
@@ -438,61 +412,29 @@ class Sequential(Row):
 
     # Files -------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Place) -> None:
         """Write the model to a safetensors file: architecture, weights, state, normalisation.
 
-        The file is written under a temporary name and renamed, so that `path` is never half a
-        file.
+        Parameters
+        ----------
+        path : path_like or binary file
+            A file at a path is written under a temporary name and renamed, so that it is never
+            half a file; it keeps its mode. What is open is written to where it stands.
+
+        Raises
+        ------
+        npnn.FileError
+            If there is something that a file cannot hold, such as a function as an argument of a
+            layer; nothing is written then.
         """
-        files.save(self, path)
+        with held("step", self.runner.locks):
+            files.save(self, path)
 
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        return files.with_settings(self, super()._described(writer))
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    backend: str | backends.Backend = "numpy",
-    dtype: str | None = None,
-    device: str | int | None = None,
-    precision: str | None = None,
-) -> Sequential:
-    """Return the model that a file holds, on any backend.
-
-    Parameters
-    ----------
-    path : path_like
-        A file that :meth:`Sequential.save` or the Checkpoint callback wrote.
-    backend : str, default "numpy"
-        Not necessarily the one the model was trained on.
-    dtype : str, optional
-        The file's own if None.
-    device : str or int, optional
-        The backend's default if None.
-    precision : str, optional
-        Of matrix products, as for :class:`Sequential`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is truncated, not a model of this package, of a later version, or lacks a tensor.
-    """
-    description, tensors, _ = files.read(path)
-    layers = Row.layers_from_config(description["layers"])
-    dtype = dtype or description["dtype"]
-    model = Sequential(backend=backend, dtype=dtype, device=device, precision=precision)
-    model.layers = layers
-    if model.shape_in is None:
-        model.build_at(tuple(description["shape_in"]))
-    try:
-        model.set_arrays({name: a for name, a in tensors.items() if files.FOLDER not in name})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    norm = description["norm"]
-    model.norm = norm and Normalization(norm["offset"], norm["scale"])
-    model.class_names = description["class_names"]
-    model.details = description["details"]
-    if description["loss"] is not None:
-        loss: Any = Layer.from_config(description["loss"])
-        model.chain = loss
-    return model
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        model = cls(backend=reader.backend or "numpy")
+        files.set_settings(model, config, reader)
+        return model

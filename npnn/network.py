@@ -16,6 +16,7 @@ from npnn.layers.row import Row
 if TYPE_CHECKING:
     from npnn.losses import LossLayer
     from npnn.model import Sequential
+    from npnn.normalization import Normalization
     from npnn.watch import Watch
 
 
@@ -70,8 +71,14 @@ class Network:
 
     def __init__(self, model: Sequential, *, alone: bool = False) -> None:
         self.model, self.backend = model, model.backend
-        self.links = list(_links(model, alone))
+        self.links = [model] if alone else links_of(model)
+        if not alone and self.links[-1].chain is not None:
+            raise ValueError(f"the chain comes back to {self.links[-1].chain!r}")
         self._connect()
+        self.target_norm = self._find_target_norm()
+        within = [layer for link in self.links for _, layer in link.walk()]
+        self._changed = [(layer, layer.changed) for layer in within]
+        self._trainable = [(layer, layer.trainable) for layer in within]
         self.row: list[tuple[str, Layer]] = []
         self.layers: list[tuple[str, Layer]] = []
         self._may_train: list[bool] = []
@@ -79,6 +86,9 @@ class Network:
             self._add(str(number) if number else "", link, True)
         self.losses_at, self.activations = self._find_losses()
         self.losses: list[LossLayer] = [self.row[at][1] for at in self.losses_at]  # type: ignore[misc]
+        for loss in self.losses:
+            norm = self.target_norm
+            vars(loss)["target_scale"] = 1.0 if norm is None else float(norm.scale.reshape(()))
         parameters = list(self._slots("parameter_names"))
         self.trained = [slot for slot in parameters if self._may_train[slot.at[0]]]
         self.frozen = [slot for slot in parameters if not self._may_train[slot.at[0]]]
@@ -86,13 +96,11 @@ class Network:
         self.state = list(self._slots("state_names"))
         self.shapes = [tuple(slot.get().shape) for slot in self.trained]
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
-        self.stays = {type(x): {*x.parameter_names, *x.state_names} for _, x in self.layers}
         self.again = [
             (before, at)
             for slot in {id(s.layer): s for s in self.state}.values()
             for before, at in zip(slot.at, slot.at[1:], strict=False)
         ]
-        self.changed = max(layer.changed for layer in (*self.links, *(x for _, x in self.layers)))
 
     def _add(self, place: str, layer: Layer, may_train: bool) -> None:
         """Take in a link: rows are opened, so that their layers follow one another."""
@@ -198,6 +206,19 @@ class Network:
                 raise ValueError(f"link {number} of the chain, {link!r}: {error}") from None
             shape = link.shape_out
 
+    def _find_target_norm(self) -> Normalization | None:
+        """Return the scale at which the model computes: alone, or behind it a loss that has one."""
+        others: list[Any] = self.links[1:]
+        suits = not others or (
+            len(others) == 1 and others[0].is_loss and others[0].power_of_scale is not None
+        )
+        norm = self.model.target_norm
+        if norm is None or not suits:
+            return None
+        if self.model.shape_out is not None:
+            norm.check_fits(self.model.shape_out, "target_norm", "outputs")
+        return norm
+
     @property
     def shape_in(self) -> Any:
         """The shape of one sample of the inputs."""
@@ -229,12 +250,14 @@ class Network:
                     f"targets are needed beside the inputs: {loss!r} compares with them"
                 )
 
+    def is_past(self) -> bool:
+        """Return whether a setting of what it is made of was changed for good since it was."""
+        return any(layer.changed != number for layer, number in self._changed)
+
     def is_current(self) -> bool:
-        """Return whether no setting of what it is made of was changed since it was."""
-        return all(
-            layer.changed <= self.changed
-            for layer in (*self.links, *(layer for _, layer in self.layers))
-        )
+        """Return whether all settings of what it is made of are as they were then."""
+        as_then = all(layer.trainable == then for layer, then in self._trainable)
+        return as_then and not self.is_past()
 
     def at_work(self) -> Work:
         """Return the layers' twins, for one step."""
@@ -330,7 +353,7 @@ class Work:
         """Leave in the layers what a person may want to look at after an uncaptured step."""
         for (_, layer), twin in zip(self.network.layers, self.layers, strict=True):
             left = twin.__dict__
-            for name in self.network.stays[type(layer)]:
+            for name in (*layer.parameter_names, *layer.state_names):
                 left.pop(name, None)
             if list(layer.children()):
                 left = {name: value for name, value in left.items() if name not in vars(layer)}
@@ -353,15 +376,14 @@ def _is_loss(layer: Layer) -> bool:
     return isinstance(layer, Link) and layer.is_loss
 
 
-def _links(model: Sequential, alone: bool) -> Iterator[Any]:
-    seen: list[Any] = []
-    link: Any = model
-    while link is not None:
-        if any(link is other for other in seen):
-            raise ValueError(f"the chain comes back to {link!r}")
-        seen.append(link)
-        yield link
-        link = None if alone else link.chain
+def links_of(first: Link | None) -> list[Any]:
+    """Return a link and what is chained to it, each once."""
+    links: list[Any] = []
+    link: Any = first
+    while link is not None and not any(link is other for other in links):
+        links.append(link)
+        link = link.chain
+    return links
 
 
 def _within(layer: Layer) -> Iterator[Layer]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from npnn.arrays import Array, array_namespace, device
 from npnn.backends.host import host_array
+from npnn.guided import Guided
 
 
-class Normalization:
+class Normalization(Guided):
     r"""Shift and scale the inputs: :math:`(x - \mathrm{offset}) / \mathrm{scale}`.
 
     Numbers of 64 bits are shifted with 64 bits, integers among them without an error, so that what
@@ -60,16 +61,19 @@ class Normalization:
         low, high = rest.min(axis=0), rest.max(axis=0)
         return cls(first + (low + high) / 2, (high - low) / 2)
 
-    def check_fits(self, shape: tuple[int, ...]) -> None:
-        """Raise the error for samples of a `shape` that offset and scale cannot be applied to."""
-        for name, array in (("offset", self.offset), ("scale", self.scale)):
+    def check_fits(self, shape: tuple[int, ...], name: str = "norm", what: str = "inputs") -> None:
+        """Raise the error for samples of a `shape` that offset and scale cannot be applied to.
+
+        It calls the map `name`, and the samples `what`.
+        """
+        for part, array in (("offset", self.offset), ("scale", self.scale)):
             try:
                 fits = np.broadcast_shapes(array.shape, (2, *shape)) == (2, *shape)
             except ValueError:
                 fits = False
             if not fits:
                 raise ValueError(
-                    f"norm does not fit the inputs: its {name} has shape {array.shape}, and one "
+                    f"{name} does not fit the {what}: its {part} has shape {array.shape}, and one "
                     f"sample has shape {tuple(shape)}"
                 )
 
@@ -118,6 +122,11 @@ class Normalization:
 def normalize(x: Array, offset: Array, scale: Array) -> Array:
     """Return the normalised inputs, for arrays of one library."""
     return (x - offset) / scale
+
+
+def denormalize(y: Array, offset: Array, scale: Array) -> Array:
+    """Return what `y` is the normalised form of, for arrays of one library."""
+    return y * scale + offset
 
 
 def _shifted_exactly(x: Array, offset: np.ndarray) -> Array:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn.arrays import Array
-from npnn.settings import changes
 
 if TYPE_CHECKING:
     from npnn.backends import Backend
@@ -38,6 +38,7 @@ class Packing:
         self.slots: list[Slot] = []
         self._shapes: list[tuple[int, ...]] = []
         self._views: list[Array] = []
+        self._network: Network | None = None
         # Moments of parameters that are frozen now.
         self._resting: dict[tuple[Layer, str], list[Array]] = {}
         self._moments_of: Callable[[], Optimizer | None] = lambda: None
@@ -45,22 +46,32 @@ class Packing:
 
     def hold(self, network: Network) -> bool:
         """Make the trained parameters of a network parts of one array; whether they were not."""
-        slots, views = network.trained, self._views
-        arrays = [slot.get() for slot in slots]
-        packed_already = len(views) == len(arrays) and all(
-            view is array for view, array in zip(views, arrays, strict=True)
-        )
-        self.slots = slots
-        if packed_already:
-            return False
-        self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
-        self._bind()
-        for slot in slots:
-            slot.layer.mark_changed()  # another model may hold the arrays that were there
-        network.changed = changes[0]
-        return True
+        arrays = [slot.get() for slot in network.trained]
+        of_others = [
+            (view, array)
+            for view, array in itertools.zip_longest(self._views, arrays)
+            if view is not array
+        ]
+        self.slots = network.trained
+        if of_others and network is self._network and self.backend.in_place:
+            self._take_back(*zip(*of_others, strict=True))
+        elif of_others:
+            self._network = None  # until it is done: Ctrl-C may come
+            self.arrays, self._shapes = self.backend.pack(arrays), network.shapes
+            self._bind()
+        self._network = network
+        return bool(of_others)
 
-    def look_again(self) -> None:
+    def _take_back(self, views: Sequence[Array], arrays: Sequence[Array]) -> None:
+        """Go on where the parts lay, which a model has packed that some layers belong to, too.
+
+        Steps were recorded that know where that is.
+        """
+        with self.backend.current():
+            self.backend.store(list(views), list(arrays))
+        self._put(self._views)
+
+    def read_again(self) -> None:
         """Take the parameters from the layers, where somebody else may have replaced them."""
         self.arrays = [slot.get() for slot in self.slots]
 
@@ -73,7 +84,10 @@ class Packing:
 
     def _bind(self) -> None:
         self._views = self.backend.unpack(self.arrays, self._shapes)
-        for slot, view in zip(self.slots, self._views, strict=True):
+        self._put(self._views)
+
+    def _put(self, views: Sequence[Array]) -> None:
+        for slot, view in zip(self.slots, views, strict=True):
             slot.put(view)
 
     def unpack(self, packed: list[Array]) -> list[tuple[str, Array]]:
@@ -91,6 +105,8 @@ class Packing:
     def give_moments(self, optimizer: Optimizer) -> None:
         """Give an optimizer moments for the packed parameters: those it has, or new ones."""
         slots = tuple((slot.layer, slot.attribute) for slot in self.slots)
+        if not all(self.backend.owns(array) for moment in optimizer.state for array in moment):
+            optimizer.state, optimizer.slots = [], ()  # the model computes elsewhere now
         if optimizer.slots == slots and len(optimizer.state) == len(optimizer.moments):
             return
         shapes = [tuple(array.shape) for array in self.arrays]

@@ -47,14 +47,14 @@ def profile(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    if model.chain is None:
-        model.chain = default_loss(model)
-    side = model.runner.side()
-    plan = model.runner.training_plan(optimizer or Adam(), side.accept.data(x, t))
-    if plan is None:
-        raise ValueError(
-            f"backend {model.backend.name!r} runs the step as {model.backend.execution}: there is "
-            "no plan to profile. The backends 'numpy' and 'numba' make one."
-        )
-    with model.backend.current():
+    with model.runner.training(optimizer) as locks, locks.step, model.backend.current():
+        if model.chain is None:
+            model.chain = default_loss(model)
+        side = model.runner.side()
+        plan = model.runner.training_plan(optimizer or Adam(), side.accept.data(x, t))
+        if plan is None:
+            raise ValueError(
+                f"backend {model.backend.name!r} runs the step as {model.backend.execution}: there "
+                "is no plan to profile. The backends 'numpy' and 'numba' make one."
+            )
         return inspection.rows(plan, inspection.measure(plan, steps))

@@ -17,10 +17,13 @@ from npnn import interrupts
 from npnn.acceptance import Acceptance, check_inputs, len_of, raw_inputs
 from npnn.arrays import Array, array_namespace
 from npnn.batches import rows_of
-from npnn.metrics import Measured
-from npnn.network import Network, arrays_in
+from npnn.locks import Joined, Locks, held, locks_of, trained
+from npnn.losses import default_loss
+from npnn.metrics import Measured, apart
+from npnn.network import Network, arrays_in, links_of
 from npnn.packing import Packing
-from npnn.settings import changes
+from npnn.scores import Metric, Scores, scored
+from npnn.settings import changes, look_again
 from npnn.step import predict_step, train_step
 from npnn.trees import Path, leaves, mapped
 from npnn.values import check_finite
@@ -31,12 +34,15 @@ if TYPE_CHECKING:
 
     from npnn.backends.backend import Step, Tree
     from npnn.backends.planning.plan import Plan
+    from npnn.layers.layer import Link
     from npnn.losses import LossLayer
     from npnn.model import Sequential
     from npnn.normalization import Normalization
     from npnn.optimizers import Optimizer
+    from npnn.settings import Settings
 
 MOST_OPTIMIZERS = 4  # whose recorded steps are kept
+MOST_SIDES = 4  # of a model whose layers are frozen and thawed
 MOST_COPIED = 1 << 24  # numbers
 
 
@@ -56,30 +62,60 @@ class Runner:
         self.scaling = [] if scale is None else self.numbers(scale, 0.0)
         self.packing = Packing(self.backend)
         self.epochs = 0  # that the model was trained for
-        self._sides: dict[bool, Side] = {}
+        self._sides: list[Side] = []
+        self._current: dict[bool, Side] = {}
         self._seen = -1
-        self._attached: tuple[Callable[[], Optimizer | None], Side | None] = (lambda: None, None)
+        self._locks: tuple[int, Locks | Joined] = (-1, Locks())
+        self._attached: tuple[int, Callable[[], Optimizer | None], Side | None]
+        self._attached = -1, lambda: None, None
         self._data: dict[Path, Array] = {}
         self._data_are_used = False
-        self._norm: tuple[Normalization | None, Tree] = (None, {})
+        self._norms: dict[str, tuple[Normalization, Tree]] = {}
 
     def numbers(self, *values: float) -> list[Array]:
         """Return arrays of no axes."""
         return [self.backend.asarray(value) for value in values]
 
+    def locks(self) -> Locks | Joined:
+        """Return the locks of the model and what is chained to it."""
+        seen, locks = self._locks
+        if seen != changes[0]:
+            seen = changes[0]
+            locks = locks_of(_within(self.model))
+            self._locks = seen, locks
+        return locks
+
+    def _locks_with(self, optimizer: Optimizer | None, chain: Link | None) -> Locks | Joined:
+        """Return the locks of all that an optimizer trains, or shall when it is chained."""
+        locks, others = self.locks(), [*_within(chain)]
+        if optimizer is not None:
+            others.append(optimizer)
+        if all(vars(other).get("locks") is locks for other in others):
+            return locks
+        return locks_of([*_within(self.model), *others])
+
     def side(self, alone: bool = False) -> Side:
         """Return the model's network, alone or with what is chained to it, as it is now."""
-        if self._seen != changes[0]:
-            for key, side in list(self._sides.items()):
-                if not side.network.is_current():
-                    del self._sides[key]
-            self._seen = changes[0]
-        if alone not in self._sides:
-            side = self._sides[alone] = Side(Network(self.model, alone=alone), self.model.capture)
-            for loss in side.network.losses:
-                vars(loss)["read"] = self.backend.read
-            self._seen = changes[0]
-        return self._sides[alone]
+        now = changes[0]
+        if self._seen != now:
+            self._sides = [side for side in self._sides if not side.network.is_past()]
+            self._current = {}
+            self._seen = now
+        current = self._current
+        if alone not in current:
+            current[alone] = self._recorded_side(alone) or self._new_side(alone)
+        return current[alone]
+
+    def _recorded_side(self, alone: bool) -> Side | None:
+        fitting = (side for side in self._sides if side.alone is alone)
+        return next((side for side in fitting if side.network.is_current()), None)
+
+    def _new_side(self, alone: bool) -> Side:
+        side = Side(Network(self.model, alone=alone), alone, self.model.capture)
+        for loss in side.network.losses:
+            vars(loss)["read"] = self.backend.read
+        self._sides = [side, *self._sides[: MOST_SIDES - 1]]
+        return side
 
     @property
     def network(self) -> Network:
@@ -97,15 +133,36 @@ class Runner:
 
     def train(self, optimizer: Optimizer, x: Any, t: Any, w: Any = None) -> None:
         """Do one training step on a batch of raw inputs, targets and weights."""
+        seen, locks = self._locks
+        if seen != changes[0]:
+            locks = self.locks()
+        with locks.step:
+            if optimizer.__dict__.get("locks") is locks and not locks.trainer:
+                self._train(optimizer, x, t, w)
+                return
+        with self.training(optimizer) as locks, locks.step:
+            self._train(optimizer, x, t, w)
+
+    @contextlib.contextmanager
+    def training(
+        self, optimizer: Optimizer | None = None, chain: Link | None = None
+    ) -> Iterator[Locks | Joined]:
+        """Let this thread alone train the model, and use this optimizer."""
+        with trained(lambda: self._locks_with(optimizer, chain)) as locks:
+            if optimizer is not None and vars(optimizer).get("locks") is not locks:
+                # It goes with the model that it trains now, whatever it trained before.
+                vars(optimizer)["locks"] = self._locks_with(None, chain)
+            yield locks
+
+    def _train(self, optimizer: Optimizer, x: Any, t: Any, w: Any) -> None:
         if self.model.shape_in is None:
             self.build_for(x)
-        with self.model.lock:
-            side = self.attach(optimizer)
-            if t is None:
-                side.network.check_targets_are_there(t)
-            batch, is_raw = side.accept.batch(x, t, w)
-            data = self._norm_data() if is_raw else {}
-            self.run_training(optimizer, data, batch, len_of(batch["x"]), side=side)
+        side = self.attach(optimizer)
+        if t is None:
+            side.network.check_targets_are_there(t)
+        batch, is_raw = side.accept.batch(x, t, w)
+        data = self._norm_data() if is_raw else {}
+        self.run_training(optimizer, data, batch, len_of(batch["x"]), side=side)
 
     def run_training(
         self,
@@ -116,33 +173,35 @@ class Runner:
         rng: np.random.Generator | None = None,
         side: Side | None = None,
     ) -> None:
-        """Do one training step on accepted arrays, and store what it gives."""
-        with self.model.lock:
-            side = side or self.attach(optimizer)
-            network, losses = side.network, side.network.losses
-            for loss in losses:
-                loss.begin(training=True)
-            weighted = "w" in inputs or "w" in data
-            # What is captured writes into the parameters, or ends; the code of others may not.
-            held = self.model.capture and interrupts.hold()
-            optimizer.steps += 1
-            try:
-                inputs["scalars"] = optimizer.scalars()
-                inputs["noise"] = self._draw_noise(side, num_samples, rng) if network.noisy else []
-                inputs["metrics"] = self._sums(losses, weighted)
-                carry = self._carry(optimizer, network)
-                data = {**data, "frozen": arrays_in(network.frozen)}
-                updated, outputs = side.training(optimizer, self)(carry, data, inputs)
-                held = held or interrupts.hold()
-                if updated is not carry:
-                    self._store(optimizer, side, updated)
-                _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
-            except BaseException:
-                optimizer.steps -= 1
-                raise
-            finally:
-                if held:
-                    interrupts.release()
+        """Do one training step on accepted arrays, and store what it gives.
+
+        Whoever calls this, or :meth:`run_prediction`, holds the locks.
+        """
+        side = side or self.attach(optimizer)
+        network, losses = side.network, side.network.losses
+        for loss in losses:
+            loss.begin(training=True)
+        weighted = "w" in inputs or "w" in data
+        # What is captured writes into the parameters, or ends; the code of others may not.
+        held_back = self.model.capture and interrupts.hold()
+        optimizer.steps += 1
+        try:
+            inputs["scalars"] = optimizer.scalars()
+            inputs["noise"] = self._draw_noise(side, num_samples, rng) if network.noisy else []
+            inputs["metrics"] = self._sums(losses, weighted)
+            carry = self._carry(optimizer, network)
+            data = {**data, "frozen": arrays_in(network.frozen)}
+            updated, outputs = side.training(optimizer, self)(carry, data, inputs)
+            held_back = held_back or interrupts.hold()
+            if updated is not carry:
+                self._store(optimizer, side, updated)
+            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+        except BaseException:
+            optimizer.steps -= 1
+            raise
+        finally:
+            if held_back:
+                interrupts.release()
 
     def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Plan | None:
         """Return the static plan of a training step on a batch; None if the backend makes none."""
@@ -164,17 +223,20 @@ class Runner:
 
     def attach(self, optimizer: Optimizer) -> Side:
         """Return what the optimizer trains, its parameters packed and with moments for them."""
-        attached, side = self._attached
-        if side is self.side() and attached() is optimizer:
+        seen, attached, side = self._attached
+        if side is not None and attached() is optimizer and seen == changes[0]:
             if not self.backend.in_place:
-                self.packing.look_again()
+                self.packing.read_again()
             return side
+        seen = changes[0]
         side = self.side()
         side.network.check_trains()
         if self.packing.hold(side.network):
-            self._seen = changes[0]
+            # For others, who may have packed the arrays that were there.
+            number = look_again()
+            seen = number if number == seen + 1 else seen  # else something was changed meanwhile
         self.packing.give_moments(optimizer)
-        self._attached = (weakref.ref(optimizer), side)
+        self._attached = seen, weakref.ref(optimizer), side
         return side
 
     @contextlib.contextmanager
@@ -227,48 +289,65 @@ class Runner:
         self, x: Any, t: Any = None, *, alone: bool = False, batch_size: int | None = None
     ) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the metrics."""
+        seen, locks = self._locks
+        if seen != changes[0]:
+            locks = self.locks()
+        with locks.step:
+            if t is None or not locks.trainer:
+                return self._predict(x, t, alone, batch_size)
+        with self.training() as locks, locks.step:
+            return self._predict(x, t, alone, batch_size)
+
+    def _predict(self, x: Any, t: Any, alone: bool, batch_size: int | None) -> Array:
         if self.model.shape_in is None:
             self.build_for(x)
-        batch, is_raw = self.side(alone).accept.batch(x, t)
+        side = self.side(alone)
+        batch, is_raw = side.accept.batch(x, t)
         data = self._norm_data() if is_raw else {}
         if batch_size is None:
-            return self.run_prediction(data, batch, len_of(batch["x"]), alone=alone)
+            return self.run_prediction(data, batch, len_of(batch["x"]), side=side)
         outputs = [
-            self.run_prediction(data, part, len_of(part["x"]), alone=alone)
+            self.run_prediction(data, part, len_of(part["x"]), side=side)
             for part in rows_of(batch, batch_size)
         ]
         with self.backend.current():
             return self.backend.xp.concat(outputs)
 
     def run_prediction(
-        self, data: Tree, inputs: Tree, num_samples: int, *, alone: bool = False
+        self,
+        data: Tree,
+        inputs: Tree,
+        num_samples: int,
+        *,
+        alone: bool = False,
+        side: Side | None = None,
     ) -> Array:
         """Compute the outputs of accepted arrays; with targets, also add to the metrics."""
-        with self.model.lock:
-            side = self.side(alone)
-            losses, measured = side.network.losses, "t" in inputs or "t" in data
-            if measured:
-                for loss in losses:
-                    loss.begin(training=False)
-            data = {
-                **data,
-                "parameters": arrays_in(side.network.parameters),
-                "state": arrays_in(side.network.state),
-            }
-            weighted = "w" in inputs or "w" in data
-            inputs = {**inputs, "metrics": self._sums(losses, weighted)}
-            _, outputs = side.prediction(self)({}, data, inputs)
-            if measured:
-                _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
-            return outputs["y"]
+        side = side or self.side(alone)
+        losses, measured = side.network.losses, "t" in inputs or "t" in data
+        if measured:
+            for loss in losses:
+                loss.begin(training=False)
+        data = {
+            **data,
+            "parameters": arrays_in(side.network.parameters),
+            "state": arrays_in(side.network.state),
+            **self._norm_data("target_norm", side.network.target_norm),
+        }
+        weighted = "w" in inputs or "w" in data
+        inputs = {**inputs, "metrics": self._sums(losses, weighted)}
+        _, outputs = side.prediction(self)({}, data, inputs)
+        if measured:
+            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+        return outputs["y"]
 
     def predict_class(self, x: Any, *, alone: bool = False) -> Array:
         """Return the class of each raw input, or each answer; NaN has none, and is refused."""
-        if self.model.shape_in is None:
-            self.build_for(x)
-        side = self.side(alone)
-        answers = side.network.answers()
-        y = self.predict(x, alone=alone)
+        with self.locks().step:
+            if self.model.shape_in is None:
+                self.build_for(x)
+            answers = self.side(alone).network.answers()
+            y = self.predict(x, alone=alone)
         with self.backend.current():
             xp = array_namespace(y)
             # An infinite output is the largest, and an answer.
@@ -278,6 +357,25 @@ class Runner:
             if answers == "fractions" and y.shape[-1] > 1:
                 return xp.astype(y > 0.5, classes.dtype)
             return xp.astype(y[..., 0] > 0.5, classes.dtype) if y.shape[-1] == 1 else classes
+
+    def evaluate(
+        self, x: Any, t: Any, w: Any, batch_size: int, metrics: Sequence[Metric]
+    ) -> dict[str, float]:
+        """Return the metrics over a raw data set, without a trace in those of a training."""
+        with held("step", self.locks):
+            self.build_for(x)
+            if self.model.chain is None:
+                self.model.chain = default_loss(self.model)
+            side = self.side()
+            side.network.check_targets_are_there(t)
+            scores, outputs = Scores(metrics, side.network), []
+            data = side.accept.data(x, t, w)
+            with apart(side.network.losses):
+                for part in rows_of(data, batch_size):
+                    y = self.run_prediction({}, part, part["t"].shape[0])
+                    if scores:
+                        outputs.append(self.backend.to_numpy(y))
+                return {**self.metrics(), **scored(scores, outputs, data, self.backend)}
 
     # Metrics -----------------------------------------------------------------------------------
 
@@ -307,8 +405,9 @@ class Runner:
 
     def arrays(self) -> list[tuple[str, Array]]:
         """Return the name and the array of every parameter and state of the chain."""
-        network = self.network
-        return [(slot.name, slot.get()) for slot in (*network.parameters, *network.state)]
+        with held("step", self.locks):
+            network = self.network
+            return [(slot.name, slot.get()) for slot in (*network.parameters, *network.state)]
 
     def set_arrays(self, arrays: dict[str, Any]) -> None:
         """Replace the arrays that :meth:`arrays` lists by others of the same names."""
@@ -321,26 +420,29 @@ class Runner:
             shape = tuple(slot.get().shape)
             if shape != tuple(value.shape):
                 raise ValueError(f"{slot.name!r} has shape {tuple(value.shape)}, not {shape}")
-        with self.backend.current():
+        with held("step", self.locks), self.backend.current():
             for slot, value in zip(slots, new, strict=True):
                 slot.put(self.backend.store([slot.get()], [value])[0])
 
     def set_packed(self, packed: list[Array], state: list[Array]) -> None:
         """Replace the parameters, packed, and the state."""
-        self.packing.replace(packed)
-        for slot, array in zip(self.network.state, state, strict=True):
-            slot.put(array)
+        network = self.network
+        with held("step", self.locks):
+            self.packing.hold(network)
+            self.packing.replace(packed)
+            for slot, array in zip(network.state, state, strict=True):
+                slot.put(array)
 
     # What comes in beside a batch --------------------------------------------------------------
 
-    def _norm_data(self) -> Tree:
-        norm = self.model.norm
+    def _norm_data(self, name: str = "norm", norm: Normalization | None = None) -> Tree:
+        norm = self.model.norm if name == "norm" else norm
         if norm is None:
             return {}
-        if self._norm[0] is not norm:
+        if self._norms.get(name, (None,))[0] is not norm:
             asarray = self.backend.asarray
-            self._norm = (norm, {"norm": [asarray(norm.offset), asarray(norm.scale)]})
-        return self._norm[1]
+            self._norms[name] = (norm, {name: [asarray(norm.offset), asarray(norm.scale)]})
+        return self._norms[name][1]
 
     def _draw_noise(
         self, side: Side, num_samples: int, rng: np.random.Generator | None = None
@@ -356,8 +458,8 @@ class Runner:
 class Side:
     """A network, with what looks at its inputs and layers, and its recorded steps."""
 
-    def __init__(self, network: Network, capture: bool) -> None:
-        self.network = network
+    def __init__(self, network: Network, alone: bool, capture: bool) -> None:
+        self.network, self.alone = network, alone
         self.accept = Acceptance(network)
         self.watch = Watch(keeps=not capture)
         self._training: OrderedDict[object, Step] = OrderedDict()  # by the optimizer's recipe
@@ -387,6 +489,11 @@ class Side:
         """Return what runs a step, as the model wants it."""
         backend = runner.backend
         return (backend.capture if runner.model.capture else backend.uncaptured)(step)
+
+
+def _within(link: Link | None) -> Iterator[Settings]:
+    """Yield a link, what is chained to it, and all layers within."""
+    return (layer for each in links_of(link) for _, layer in each.walk())
 
 
 def _take_sums(losses: Sequence[LossLayer], sums: list[list[Array]], num_samples: int) -> None:

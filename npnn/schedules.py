@@ -11,22 +11,29 @@ batch; given to ``fit`` by way of :class:`npnn.callbacks.LearningRateSchedule` i
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from npnn import checked
+from npnn.errors import FileError
+from npnn.guided import Guided
+from npnn.plain import Named, Reader, Writer, arguments, scalar
+
+Rate: TypeAlias = "float | Callable[[int], float]"
+"""A learning rate: a number, or a function that gives it for the number of steps taken."""
 
 
-class Schedule:
+class Schedule(Named, Guided):
     """Base of the schedules: ``schedule(count)`` is the factor for alpha.
 
     In ``Adam(schedule=...)`` the counts are training steps, ``ceil(samples / batch_size)`` to an
     epoch; in ``LearningRateSchedule(...)`` they are epochs.
     """
 
-    registry: ClassVar[dict[str, type[Schedule]]] = {}
+    file_kind = "schedule"
 
-    def __init_subclass__(cls) -> None:
-        Schedule.registry[cls.__name__] = cls
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
 
     def __call__(self, count: int) -> float:
         """Return the factor for the step (or epoch) number `count`, counted from 0."""
@@ -40,18 +47,68 @@ class Schedule:
 
     def to_config(self) -> dict[str, Any]:
         """Return the arguments, and what was learnt so far, as plain values."""
-        return {"type": type(self).__name__, **vars(self)}
+        return self._described(Writer())
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Schedule:
         """Return the schedule that :meth:`to_config` described."""
-        schedule = Schedule.registry[config["type"]].__new__(Schedule.registry[config["type"]])
-        vars(schedule).update({key: value for key, value in config.items() if key != "type"})
+        schedule: Schedule = Reader().named("schedule", config)
+        return schedule
+
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        config = super()._described(writer)
+        learnt = {name: value for name, value in vars(self).items() if name not in config}
+        return {**config, **{name: scalar(value, name) for name, value in learnt.items()}}
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        known = {"type", *arguments(cls)}
+        schedule = super()._restored({k: v for k, v in config.items() if k in known}, reader)
+        for name, value in config.items():
+            if name not in known:
+                if type(vars(schedule).get(name)) is not type(value):
+                    raise FileError(f"it has learnt no {name} such as {value!r:.100}")
+                vars(schedule)[name] = value
         return schedule
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
         return f"{type(self).__name__}({arguments})"
+
+
+class FunctionSchedule(Schedule):
+    """What a function says.
+
+    Parameters
+    ----------
+    function : callable
+        Gives a number of at least 0 for a count.
+    """
+
+    def __init__(self, function: Callable[[int], float]) -> None:
+        self.function = checked.function(function, "a schedule", ("count",))
+
+    def __call__(self, count: int) -> float:
+        return checked.not_negative(self.function(count), f"what a schedule gives for {count}")
+
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return {"type": self.registry.name_of(type(self)), "function": name}
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        raise FileError(
+            f"a schedule of it is a function, {config.get('function')!s:.100}, which no file "
+            "holds: give fit the optimizer with it again"
+        )
+
+
+def as_schedule(schedule: Any, name: str, example: str) -> Schedule:
+    """Return a schedule as it is, and a function as one; `name` is the argument's."""
+    if isinstance(schedule, (Schedule, type)) or not callable(schedule):
+        checked.instance(schedule, Schedule, name, f"{example}, or a function of the count")
+        return schedule  # type: ignore[no-any-return]
+    return FunctionSchedule(schedule)
 
 
 class ConstantRate(Schedule):

@@ -2,24 +2,35 @@
 
 A captured step holds the numbers that it was recorded with. Whoever holds one compares a single
 number, :data:`changes`, with the one it saw, at each step; only where they differ does it look
-which of its own objects was changed.
+which of its own objects was changed. That is safe among threads: a number comes once, and is seen
+only when the object bears it.
 """
 
 from __future__ import annotations
 
-import difflib
 import dis
-import inspect
+import itertools
 from collections.abc import Iterator
 from functools import cache, cached_property
 from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
+from npnn import words
+from npnn.guided import Guided
+from npnn.plain import arguments
+
 changes = [0]
 """The number of the last change of a setting of anything."""
+_numbers = itertools.count(1)
 
 
-class Settings:
+def look_again() -> int:
+    """Have everybody who holds captured steps look whether they still hold; return the number."""
+    number = changes[0] = next(_numbers)
+    return number
+
+
+class Settings(Guided):
     """Base of what has settings: an attribute that there is not is refused when it is set.
 
     There are: the constructor's arguments, what the class or an annotation names, and what a
@@ -29,11 +40,14 @@ class Settings:
     ----------
     running : tuple of str
         Arguments that each step asks for anew.
+    switches : tuple of str
+        Settings that are set back and forth; what was recorded is kept for each state of them.
     changed : int
-        The number of the last change of a setting of this object.
+        The number of the last change of another setting of this object.
     """
 
     running: ClassVar[tuple[str, ...]] = ()
+    switches: ClassVar[tuple[str, ...]] = ()
     _working: ClassVar[frozenset[str]] = frozenset()
     changed: int = 0
 
@@ -50,32 +64,28 @@ class Settings:
         old = vars(self).get(name, _NOTHING)
         object.__setattr__(self, name, value)
         if name in settings and not _same(old, value):
-            self.mark_changed()
+            if name in self.switches:
+                look_again()
+            else:
+                self.mark_changed()
 
     def mark_changed(self) -> None:
         """Have all steps that were recorded with this object's settings recorded anew."""
-        changes[0] += 1
-        vars(self)["changed"] = changes[0]
+        number = next(_numbers)
+        vars(self)["changed"] = number
+        changes[0] = number
 
     def _refuse(self, name: str, known: frozenset[str]) -> None:
         public = sorted(n for n in known if not n.startswith("_"))
-        close = difflib.get_close_matches(name, public, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(self._arguments())}"
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {hint}")
+        hint = words.instead(name, public, words.ATTRIBUTES)
+        hint = hint or f": it has {', '.join(self._arguments())}"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 
     @classmethod
     @cache
     def _arguments(cls) -> tuple[str, ...]:
         """Return the names of the constructor's arguments, those passed on to a base included."""
-        names: list[str] = []
-        for base in cls.__mro__:
-            if "__init__" not in vars(base) or base is object:
-                continue
-            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-            names += [p.name for p in parameters if p.kind not in _REST and p.name not in names]
-            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-                break
-        return tuple(names)
+        return arguments(cls)
 
 
 _NOTHING = object()
@@ -83,9 +93,6 @@ _NOTHING = object()
 
 def _same(old: object, new: object) -> bool:
     return old is new or (type(new) in (bool, int, float, str, tuple) and old == new)
-
-
-_REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 @cache
@@ -99,7 +106,7 @@ def _attributes(cls: type[Settings]) -> tuple[frozenset[str], frozenset[str]]:
             known.update(vars(base), getattr(base, "__annotations__", ()))
             for function in _functions(base):
                 known.update(_stored(function.__code__))
-    settings = {*arguments, *arrays, "trainable"} - set(cls.running)
+    settings = {*arguments, *arrays, *cls.switches} - set(cls.running)
     properties = {n for base in cls.__mro__ for n, v in vars(base).items() if hasattr(v, "__set__")}
     cls._working = frozenset(known - settings - properties)
     return frozenset(known), frozenset(settings)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from npnn.arrays import Array, array_namespace
 from npnn.loss_scaling import chosen, unscaled
-from npnn.normalization import normalize
+from npnn.normalization import denormalize, normalize
 from npnn.trees import mapped
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def predict_step(network: Network, watch: Watch) -> Step:
         work.set(network.state, data["state"])
         work.begin(training=False, noise=(), metrics=inputs["metrics"])
         y = work.forward(*batch(data, inputs), watch.of("predict"))
+        if "target_norm" in data:
+            y = denormalize(y, *data["target_norm"])
         watch.done("predict", work)
         return carry, {"y": y, "metrics": work.metrics()}
 

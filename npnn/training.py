@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import batches, checked, checkpoints, interrupts
+from npnn import batches, checked, checkpoints, interrupts, named, target_scale, words
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
-from npnn.callbacks import Callback, ProgressBar, TerminateOnNaN
-from npnn.errors import DivergedError
+from npnn.callbacks import AnyCallback, Callback, FunctionCallback, ProgressBar, TerminateOnNaN
+from npnn.errors import DivergedError, FileError
 from npnn.history import History
+from npnn.io import Place
 from npnn.labels import class_names_of, columns_of
-from npnn.layers.layer import Link
+from npnn.layers.layer import Layer, Link
 from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
+from npnn.scores import Metric, Scores, scored
 from npnn.values import quiet
 
 if TYPE_CHECKING:
@@ -42,27 +43,63 @@ def fit(
     batch_size: int = 32,
     validation_data: tuple[Any, Any] | None = None,
     validation_split: float = 0.0,
-    loss: LossLayer | None = None,
-    optimizer: Optimizer | None = None,
+    loss: LossLayer | str | None = None,
+    optimizer: Optimizer | str | None = None,
+    metrics: Sequence[Metric] = (),
     shuffle: bool = True,
     seed: int | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[AnyCallback] = (),
     progress: bool = False,
-    resume: str | os.PathLike[str] | None = None,
+    resume: Place | None = None,
 ) -> History:
     """Train a model: what :meth:`npnn.Sequential.fit` does, and where it is described."""
     checked.integer(epochs, "epochs", 1)
+    if batch_size is None:
+        raise TypeError("batch_size must be an int, not None: len(x) takes all samples at once")
     checked.integer(batch_size, "batch_size", 1)
     checked.seed(seed)
     shuffle, progress = checked.flag(shuffle, "shuffle"), checked.flag(progress, "progress")
-    resume = None if resume is None else checked.path(resume, "resume")
+    if resume is not None and not hasattr(resume, "read"):
+        resume = checked.path(resume, "resume")
     if loss is not None and not (isinstance(loss, Link) and not loss.is_loss):
-        checked.instance(loss, LossLayer, "loss", "CrossEntropyLoss()")
+        kinds = [kind for kind in Layer.registry.values() if issubclass(kind, LossLayer)]
+        loss = named.called(loss, LossLayer, "loss", kinds, words.LOSSES)
     if optimizer is not None:
-        checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
-    _check_callbacks(callbacks)
+        optimizer = named.called(optimizer, Optimizer, "optimizer", Optimizer.registry.values())
+    called = _as_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
-    before = model.norm, model.class_names, model.chain, dict(model.details)
+    with model.runner.training(optimizer, loss) as locks:
+        with locks.step:
+            training, data, validation = _begun(
+                model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
+                optimizer, metrics, seed, called, progress, resume,
+            )  # fmt: skip
+        with model.runner.lasting(data.bound) as bound:
+            if bound:
+                data = Data(data.backend, bound)
+            training.run(data, validation, shuffle)
+    return training.history
+
+
+def _begun(
+    model: Sequential,
+    x: Any,
+    t: Any,
+    w: Any,
+    epochs: int,
+    batch_size: int,
+    validation_data: tuple[Any, Any] | None,
+    validation_split: float,
+    loss: LossLayer | None,
+    optimizer: Optimizer | None,
+    metrics: Sequence[Metric],
+    seed: int | None,
+    called: list[Callback],
+    progress: bool,
+    resume: Place | None,
+) -> tuple[Training, Data, Data | None]:
+    """Return a training that can run, and the data for it; or change nothing."""
+    before = model.norm, model.class_names, model.chain, dict(model.details), model.target_norm
     try:
         if hasattr(x, "x_train_data"):
             dataset, x, t = x, x.x_train_data, x.y_train_data
@@ -85,19 +122,16 @@ def fit(
         if last and not model.class_names:
             model.class_names = class_names_of(t, last[-1])
 
-        tensors: dict[str, np.ndarray] = {}
-        state = None
+        saved = None
         if resume is not None:
-            _, tensors, state = checkpoints.read(resume)
-            if state is None:
-                raise ValueError(f"{resume} holds a model, but no training to resume")
-            if seed not in (None, state["seed"]):
-                raise ValueError(
-                    f"{resume} was trained with seed={state['seed']}, which training that goes on "
+            saved = checkpoints.Saved(resume)
+            if seed not in (None, saved.seed):
+                raise FileError(
+                    f"{saved.path} was trained with seed={saved.seed}, which training that goes on "
                     f"cannot change to {seed}: leave seed out"
                 )
-            seed = int(state["seed"])
-            optimizer = optimizer or Optimizer.from_config(state["optimizer"])
+            seed = saved.seed
+            optimizer = optimizer or saved.optimizer()
         # Without a seed of its own, a training goes on in the order where the last one ended.
         epochs_before = model.runner.epochs if seed is None else 0
         if seed is None:
@@ -117,24 +151,27 @@ def fit(
             data, validation = batches.split(data, validation_split, seed)
         if "t" in data.arrays:
             with data.backend.current():
+                target_scale.find(model, data, validation)
                 for each in side.network.losses:
                     each.look_at(data.arrays["t"])
 
-        callbacks = [*callbacks, ProgressBar()] if progress else list(callbacks)
+        called = [*called, ProgressBar()] if progress else called
         sizes = len(data), 0 if validation is None else len(validation)
-        training = Training(model, optimizer or Adam(), callbacks, epochs, batch_size, seed, sizes)
-        training.remark, training.epochs_before = data.remark, epochs_before
-        if state is not None:
-            checkpoints.restore(training, tensors, state, str(resume))
+        scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
+        with checkpoints.undone(called):
+            if saved is not None:
+                saved.check(model, optimizer, epochs, sizes, scores.names)
+                saved.give_back(called)
+            training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
+            training.remark, training.epochs_before = data.remark, epochs_before
+            if saved is not None:
+                saved.give_to(training)
+            training.call("on_train_begin")
     except BaseException:
         # Nothing is changed by a mistake.
-        model.norm, model.class_names, model.chain, model.details = before
+        model.norm, model.class_names, model.chain, model.details, model.target_norm = before
         raise
-    with model.runner.lasting(data.bound) as bound:
-        if bound:
-            data = Data(data.backend, bound)
-        training.run(data, validation, shuffle)
-    return training.history
+    return training, data, validation
 
 
 class Training:
@@ -154,6 +191,8 @@ class Training:
         Samples that are trained on, and validated on.
     metric_names : list of str
         What each epoch reports, the callbacks' own metrics included.
+    functions : list of str
+        Those of them that are functions of a person's own.
     remark : str
         What a person should know of how it is done; often empty.
     """
@@ -167,6 +206,7 @@ class Training:
         batch_size: int,
         seed: int,
         sizes: tuple[int, int],
+        scores: Scores,
     ) -> None:
         self.runner: Runner = model.runner
         self.model, self.optimizer = model, optimizer
@@ -174,7 +214,8 @@ class Training:
         self.seed, self.epochs_before, self.epoch, self.step = seed, 0, 0, 0
         self.num_samples, self.num_validation = sizes
         self.losses = self.runner.network.losses
-        own = metric_names(self.losses)
+        self.scores, self.functions = scores, scores.functions
+        own = metric_names(self.losses) + scores.names
         self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
@@ -182,6 +223,7 @@ class Training:
         self.remark = ""
         self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
+        self._locks = self.runner.locks()
         self.runner.attach(optimizer)
 
     def stop(self, reason: str) -> None:
@@ -199,7 +241,6 @@ class Training:
     def run(self, data: Data, validation: Data | None, shuffle: bool) -> None:
         """Do the epochs that are left."""
         self._started = time.perf_counter()
-        self._call("on_train_begin")
         try:
             with interrupts.noted() as interrupted:
                 while self.epoch < self.epochs and not self._stopping:
@@ -208,34 +249,37 @@ class Training:
                         self.history.interrupted = self._stopping = True
         finally:
             self.history.seconds += time.perf_counter() - self._started
-            self._call("on_train_end")
+            self.call("on_train_end")
 
     def _run_epoch(
         self, data: Data, validation: Data | None, shuffle: bool, interrupted: Callable[[], bool]
     ) -> None:
         before = self._snapshot()
         self.epoch += 1
-        self._call("on_epoch_begin")
+        self.call("on_epoch_begin")
+        self._locks = self.runner.locks()
         number = self.epochs_before + self.epoch
         indices = data.split(batches.order(self.seed, number, len(data), shuffle), self.batch_size)
         noise = np.random.default_rng([self.seed, number, 1])
-        for loss in self.losses:
-            loss.reset()
+        self._reset()
         with self._quiet():
             for self.step, inputs in enumerate(data.batches(indices), start=1):
                 self._train_batch(data, inputs, noise)
-                self._call("on_batch_end")
+                self.call("on_batch_end")
                 if interrupted():
                     self.epoch -= 1
                     return
-            measured = [self.runner.measured()]
-            if validation is not None:
-                measured.append(self._measure(validation))
+            with self._locks.step:
+                measured = [self.runner.measured()]
+                if validation is not None:
+                    measured.append(self._measure(validation))
             is_good, (metrics, *found) = self._read(*measured)
             if not is_good:
                 self._go_back_to_last_good_step(before, data, indices)
                 return
+            metrics |= self._scored(data)
             for validated in found:
+                validated |= self._scored(validation)
                 metrics |= {f"val_{name}": value for name, value in validated.items()}
         self.runner.epochs = number
         self.history.append(metrics)
@@ -254,15 +298,30 @@ class Training:
         self, data: Data, inputs: dict[str, Array], noise: np.random.Generator
     ) -> None:
         num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
-        self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
+        with self._locks.step:
+            self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
+
+    def _reset(self) -> None:
+        with self._locks.step:
+            for loss in self.losses:
+                loss.reset()
 
     def _measure(self, data: Data) -> Measured:
         """Return the metrics over prepared data, without training on it or waiting for them."""
-        for loss in self.losses:
-            loss.reset()
+        self._reset()
         for part in data.rows(VALIDATION_BATCH):
             self.runner.run_prediction({}, part, len_of(part["x"]))
         return self.runner.measured()
+
+    def _scored(self, data: Data | None) -> dict[str, float]:
+        """Return what else was asked for, of the model as it is now."""
+        if not self.scores or data is None:
+            return {}
+        outputs = []
+        for part in data.rows(VALIDATION_BATCH):
+            y = self.runner.run_prediction({}, {"x": part["x"]}, len_of(part["x"]))
+            outputs.append(self.runner.backend.to_numpy(y))
+        return scored(self.scores, outputs, data.arrays, self.runner.backend)
 
     def _read(self, *measured: Measured) -> tuple[bool, list[dict[str, float]]]:
         """Return whether the loss and the parameters are finite, and metrics: one wait for all."""
@@ -286,8 +345,7 @@ class Training:
         noise = np.random.default_rng([self.seed, self.epochs_before + self.epoch, 1])
         for self.step, inputs in enumerate(data.batches(indices), start=1):
             good = self._snapshot()
-            for loss in self.losses:
-                loss.reset()
+            self._reset()
             self._train_batch(data, inputs, noise)
             is_good, (metrics,) = self._read(self.runner.measured())
             value = metrics["loss"]
@@ -302,14 +360,16 @@ class Training:
 
     def _snapshot(self) -> dict[str, Any]:
         copy, runner = self.runner.backend.copy, self.runner
-        return {
-            "parameters": [copy(a) for a in runner.packing.arrays],
-            "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
-            "state": [copy(a) for a in runner.state()],
-            "scaling": [copy(a) for a in runner.scaling],
-            "steps": self.optimizer.steps,
-            "epoch": self.epoch,
-        }
+        with self._locks.step:
+            runner.attach(self.optimizer)
+            return {
+                "parameters": [copy(a) for a in runner.packing.arrays],
+                "moments": [[copy(a) for a in moment] for moment in self.optimizer.state],
+                "state": [copy(a) for a in runner.state()],
+                "scaling": [copy(a) for a in runner.scaling],
+                "steps": self.optimizer.steps,
+                "epoch": self.epoch,
+            }
 
     def _return_to(self, snapshot: dict[str, Any]) -> None:
         store = self.runner.backend.store
@@ -331,7 +391,11 @@ class Training:
         """Put back what :meth:`get_arrays` gave."""
         self.runner.set_arrays(arrays)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def check_saving(self) -> None:
+        """Raise the error for a training that :meth:`save` cannot write to a file."""
+        checkpoints.check(self)
+
+    def save(self, path: Place) -> None:
         """Write a checkpoint: a model file that also holds what :func:`fit` needs to go on."""
         checkpoints.save(self, path)
 
@@ -340,17 +404,26 @@ class Training:
         """The seconds that training took, until now."""
         return self.history.seconds + time.perf_counter() - self._started
 
-    def _call(self, moment: str) -> None:
+    def call(self, moment: str) -> None:
+        """Have each callback do what it does at a moment."""
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
 
-def _check_callbacks(callbacks: object) -> None:
+def _as_callbacks(callbacks: object) -> list[Callback]:
+    """Return a list of callbacks, of which each may be a function."""
     if not isinstance(callbacks, (list, tuple)):
         hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
         raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
+    found = []
     for number, callback in enumerate(callbacks):
-        checked.instance(callback, Callback, f"callbacks[{number}]", "EarlyStopping()")
+        if callable(callback) and not isinstance(callback, (Callback, Layer, type)):
+            checked.function(callback, f"callbacks[{number}]", ("training", "metrics"))
+            callback = FunctionCallback(callback)
+        example = "EarlyStopping(), or a function of (training, metrics)"
+        checked.instance(callback, Callback, f"callbacks[{number}]", example)
+        found.append(callback)
+    return found
 
 
 def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: Any) -> None:

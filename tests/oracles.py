@@ -8,6 +8,7 @@ import numpy as np
 import npnn
 from npnn.layers.activations import Activation
 from npnn.layers.layer import Link
+from npnn.layers.weighted import Weighted
 
 
 def central_differences(function, x, step=1e-5):
@@ -61,7 +62,7 @@ OPTIMIZERS = package_classes(npnn.Optimizer.registry, npnn.Optimizer)
 LAYERS = [
     kind
     for kind in package_classes(npnn.Layer.registry, npnn.Layer)
-    if not issubclass(kind, (Activation, Link))
+    if not issubclass(kind, (Activation, Link)) and kind is not Weighted
 ]
 
 

@@ -157,7 +157,7 @@ def test_a_noisy_model_trains_the_same_from_the_same_seed(backend, dtype, tolera
     assert_close(run(True), run(False), tolerance)
 
 
-OPTIONS = [{}, {"clip_norm": 0.5}, {"clip_value": 0.01}, {"weight_decay": 0.1}]
+OPTIONS = [{}, {"clip_norm": 0.5}, {"clip_value": 0.01}, {"weight_decay_l1": 0.1}]
 
 
 @settings(max_examples=100)

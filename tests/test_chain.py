@@ -149,7 +149,7 @@ def of_images(layer, shape=(1, 3, 1)):
     return npnn.Sequential([layers.Shape(None, shape), layer, layers.Flatten()])
 
 
-OPTIONS = [{}, {"clip_norm": 0.5, "weight_decay": 0.01}, {"clip_value": 0.1}]
+OPTIONS = [{}, {"clip_norm": 0.5, "weight_decay_l1": 0.01}, {"clip_value": 0.1}]
 COUNT = max(len(ACTIVATIONS) + len(LAYERS), len(LOSSES), len(OPTIMIZERS))
 KINDS = [*ACTIVATIONS, *LAYERS]
 TRIPLES = [

@@ -256,16 +256,16 @@ def test_a_normalisation_for_other_inputs_is_refused_with_both_shapes(backend_na
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"optimizer": "adam"}, TypeError, r"optimizer must be an Optimizer such as Adam\(\)"),
+        ({"optimizer": 3}, TypeError, r"optimizer must be an Optimizer such as Adam\(\)"),
         ({"optimizer": npnn.Adam}, TypeError, r"optimizer .*not a class: write Adam\(\.\.\.\)"),
-        ({"loss": "mse"}, TypeError, "loss must be a LossLayer such as"),
+        ({"loss": 3}, TypeError, "loss must be a LossLayer such as"),
         ({"loss": npnn.RMSLoss}, TypeError, r"loss .*not a class: write RMSLoss\(\.\.\.\)"),
         ({"callbacks": npnn.EarlyStopping()}, TypeError, r"a list .*write \[EarlyStopping"),
         ({"callbacks": [npnn.EarlyStopping]}, TypeError, r"callbacks\[0\] .*write EarlyStopping"),
         (
             {"callbacks": [npnn.Callback(), lambda: 0]},
             TypeError,
-            r"callbacks\[1\] must be a Callback such as EarlyStopping\(\)",
+            r"callbacks\[1\] must be a function of \(training, metrics\), not of \(\)",
         ),
         ({"callbacks": None}, TypeError, "callbacks must be a list of callbacks, not None"),
         ({"validation_data": X}, TypeError, r"pair \(x, t\) .* an array of shape \(20, 3\)"),
@@ -316,7 +316,7 @@ def test_what_a_dataset_brings_itself_is_not_dropped_silently():
 @pytest.mark.parametrize(
     ("use", "error", "message"),
     [
-        (lambda: npnn.Adam(lr=0.1), TypeError, r"Adam has no argument 'lr': .*alpha, as in Adam\("),
+        (lambda: npnn.Adam(lr=0.1), TypeError, "Adam has no argument 'lr': write alpha"),
         (lambda: npnn.GradientDescent(rate=1.0), TypeError, "GradientDescent has no argument"),
         (lambda: npnn.Adam(schedule="cosine"), TypeError, "schedule must be a Schedule such as"),
         (lambda: npnn.Adam(schedule=npnn.Cosine), TypeError, r"write Cosine\(\.\.\.\)"),

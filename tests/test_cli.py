@@ -727,3 +727,19 @@ def test_the_details_in_a_model_file_are_plain_json(flowers):
     assert main(["train", str(flowers), "--epochs", "1", "--no-pictures"]) == 0
     details = npnn.load("npnn-output/model.safetensors").details
     assert json.loads(json.dumps(details)) == details
+
+
+def test_damaged_details_of_a_model_are_one_line(houses, capsys):
+    assert main(["train", str(houses), "--epochs", "1", "--no-pictures"]) == 0
+    capsys.readouterr()
+    model = npnn.load("npnn-output/model.safetensors")
+    whole = dict(model.details)
+    for kind in ("schema", "target_units", "run"):
+        for damage in (7, [], {}, "x", {"offset": "a", "scale": []}, {"columns": [1]}):
+            model.details = {**whole, kind: damage}
+            model.save("damaged")
+            for command in (["info", "damaged"], ["predict", "damaged", str(houses)]):
+                code = main(command)
+                out, err = capsys.readouterr()
+                assert (code == 2) == err.startswith("npnn: error: "), (command, out, err)
+            assert "is not a checkpoint" in error_of(capsys, "train", "--resume", "damaged")

@@ -65,3 +65,26 @@ def test_the_backend_of_the_contributing_page_trains_like_numpy():
         )
         losses.append(model.fit(np.eye(2), np.ones((2, 1)), epochs=3, seed=0)["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_the_programs_of_the_page_for_those_who_come_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    blocks = python_blocks("docs/coming_from.md")
+    assert len(blocks) == 6
+    for block in blocks:
+        exec(block, names)
+    assert names["history"].num_epochs == 4
+    assert "MaxPool(" in capsys.readouterr().out
+
+
+def test_the_names_of_the_page_for_those_who_come_are_there():
+    """In each table the right column holds names of this package."""
+    rows = re.findall(r"^\|[^|]*\|(.*)\|$", (ROOT / "docs/coming_from.md").read_text(), flags=re.M)
+    assert len(rows) > 50
+    for row in rows:
+        for code in re.findall(r"`([^`]*)`", row):
+            for name in re.findall(r"\b([A-Z][A-Za-z0-9]+)\(", code):
+                assert hasattr(npnn, name), code
+            for name in re.findall(r"\bmodel\.(\w+)", code):
+                assert hasattr(npnn.Sequential, name), code

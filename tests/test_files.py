@@ -2,9 +2,6 @@
 
 import json
 import os
-import stat
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +9,7 @@ import safetensors.numpy
 from array_api_compat import array_namespace
 
 import npnn
-from npnn import files, io
+from npnn import files
 
 
 class Doubling(npnn.Layer):
@@ -204,7 +201,7 @@ def test_a_file_of_a_later_version_asks_for_an_upgrade(saved):
 def test_tensors_that_do_not_fit_are_named_with_the_file(saved, change, message):
     _, path = saved
     rewritten(path, change_tensors=change)
-    with pytest.raises(ValueError, match=f"{path}: {message}"):
+    with pytest.raises(ValueError, match=f"{path}: .*{message}"):
         npnn.load(path)
 
 
@@ -214,107 +211,3 @@ def test_the_metadata_are_json_and_nothing_is_pickled(saved):
         metadata = file.metadata()
     assert json.loads(metadata["model"])["class_names"] == ["no", "yes"]
     assert b"pickle" not in path.read_bytes()
-
-
-# Writing -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_a_file_has_the_permissions_of_any_new_file(mask, tmp_path):
-    path = tmp_path / "file"
-    before = os.umask(mask)
-    try:
-        with io.replacing(path) as file:
-            file.write(b"new")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def fail():
-        with io.replacing(path) as file:
-            file.write(b"ne")
-            raise RuntimeError("half way")
-
-    with pytest.raises(RuntimeError, match="half way"):
-        fail()
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_full_disk_leaves_the_old_model(saved, monkeypatch):
-    model, path = saved
-    old = path.read_bytes()
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    model.set_arrays({name: a + 1 for name, a in model.parameters().items()})
-    with pytest.raises(OSError, match="No space left"):
-        model.save(path)
-    assert path.read_bytes() == old
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_folder_that_is_not_there_is_named(saved, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        saved[0].save(tmp_path / "nowhere" / "model.safetensors")
-
-
-KILLING = """
-import os, random, signal, sys, time
-import numpy as np
-import npnn
-from npnn import files
-
-path, trials = sys.argv[1], int(sys.argv[2])
-model = npnn.Sequential([npnn.Dense(64, 500)], seed=0)
-
-def save(value):
-    model.set_arrays({name: np.full(a.shape, value) for name, a in model.parameters().items()})
-    model.save(path)
-
-save(0.0)
-rng, values, kills_inside = random.Random(7), set(), 0
-trial = 0
-# Until enough has happened, however slow the machine is.
-while trial < trials or len(values) <= 50 or kills_inside <= 5:
-    trial += 1
-    child = os.fork()
-    if child == 0:
-        for number in range(1000 * trial, 10**9):
-            save(float(number % 2**20))
-    time.sleep(rng.uniform(0.0, 0.02))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    _, tensors, _ = files.read(path)
-    found = {float(v) for array in tensors.values() for v in np.unique(array)}
-    assert len(found) == 1, f"a mixture: {found}"
-    assert {name: a.shape for name, a in tensors.items()} == {"0.w": (64, 500), "0.b": (500,)}
-    values |= found
-    for name in os.listdir(os.path.dirname(path)):
-        if name.endswith(".tmp"):
-            kills_inside += 1
-            os.unlink(os.path.join(os.path.dirname(path), name))
-print(len(values), kills_inside)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_file_whole(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", KILLING, str(tmp_path / "model.safetensors"), "200"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-    )
-    saves, kills_inside = map(int, done.stdout.split())
-    assert saves > 50
-    assert kills_inside > 5  # came in the middle of a save

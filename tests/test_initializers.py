@@ -124,7 +124,7 @@ def test_initializers_are_equal_if_their_arguments_are():
 
 
 def test_an_unknown_initializer_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=r"unknown initializer 'Henormal'; there are .*HeNormal"):
+    with pytest.raises(ValueError, match=r"'Henormal': did you mean 'HeNormal'.*there are Glorot"):
         initializers.get("Henormal")
     with pytest.raises(ValueError, match="unknown initializer '_Normal'"):
         initializers.get("_Normal")

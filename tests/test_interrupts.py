@@ -224,6 +224,7 @@ import numpy as np, npnn
 
 def storm(end):
     rng = np.random.default_rng(int(sys.argv[2]))
+    begin.wait()
     while not end.is_set():
         time.sleep(rng.uniform(0.0, 0.004))
         os.kill(os.getpid(), signal.SIGINT)
@@ -244,13 +245,14 @@ def make():
 model, optimizer = make()
 optimizer.step(x, t)
 threads = threading.active_count()
-end, pressed = threading.Event(), 0
+begin, end, pressed = threading.Event(), threading.Event(), 0
 thread = threading.Thread(target=storm, args=(end,))
 try:
     thread.start()
     while True:
         try:
-            while optimizer.steps < steps:
+            begin.set()
+            while optimizer.steps < steps or pressed <= 3:
                 optimizer.step(x, t)
             end.set()
             break
@@ -259,6 +261,7 @@ try:
 finally:
     while thread.is_alive():
         try:
+            begin.set()
             end.set()
             thread.join()
         except KeyboardInterrupt:

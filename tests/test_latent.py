@@ -105,7 +105,7 @@ def test_an_encoder_survives_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: Latent(3), TypeError, "Latent needs shape_out"),
+        (lambda: Latent(shape_in=3), TypeError, "Latent needs shape_out"),
         (lambda: Latent(3, 5), ValueError, "even last axis, such as 6, not 5"),
         (lambda: Sample().build(3), ValueError, "even last axis, such as 4, not 3"),
     ],

@@ -40,9 +40,16 @@ CASES = {
         (lambda: npnn.Dense(3, 2), (3,)),
         (lambda: npnn.Dense((2, 3), 4), (2, 3)),
         (lambda: npnn.Dense(3, (2, 2)), (3,)),
+        (lambda: npnn.Dense(2, bias=False), (3,)),
     ],
-    "Conv2D": [(lambda: layers.Conv2D(None, 4, (2, 3), groups=2, padding=1), (2, 3, 4))],
-    "UpConv2D": [(lambda: layers.UpConv2D(None, 2, 3, 2, padding="same"), (2, 2, 2))],
+    "Conv2D": [
+        (lambda: layers.Conv2D(None, 4, (2, 3), groups=2, padding=1), (2, 3, 4)),
+        (lambda: layers.Conv2D(2, 2, bias=False), (2, 3, 1)),
+    ],
+    "UpConv2D": [
+        (lambda: layers.UpConv2D(None, 2, 3, 2, padding="same"), (2, 2, 2)),
+        (lambda: layers.UpConv2D(2, 2, bias=False), (2, 2, 1)),
+    ],
     "MaxPool": [(layers.MaxPool, (4, 2, 2)), (lambda: layers.MaxPool(stride=1), (3, 3, 1))],
     "AvgPool": [(layers.AvgPool, (4, 2, 2)), (lambda: layers.AvgPool(stride=1), (3, 3, 1))],
     "GlobalAvgPool": [(layers.GlobalAvgPool, (2, 3, 2))],
@@ -237,7 +244,7 @@ def test_dense_starts_with_a_zero_bias_and_counts_its_operations():
 
 def test_dense_needs_its_outputs_and_a_generator():
     with pytest.raises(TypeError, match="Dense needs shape_out"):
-        npnn.Dense(3)
+        npnn.Dense(shape_in=3)
     with pytest.raises(TypeError, match="needs rng to draw 'w'"):
         npnn.Dense(3, 2).build(3)
     with pytest.raises(ValueError, match="shape_in must be positive"):

@@ -359,7 +359,7 @@ def test_the_weight_of_a_penalty_can_be_changed_between_steps(backend_name):
     ("thing", "name", "hint"),
     [
         (Dense(2, 3), "trainble", "trainable"),
-        (npnn.Dropout(), "p", "it has probability"),
+        (npnn.Dropout(), "p", "write probability"),
         (npnn.Adam(), "lr", "alpha"),
         (npnn.CrossEntropyLoss(), "label_smothing", "label_smoothing"),
         (npnn.Sequential(), "norms", "norm"),

@@ -211,3 +211,27 @@ def test_a_callback_resumed_with_another_argument_goes_on_where_it_is_the_only_o
     classifier().fit(X, T, epochs=4, callbacks=[before, Checkpoint(path)])
     classifier().fit(X, T, epochs=4, callbacks=[after], resume=path)
     assert after.get_state() == before.get_state()
+
+
+@pytest.mark.parametrize("look", ["evaluate", "predict", "summary"])
+def test_an_optimizer_follows_a_new_loss_whoever_looked_at_the_model_before(look, backend_name):
+    x, t = np.ones((4, 3)), np.zeros((4, 2))
+
+    def trained(*looks):
+        model = npnn.Sequential([npnn.Dense(3, 2)], seed=0, backend=backend_name)
+        model.chain = npnn.RMSLoss()
+        optimizer = npnn.SGD(0.1)
+        optimizer.model = model
+        optimizer.step(x, t)
+        model.chain = npnn.L1Loss()
+        for call in looks:
+            call(model, optimizer)
+        optimizer.step(x, t)
+        return model.backend.to_numpy(model.parameters()["0.b"])
+
+    calls = {
+        "evaluate": lambda model, optimizer: model.evaluate(x, t),
+        "predict": lambda model, optimizer: optimizer.predict(x, t),
+        "summary": lambda model, optimizer: model.runner.network,
+    }
+    np.testing.assert_array_equal(trained(calls[look]), trained())

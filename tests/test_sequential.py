@@ -1,8 +1,6 @@
 """The model: shapes, errors, looking at it, and predicting."""
 
-import copy
 import itertools
-import pickle
 import sys
 import threading
 
@@ -363,7 +361,9 @@ def test_targets_that_do_not_fit_are_refused_and_nothing_is_trained(t, message, 
 
 
 def test_an_unknown_backend_dtype_or_device_is_refused_with_what_there_is(backend_name):
-    with pytest.raises(ValueError, match=r"unknown backend 'numpi'; there are numpy"):
+    with pytest.raises(
+        ValueError, match=r"unknown backend 'numpi': did you mean 'numpy'.*there are numpy"
+    ):
         npnn.Sequential(backend="numpi")
     with pytest.raises(ValueError, match="dtype must be one of float32, float64, not 'half'"):
         npnn.Sequential(backend=backend_name, dtype="half")
@@ -422,11 +422,3 @@ def test_threads_that_share_a_model_get_their_own_answers(capture):
     finally:
         sys.setswitchinterval(before)
     assert wrong == []
-
-
-def test_a_model_that_is_copied_says_how_to_get_another_one():
-    model = npnn.Sequential([npnn.Dense(2, 1)])
-    with pytest.raises(TypeError, match=r"model\.save.*npnn\.load"):
-        copy.deepcopy(model)
-    with pytest.raises(TypeError, match=r"model\.save.*npnn\.load"):
-        pickle.dumps(model)

@@ -70,7 +70,7 @@ def test_no_margin_is_no_work():
     [
         (lambda: Shape((3, 4), (5, 2)), ValueError, r"\(3, 4\) hold 12 values.* 10 of .*\(5, 2\)"),
         (lambda: Shape(None, (5, 2)).build(12), ValueError, "hold 12 values"),
-        (lambda: Shape(12), TypeError, "Shape needs shape_out"),
+        (lambda: Shape(shape_in=12), TypeError, "Shape needs shape_out"),
         (lambda: Pad2D(None, -1), ValueError, "pad_axis0 must be at least 0, not -1"),
         (lambda: Pad2D(None, 0, (1, 2, 3)), TypeError, "pad_axis1 must be an int or a pair"),
         (lambda: Pad2D().build(12), ValueError, r"images .* not \(12,\).*\(3, 4, 1\)"),

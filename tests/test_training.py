@@ -290,27 +290,28 @@ def test_resuming_gives_the_same_numbers_as_never_stopping(make, backend_name, t
     assert_same_weights(resumed, whole)
 
 
+class Jitter(npnn.Layer):
+    noise = "normal"
+    state_names = ("seen",)
+
+    def __init__(self):
+        pass
+
+    def build(self, shape_in, rng=None):
+        self.seen = np.zeros((), dtype=self.dtype)
+        return super().build(shape_in, rng)
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        self.seen = self.seen + 1.0
+        return x + 0.1 * self.random / self.seen
+
+    def backward(self, grad_y):
+        return grad_y
+
+
 def test_resuming_goes_on_with_the_noise_and_the_state_of_layers(tmp_path):
-    class Jitter(npnn.Layer):
-        noise = "normal"
-        state_names = ("seen",)
-
-        def __init__(self):
-            pass
-
-        def build(self, shape_in, rng=None):
-            self.seen = np.zeros((), dtype=self.dtype)
-            return super().build(shape_in, rng)
-
-        def forward(self, x):
-            if not self.training:
-                return x
-            self.seen = self.seen + 1.0
-            return x + 0.1 * self.random / self.seen
-
-        def backward(self, grad_y):
-            return grad_y
-
     def jittery():
         return npnn.Sequential(
             [npnn.Dense(3, 4), Jitter(), npnn.Dense(4, 3), npnn.Softmax()], seed=1

@@ -24,6 +24,10 @@ from npnn.backends.recording.tracer import Recorded, Trace
 from npnn.trees import Path, leaves, mapped
 
 MOST_PLANS = 32
+# What their memory may come to together, but for the few that a training goes back and forth
+# between: a batch, the last one of an epoch, one sample, all that is validated on.
+MOST_BYTES = 1 << 26
+FEW_PLANS = 4
 # What code may raise because it is given a recording array; all else is its own affair.
 FROM_RECORDING = (
     NotRecorded, AttributeError, IndexError, NotImplementedError, TypeError, ValueError,
@@ -53,6 +57,7 @@ class CapturedStep:
         self.step, self.dtype, self.target = step, dtype, target or Target()
         self.plans: OrderedDict[Any, tuple[Plan, Callable[..., Any]]] = OrderedDict()
         self.replays: dict[Any, Callable[..., Any]] = {}
+        self._last: Callable[..., Any] | None = None
         self._keys: dict[Any, Callable[..., Any]] = {}
         self.recordable = True
         self.count = 0
@@ -70,6 +75,10 @@ class CapturedStep:
         replay = self.replays.get(key)
         if replay is None:
             replay = self._record(key, carry, data, inputs) if self.recordable else self.step
+            self._last = replay
+        elif replay is not self._last:
+            self.plans.move_to_end(key)
+            self._last = replay
         self.count += 1
         if self.denormals_are_slow and self.count % tuning.FLUSH_EVERY == 0:
             _flush_denormals(leaves(carry))
@@ -147,10 +156,17 @@ class CapturedStep:
         replay = partial(self._quiet.run, self.replay_of(plan, found[2], outputs))
         self.plans[key] = plan, replay
         self.replays[key] = replay
-        while len(self.plans) > MOST_PLANS:
-            oldest, _ = self.plans.popitem(last=False)
-            del self.replays[oldest]
+        self._forget_oldest()
         return replay
+
+    def _forget_oldest(self) -> None:
+        """Forget the plans that were not used for longest, where there are too many."""
+        nbytes = sum(plan.nbytes for plan, _ in self.plans.values())
+        while len(self.plans) > MOST_PLANS or (len(self.plans) > FEW_PLANS and nbytes > MOST_BYTES):
+            oldest, (plan, _) = self.plans.popitem(last=False)
+            nbytes -= plan.nbytes
+            del self.replays[oldest]
+            vars(plan).clear()  # its loops know it: the memory would wait for the collector
 
     def _run_uncaptured(self, error: Exception, *trees: Tree) -> tuple[Tree, Tree]:
         """Run the step as it is, and warn; or raise the error that it makes also then."""
@@ -288,7 +304,8 @@ def _side_by_side(tasks: list[list[list[str]]]) -> list[str]:
 def defined(signature: str, lines: list[str], names: dict[str, Any]) -> Callable[..., Any]:
     """Return a Python function of these lines, which know these names."""
     exec(f"def {signature}:\n    " + "\n    ".join(lines), names)
-    return names[signature.partition("(")[0]]  # type: ignore[no-any-return]
+    # Not left among its own names: its memory would wait for the collector of circles.
+    return names.pop(signature.partition("(")[0])  # type: ignore[no-any-return]
 
 
 def source(tree: Any) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import npnn
 from npnn import backends
 from npnn.cli.models import schema_of
+from npnn.cli.recipes import run_of
+from npnn.plain import field
 
 
 def add_info(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -35,7 +37,6 @@ def run_info(options: argparse.Namespace) -> int:
     libraries = (
         "numpy",
         "array-api-compat",
-        "safetensors",
         "matplotlib",
         "numba",
         "cupy",
@@ -64,7 +65,9 @@ def _model_info(path: str) -> str:
 
     _, _, training = files.read(path)
     model = npnn.load(path)
-    kind = "model" if training is None else f"checkpoint after epoch {training['epoch']}"
+    kind = "model"
+    if training is not None:
+        kind = f"checkpoint after epoch {field(training, 'epoch', int)}"
     lines = [f"{path}: {kind}, {human_bytes(os.path.getsize(path))}", "", model.summary()]
     if model.chain is not None:
         lines.append(f"loss {model.chain!r}")
@@ -76,7 +79,7 @@ def _model_info(path: str) -> str:
         schema = schema_of(model)
         lines.append(f"columns {quoted([column.name for column in schema.columns], 1000)}")
         lines.append(f"target {schema.target!r} ({schema.task})")
-    run = model.details.get("run")
+    run = run_of(model.details)
     if run is not None and run.get("ignore"):
         lines.append(f"left out {quoted(run['ignore'], 1000)}")
     if run is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import npnn
+from npnn.errors import FileError
 
 if TYPE_CHECKING:
     from npnn.datasets import TableSchema
@@ -18,7 +19,13 @@ def target_units(model: npnn.Sequential) -> tuple[Any, Any]:
     units = model.details.get("target_units")
     if units is None:
         return np.float32(0.0), np.float32(1.0)
-    return np.asarray(units["offset"]), np.asarray(units["scale"])
+    try:
+        pair = [np.asarray(units[name], np.float64) for name in ("offset", "scale")]
+        if model.shape_out is None or any(a.shape not in ((), model.shape_out) for a in pair):
+            raise ValueError(f"they are for other outputs: {units}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"the model's details hold no target_units: {error!r:.200}") from None
+    return pair[0], pair[1]
 
 
 def fold_target_units(model: npnn.Sequential) -> None:

@@ -32,6 +32,9 @@ class SaveNowAndThen(Callback):
         self.saved = 0
         self.last = time.monotonic()
 
+    def on_train_begin(self, training: Training) -> None:
+        training.check_saving()
+
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         done = training.epoch >= training.epochs
         if done or not self.saved or time.monotonic() - self.last >= self.seconds:

@@ -20,6 +20,7 @@ from npnn.cli.arguments import (
     table_options,
 )
 from npnn.cli.models import fold_target_units, outputs_of, schema_of
+from npnn.cli.recipes import run_of
 
 if TYPE_CHECKING:
     from npnn.datasets import TableSchema
@@ -62,7 +63,7 @@ def run_predict(options: argparse.Namespace) -> int:
     model = npnn.load(options.model, backend=options.backend, device=options.device)
     fold_target_units(model)
     schema = schema_of(model)
-    x, t = _read(schema, model.details.get("run") or {}, options)
+    x, t = _read(schema, run_of(model.details) or {}, options)
     y = outputs_of(model, x)
     names = schema.class_names
     rows: list[Sequence[Any]]

@@ -176,6 +176,30 @@ def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict
     }
 
 
+RUN: dict[str, tuple[type, ...]] = {
+    "data": (str,),
+    "target": (str, int, type(None)),
+    "task": (str, type(None)),
+    "folder": (str, type(None)),
+    "backend": (str,),
+    "hidden": (list,),
+    "epochs": (int,),
+    "batch_size": (int,),
+    "alpha": (int, float),
+    "seed": (int,),
+}
+
+
+def run_of(details: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the settings that `npnn train` left in a model; None if it did not make it."""
+    run = details.get("run")
+    if not isinstance(run, dict):
+        return None
+    whole = all(name in run and type(run[name]) in types for name, types in RUN.items())
+    known = run.get("optimizer") in list(OPTIMIZERS) and run.get("activation") in list(ACTIVATIONS)
+    return run if whole and known else None
+
+
 def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
     """Return the data set that the settings name."""
     from npnn import datasets
@@ -248,4 +272,5 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
 def new_optimizer(run: dict[str, Any]) -> npnn.Optimizer:
     """Return the optimizer that the settings name."""
     kind, arguments, _ = OPTIMIZERS[run["optimizer"]]
-    return npnn.Optimizer.registry[kind](run["alpha"], **arguments)
+    optimizer: npnn.Optimizer = npnn.Optimizer.registry[kind](run["alpha"], **arguments)
+    return optimizer

@@ -28,10 +28,12 @@ from npnn.cli.recipes import (
     dataset_of,
     new_model,
     new_optimizer,
+    run_of,
     settings,
     table_epochs,
 )
 from npnn.cli.report import described, described_model, draw, parts_of, renamed, report
+from npnn.plain import field
 
 if TYPE_CHECKING:
     from npnn.datasets import Dataset
@@ -76,7 +78,7 @@ def run_train(options: argparse.Namespace) -> int:
     """Train, report and save; return the exit code."""
     folder = Path(options.output)
     checkpoint, done = _resumed(options, folder)
-    run = settings(options, None if checkpoint is None else checkpoint.details.get("run"))
+    run = settings(options, None if checkpoint is None else run_of(checkpoint.details))
     data = dataset_of(run, options)
     _check_fingerprint(run, data, options.resume)
     run["epochs"] = run["epochs"] or table_epochs(data, run["batch_size"])
@@ -165,7 +167,7 @@ def _resumed(options: argparse.Namespace, folder: Path) -> tuple[npnn.Sequential
     if Path(options.resume).is_dir():
         options.resume = str(Path(options.resume) / CHECKPOINT)
     description, _, training = files.read(options.resume)
-    run = description["details"].get("run")
+    run = run_of(description["details"])
     if run is None or training is None:
         raise ValueError(f"{options.resume} is not a checkpoint of npnn train")
     model = npnn.load(
@@ -176,7 +178,7 @@ def _resumed(options: argparse.Namespace, folder: Path) -> tuple[npnn.Sequential
         precision=options.precision,
     )
     model.capture, model.seed = not options.no_capture, run["seed"]
-    return model, int(training["epoch"])
+    return model, field(training, "epoch", int)
 
 
 def _check_fingerprint(run: dict[str, Any], data: Dataset, resume: str | None) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npnn.errors import FileError
+
+MOST_TIMES = 1032  # what gzip can make of a byte
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -30,7 +33,7 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
+    npnn.FileError
         If it is not an IDX file, or holds fewer or more bytes than its header announces.
 
     Notes
@@ -43,33 +46,47 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            file.seek(0)
+            return _read(path, file, size)
         import gzip
         import zlib
 
+        file.seek(0)
         try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path} is a damaged or truncated gzip file: {error}") from None
+            with gzip.open(file) as unpacked:
+                return _read(path, unpacked, size * MOST_TIMES)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise FileError(f"{path} is a damaged or truncated gzip file: {error}") from None
+
+
+def _read(path: Path, file: Any, most: int) -> npt.NDArray[Any]:
+    """Return the array of a file that has at most so many bytes."""
+    data = file.read(4)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES or data[3] == 0:
-        raise ValueError(
+        raise FileError(
             f"{path} is not an IDX file: expected a magic number of 0, 0, a type "
             f"({', '.join(f'0x{code:02x}' for code in TYPES)}) and a number of dimensions from 1 "
             f"up, found {'0x' + data[:4].hex() if data else 'no bytes'}"
         )
     dtype = np.dtype(TYPES[data[2]])
     start = 4 + 4 * data[3]
-    if len(data) < start:
-        raise ValueError(
+    header = file.read(start - 4)
+    if len(header) < start - 4:
+        raise FileError(
             f"{path} is truncated: expected a header of {start} bytes for {data[3]} dimensions, "
-            f"found {len(data)} bytes"
+            f"found {4 + len(header)} bytes"
         )
-    shape = tuple(int.from_bytes(data[at : at + 4], "big") for at in range(4, start, 4))
-    expected = start + prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        problem = "is truncated" if len(data) < expected else "has bytes after its data"
-        raise ValueError(
-            f"{path} {problem}: expected {expected} bytes for the shape {shape}, found {len(data)}"
+    shape = tuple(int.from_bytes(header[at : at + 4], "big") for at in range(0, start - 4, 4))
+    size = prod(shape) * dtype.itemsize
+    # One byte more, and never much more than there can be.
+    values = file.read(min(size, most) + 1)
+    if len(values) != size:
+        problem = "is truncated" if len(values) < size else "has bytes after its data"
+        raise FileError(
+            f"{path} {problem}: expected {start + size} bytes for the shape {shape}, found "
+            f"{start + len(values)}{' or more' if len(values) > size else ''}"
         )
-    return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    return np.frombuffer(values, dtype).reshape(shape).astype(dtype.newbyteorder("="))

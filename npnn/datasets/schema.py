@@ -26,6 +26,7 @@ from npnn.datasets.cells import (
 )
 from npnn.datasets.given import TASKS, NDArray, one_hot
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
+from npnn.errors import FileError
 
 
 class TableColumn(NamedTuple):
@@ -306,11 +307,11 @@ class TableSchema(NamedTuple):
     def _read_npz(self, path: Path) -> tuple[NDArray, NDArray | None]:
         textual = [column.name for column in self.columns if column.categories is not None]
         if textual:
-            raise ValueError(f"{path}: the column(s) {quoted(textual)} hold text; use a CSV file")
+            raise FileError(f"{path}: the column(s) {quoted(textual)} hold text; use a CSV file")
         arrays = load_npz(path)
         x = inputs_of(path, arrays)
         if x.shape[1:] != self.shape_in:
-            raise ValueError(
+            raise FileError(
                 f"{path}: the array 'x' must have the shape (n, "
                 f"{', '.join(map(str, self.shape_in))}), not {x.shape}"
             )
@@ -325,21 +326,21 @@ class TableSchema(NamedTuple):
             known = {label: index for index, label in enumerate(self.class_names)}
             unknown = [label for label in labels if label not in known]
             if unknown:
-                raise ValueError(
+                raise FileError(
                     f"{path}: the array {name!r} must hold {quoted(self.class_names)}, "
                     f"not {unknown[0]!r}"
                 )
             return self._class_targets(np.asarray([known[label] for label in labels]))
         if values.dtype.kind not in "fiub":
-            raise ValueError(f"{path}: the array {name!r} must hold numbers, not text")
+            raise FileError(f"{path}: the array {name!r} must hold numbers, not text")
         t = as_floats(path, name, values if values.ndim == 2 else values[:, None])
         if t.shape[1] != self.num_outputs:
-            raise ValueError(
+            raise FileError(
                 f"{path}: the array {name!r} must have {self.num_outputs} column(s), "
                 f"not {t.shape[1]}"
             )
         if self.task == "classification" and not is_one_hot(t):
-            raise ValueError(f"{path}: the array {name!r} must hold one-hot rows")
+            raise FileError(f"{path}: the array {name!r} must hold one-hot rows")
         return t
 
 

@@ -29,6 +29,7 @@ from npnn.datasets.dataset import Dataset
 from npnn.datasets.given import MAX_INTEGER_CLASSES, TASKS, NDArray, one_hot
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
 from npnn.datasets.schema import TableColumn, TableSchema, encoded, label_of, report_missing
+from npnn.errors import FileError
 
 Columns = str | int | Sequence[str | int]
 MAX_CATEGORIES = 32
@@ -304,7 +305,7 @@ def _from_npz(
     wanted = ("t", "y") if target is None else (target,)
     name = next((key for key in wanted if key in arrays and key != "x"), None)
     if name is None:
-        raise ValueError(
+        raise FileError(
             f"target must be an array of {path}: expected {' or '.join(map(repr, wanted))}, and "
             f"it holds {quoted(list(arrays))}"
         )
@@ -314,13 +315,13 @@ def _from_npz(
         t, task, class_names = _targets(path, name, values, task)
     else:
         if values.dtype.kind == "U":
-            raise ValueError(f"{path}: the array {name!r} must be one-dimensional to hold labels")
+            raise FileError(f"{path}: the array {name!r} must be one-dimensional to hold labels")
         t = as_floats(path, name, values)
         if task is None:
             task = "classification" if is_one_hot(t) else "regression"
         if task == "binary" or (task == "classification" and not is_one_hot(t)):
             kind = "one column" if task == "binary" else "labels or one-hot rows"
-            raise ValueError(
+            raise FileError(
                 f"{path}: the array {name!r} must hold {kind} for {task}; its shape is {t.shape}"
             )
         class_names = None if task == "regression" else tuple(map(str, range(t.shape[1])))

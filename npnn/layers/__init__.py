@@ -1,5 +1,6 @@
 """The layers: each one class, its formula and the derivative of that formula."""
 
+from npnn import words
 from npnn.layers.activations import (
     Activation,
     LeakyReLU,
@@ -50,3 +51,9 @@ __all__ = [
     "Tanh",
     "UpConv2D",
 ]
+
+
+def __getattr__(name: str) -> None:
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}{words.name_instead(name, __all__)}"
+    )

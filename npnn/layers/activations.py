@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.layer import Layer
 
 
-class Activation(Layer):
+class Activation(Layer, abstract=True):
     """Base of the activations: the shape goes through unchanged.
 
     Parameters
@@ -41,6 +43,13 @@ class Linear(Activation):
 
     gives = "inputs"
     operations = 0
+
+    @classmethod
+    def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:
+        """Raise the error for what would be a layer with weights."""
+        if len(args) > 1:
+            shown = ", ".join(map(repr, args[:2]))
+            raise TypeError(f"Linear is the identity: the layer with weights is Dense({shown})")
 
     def forward(self, x: Array) -> Array:
         return x
@@ -101,6 +110,12 @@ class LeakyReLU(Activation):
     gives = "numbers"
     default_initializer = "HeNormal"
     operations = 2
+
+    @classmethod
+    def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:
+        """Raise the error for a slope where the shape is."""
+        if args and isinstance(args[0], float):
+            raise TypeError(f"{cls.__name__}: write slope={args[0]} by name; the shape comes first")
 
     def __init__(self, shape: int | Shape | None = None, slope: float = 0.1) -> None:
         super().__init__(shape)

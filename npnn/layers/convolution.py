@@ -9,11 +9,13 @@ is faster than folding one large product back.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import checked, initializers
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device
 from npnn.layers.layer import Layer
+from npnn.layers.weighted import Weighted
 from npnn.layers.window import (
     Pair,
     Window,
@@ -28,28 +30,45 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class _Convolution(Layer):
+class _Convolution(Weighted):
     """What both directions have in common: their arguments, and the parameters w and b."""
 
-    parameter_names = ("w", "b")
-    w: Array
-    b: Array
     window: Window
+
+    @classmethod
+    def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:
+        """Raise the error for numbers of channels where shapes are, unless their sense is plain."""
+        name, first = cls.__name__, args[0] if args else options.get("shape_in")
+        if not isinstance(first, int) or isinstance(first, bool):
+            return
+        rest = {"shape_in", "shape_out"} & options.keys()
+        if rest or len(args) > 2 or (len(args) > 1 and "kernel_size" in options):
+            raise TypeError(
+                f"{name}({first}, ...): what comes in is inferred, or a whole shape: {name}(32, 3) "
+                f"has 32 channels and a kernel of 3, {name}((28, 28, {first}), 32, 3) says what "
+                "comes in before them; what follows the kernel goes by name, as in stride=2"
+            )
 
     def __init__(
         self,
-        shape_in: Shape | None = None,
+        shape_in: int | Shape | None = None,
         shape_out: int | Shape | None = None,
         kernel_size: int | Pair = 3,
         stride: int | Pair = 1,
         groups: int = 1,
         *,
         padding: str | int = "valid",
+        bias: bool = True,
+        activation: str | Layer | None = None,
         initializer: initializers.Initializer | str | None = None,
     ) -> None:
         name = type(self).__name__
+        if isinstance(shape_in, int) and not isinstance(shape_in, bool):
+            kernel_size = kernel_size if shape_out is None else shape_out  # type: ignore[assignment]
+            shape_in, shape_out = None, shape_in
         if shape_out is None:
-            raise TypeError(f"{name} needs shape_out: {name}(None, 16) for 16 channels")
+            raise TypeError(f"{name} needs shape_out: {name}(16, 3) for 16 channels, kernels of 3")
+        self._take_bias(bias)
         self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
         self.shape_out = as_outputs(shape_out)
         self.kernel_size, self.stride = kernel_size, stride
@@ -67,7 +86,7 @@ class _Convolution(Layer):
         for channels, side in ((inputs, "input"), (outputs, "output")):
             if channels % self.groups:
                 common = math.gcd(inputs, outputs)
-                fitting = [n for n in range(1, common + 1) if common % n == 0]
+                fitting = [n for n in range(1, min(common, 1000) + 1) if common % n == 0]
                 raise ValueError(
                     f"{channels} {side} channels cannot be divided into {self.groups} groups; "
                     f"groups may be {' or '.join(map(str, fitting))}"
@@ -78,7 +97,8 @@ class _Convolution(Layer):
         places = math.prod(self.kernel)
         fans = places * inputs // self.groups, places * outputs // self.groups
         self.draw("w", self.initializer, rng, self.shape_of_w(inputs, outputs), *fans)
-        self.draw("b", "Constant", rng, (outputs,))
+        if self.bias:
+            self.draw("b", "Constant", rng, (outputs,))
         return self.shape_out
 
     def find_window(self, size: Pair) -> Window:
@@ -127,6 +147,7 @@ class Conv2D(_Convolution):
         ``(height, width, channels)``; inferred if None.
     shape_out : int or tuple of int
         Number of channels that come out; or their whole shape, which is then checked.
+        ``Conv2D(32, 3)`` is ``Conv2D(None, 32, 3)``.
     kernel_size, stride : int or pair of int, default 3 and 1
         Rows and columns of the kernel, and how far apart it is laid.
     groups : int, default 1
@@ -134,6 +155,10 @@ class Conv2D(_Convolution):
     padding : {"valid", "same"} or int, default "valid"
         Zeros around the image: none; so many that there is an output for each stride of the
         input; or this number of rows and columns at each side.
+    bias : bool, default True
+        Whether there is `b`.
+    activation : str or Layer, optional
+        What follows, such as ``"relu"``: written so, these are two layers.
     initializer : Initializer or str, optional
         Draws `w`; by default the one that suits the activation that follows. `b` starts at 0.
 
@@ -161,12 +186,14 @@ class Conv2D(_Convolution):
     def forward(self, x: Array) -> Array:
         self.columns = _gather(pad(x, self.window.margins), self.window, self.groups)
         y = _join(self.columns @ _matrix(self.w, self.groups).mT, self.window.steps)
-        y += self.b
+        if self.bias:
+            y += self.b
         return y
 
     def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
-        self.grad_b = xp.sum(grad_y, axis=(0, 1, 2))
+        if self.bias:
+            self.grad_b = xp.sum(grad_y, axis=(0, 1, 2))
         grad_y = _cut(grad_y, self.groups)
         self.grad_w = xp.reshape(grad_y.mT @ self.columns, self.w.shape)
         return crop(_spread(grad_y, self.w, self.window), self.window.margins)
@@ -208,6 +235,7 @@ class UpConv2D(_Convolution):
         ``(height, width, channels)``; inferred if None.
     shape_out : int or tuple of int
         Number of channels that come out; or their whole shape, which is then checked.
+        ``UpConv2D(32, 3)`` is ``UpConv2D(None, 32, 3)``.
     kernel_size, stride : int or pair of int, default 3 and 1
         Rows and columns of the kernel, and how far apart it is painted.
     groups : int, default 1
@@ -215,6 +243,10 @@ class UpConv2D(_Convolution):
     padding : {"valid", "same"} or int, default "valid"
         What is cut off the painted image: nothing; so much that it is as many times larger as the
         stride says; or this number of rows and columns at each side.
+    bias : bool, default True
+        Whether there is `b`.
+    activation : str or Layer, optional
+        What follows, such as ``"relu"``: written so, these are two layers.
     initializer : Initializer or str, optional
         Draws `w`; by default the one that suits the activation that follows. `b` starts at 0.
 
@@ -240,11 +272,13 @@ class UpConv2D(_Convolution):
 
     def forward(self, x: Array) -> Array:
         self.x = _cut(x, self.groups)
-        return crop(_spread(self.x, self.w, self.window), self.window.margins) + self.b
+        y = crop(_spread(self.x, self.w, self.window), self.window.margins)
+        return y + self.b if self.bias else y
 
     def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
-        self.grad_b = xp.sum(grad_y, axis=(0, 1, 2))
+        if self.bias:
+            self.grad_b = xp.sum(grad_y, axis=(0, 1, 2))
         columns = _gather(pad(grad_y, self.window.margins), self.window, self.groups)
         self.grad_w = xp.reshape(self.x.mT @ columns, self.w.shape)
         return _join(columns @ _matrix(self.w, self.groups).mT, self.window.steps)

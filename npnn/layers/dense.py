@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import initializers
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.layer import Layer
+from npnn.layers.weighted import Weighted, both_shapes, look_at_shapes
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class Dense(Layer):
+class Dense(Weighted):
     r"""An affine map of the features, a weight for each pair of input and output.
 
     .. math::
@@ -33,7 +34,11 @@ class Dense(Layer):
     shape_in : int or tuple of int, optional
         Shape of one input sample, flattened if it has several axes; inferred if None.
     shape_out : int or tuple of int
-        Shape of one output sample.
+        Shape of one output sample; ``Dense(64)`` is ``Dense(None, 64)``.
+    bias : bool, default True
+        Whether there is `b`.
+    activation : str or Layer, optional
+        What follows, such as ``"relu"``: written so, these are two layers.
     initializer : Initializer or str, optional
         Draws `w`; by default the one that suits the activation that follows. `b` starts at 0.
 
@@ -64,20 +69,20 @@ class Dense(Layer):
     """
 
     gives = "numbers"
-    parameter_names = ("w", "b")
-    w: Array
-    b: Array
     shape_out: Shape
+    _look_at: ClassVar[Any] = classmethod(look_at_shapes)
 
     def __init__(
         self,
         shape_in: int | Shape | None = None,
         shape_out: int | Shape | None = None,
         *,
+        bias: bool = True,
+        activation: str | Layer | None = None,
         initializer: initializers.Initializer | str | None = None,
     ) -> None:
-        if shape_out is None:
-            raise TypeError("Dense needs shape_out: Dense(4, 2), or Dense(None, 2) to infer the 4")
+        shape_in, shape_out = both_shapes(shape_in, shape_out)
+        self._take_bias(bias)
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
         self.shape_out = as_shape(shape_out, "shape_out")
         self.initializer = initializers.get(initializer)
@@ -86,20 +91,23 @@ class Dense(Layer):
         self.shape_in = self.accept(shape_in)
         inputs, outputs = math.prod(self.shape_in), math.prod(self.shape_out)
         self.draw("w", self.initializer, rng, (inputs, outputs), inputs, outputs)
-        self.draw("b", "Constant", rng, (outputs,))
+        if self.bias:
+            self.draw("b", "Constant", rng, (outputs,))
         return self.shape_out
 
     def forward(self, x: Array) -> Array:
         self.x = _merge_features(x, self.shape_in)
         y = self.x @ self.w
-        y += self.b[..., None, :]
+        if self.bias:
+            y += self.b[..., None, :]
         return _split_features(y, self.shape_out)
 
     def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
         grad_y = _merge_features(grad_y, self.shape_out)
         self.grad_w = self.x.mT @ grad_y
-        self.grad_b = xp.sum(grad_y, axis=-2)
+        if self.bias:
+            self.grad_b = xp.sum(grad_y, axis=-2)
         return _split_features(grad_y @ self.w.mT, self.shape_in)
 
     @property

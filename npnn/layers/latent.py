@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.activations import Softplus
 from npnn.layers.composite import Parallel
 from npnn.layers.dense import Dense
 from npnn.layers.layer import Layer
+from npnn.layers.weighted import both_shapes, look_at_shapes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,8 @@ class Latent(Parallel):
     shape_in : int or tuple of int, optional
         Shape of one input sample, flattened if it has several axes; inferred if None.
     shape_out : int
-        Means and variances together, 2 n: what comes out, as of any layer.
+        Means and variances together, 2 n: what comes out, as of any layer; ``Latent(4)`` is
+        ``Latent(None, 4)``.
 
     Raises
     ------
@@ -46,12 +48,12 @@ class Latent(Parallel):
     """
 
     gives = "numbers"
+    _look_at: ClassVar[Any] = classmethod(look_at_shapes)
 
     def __init__(
         self, shape_in: int | Shape | None = None, shape_out: int | Shape | None = None
     ) -> None:
-        if shape_out is None:
-            raise TypeError("Latent needs shape_out: Latent(None, 4) for two means and variances")
+        shape_in, shape_out = both_shapes(shape_in, shape_out)
         outputs = as_shape(shape_out, "shape_out")
         half = _half(outputs)
         super().__init__([Dense(None, half), [Dense(None, half), Softplus()]], shape_in)

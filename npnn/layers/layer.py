@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import initializers
 from npnn.arrays import Array, Shape, as_shape, fits
+from npnn.plain import Named, Reader, Writer
 from npnn.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from npnn.backends import Backend
 
 
-class Layer(Settings):
+class Layer(Named, Settings):
     r"""One link of a model: :math:`y = f(x; \theta)` and its derivatives.
 
     A layer is written once, in terms of the namespace of its input
@@ -53,7 +54,8 @@ class Layer(Settings):
     default_initializer: ClassVar[str | None] = None
     takes_integers: bool = False
     gives: ClassVar[str] = ""
-    registry: ClassVar[dict[str, type[Layer]]] = {}
+    file_kind = "layer"
+    switches = ("trainable",)
 
     shape_in: Shape | None = None
     shape_out: Shape | None = None
@@ -65,9 +67,8 @@ class Layer(Settings):
     place: str = ""  # in the network of a step
     following: Layer | None = None
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        Layer.registry[cls.__name__] = cls
+    def __init__(self) -> None:
+        """Take no arguments, where a subclass takes none."""
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         """Fix the input shape, draw the parameters, and return the output shape.
@@ -87,6 +88,22 @@ class Layer(Settings):
         self.shape_in = self.accept(shape_in)
         self.shape_out = self.shape_in
         return self.shape_out
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Raise the error for a layer that is called as a function."""
+        raise TypeError(
+            f"{type(self).__name__} is no function: Sequential([...]) makes a model of layers, "
+            "which model.predict(x) computes; layer.forward(x) computes one that is built"
+        )
+
+    def _missing(self, name: str) -> AttributeError:
+        if name in (*self.parameter_names, *self.state_names):
+            kind = type(self).__name__
+            return AttributeError(
+                f"{kind} has no attribute {name!r} yet: it is drawn when a model is made of the "
+                "layer whose first shape_in is known, or when the model sees its first data"
+            )
+        return super()._missing(name)
 
     def forward(self, x: Array) -> Array:
         """Return y for a batch `x`, keeping what :meth:`backward` needs."""
@@ -121,11 +138,19 @@ class Layer(Settings):
 
     # What the model does with it ---------------------------------------------------------------
 
-    def walk(self, place: str = "") -> Iterator[tuple[str, Layer]]:
-        """Yield the place and the layer of this layer and of all its parts."""
+    def walk(self, place: str = "", above: Sequence[Layer] = ()) -> Iterator[tuple[str, Layer]]:
+        """Yield the place and the layer of this layer and of all its parts.
+
+        Raises
+        ------
+        ValueError
+            If a layer is a part of itself; `above` are those that this one is a part of.
+        """
+        if any(layer is self for layer in above):
+            raise ValueError(f"layer {place}, {type(self).__name__}, is a part of itself")
         yield place, self
         for name, child in self.children():
-            yield from child.walk(f"{place}.{name}" if place else name)
+            yield from child.walk(f"{place}.{name}" if place else name, (*above, self))
 
     def twin(self) -> Layer:
         """Return a layer of the same settings and arrays, whose working values are its own.
@@ -158,8 +183,12 @@ class Layer(Settings):
     ) -> None:
         """Set the parameter or state `name` to a fresh host array drawn by `initializer`.
 
-        Without an initializer, the following activation says which one suits it.
+        Without an initializer, the following activation says which one suits it. Where a model is
+        read from a file, it is the array that the file holds.
         """
+        if isinstance(rng, initializers.Drawn):
+            setattr(self, name, rng.find(self, name, shape).astype(self.dtype, copy=False))
+            return
         if initializer is None and self.following is not None:
             initializer = self.following.default_initializer
         function = initializers.get(initializer or "GlorotUniform")
@@ -169,32 +198,43 @@ class Layer(Settings):
         array = function(rng, shape, fan_in, fan_out)  # type: ignore[arg-type]
         setattr(self, name, array.astype(self.dtype))
 
-    def to(self, backend: Backend) -> None:
-        """Move the parameters and the state to arrays of `backend`."""
+    def to(self, backend: Backend) -> Any:
+        """Move the parameters and the state to arrays of `backend`, and return the layer."""
         for _, layer in self.walk():
             for name in (*layer.parameter_names, *layer.state_names):
                 setattr(layer, name, backend.asarray(getattr(layer, name)))
+        return self
 
     def to_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as plain values, for a file."""
-        names = inspect.signature(type(self)).parameters
-        return {
-            "type": type(self).__name__,
-            **{name: _plain(getattr(self, name)) for name in names},
-        }
+        """Return the constructor's arguments as plain values, for a file.
+
+        Raises
+        ------
+        npnn.FileError
+            If a file could not hold them, or not name the class.
+        """
+        config: dict[str, Any] = Writer().value(self, "the layer")["layer"]
+        return config
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Layer:
         """Return a fresh, unbuilt layer from what :meth:`to_config` gave."""
-        if config["type"] not in Layer.registry:
-            raise ValueError(
-                f"unknown layer type {config['type']!r}: import the module that defines it first"
-            )
-        return Layer.registry[config["type"]]._restored(config)
+        layer: Layer = Reader().named("layer", config)
+        return layer
+
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        config = super()._described(writer)
+        return config if self.trainable else {**config, "trainable": False}
 
     @classmethod
-    def _restored(cls, config: dict[str, Any]) -> Layer:
-        return cls(**{key: _restored(value) for key, value in config.items() if key != "type"})
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        config = dict(config)
+        own = "trainable" in cls._arguments()
+        trainable = True if own else config.pop("trainable", True)
+        layer = super()._restored(config, reader)
+        if not trainable:
+            layer.trainable = False
+        return layer
 
     def __repr__(self) -> str:
         shown = []
@@ -208,7 +248,7 @@ class Layer(Settings):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-class Link(Layer):
+class Link(Layer, abstract=True):
     """What a chain is made of: a model, or a loss.
 
     Attributes
@@ -255,29 +295,3 @@ def _twins(value: Any, own: list[Layer]) -> Any:
 
 def _shape_repr(shape: Shape | None) -> str:
     return str(shape[0]) if shape is not None and len(shape) == 1 else str(shape)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Layer):
-        return {"layer": value.to_config()}
-    if isinstance(value, initializers.Initializer):
-        return {"initializer": initializers.to_config(value)}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {"pairs": [[key, _plain(item)] for key, item in value.items()]}
-    return value
-
-
-def _restored(value: Any) -> Any:
-    if isinstance(value, dict) and "layer" in value:
-        return Layer.from_config(value["layer"])
-    if isinstance(value, dict) and "initializer" in value:
-        arguments = dict(value["initializer"])
-        return initializers.Initializer.registry[arguments.pop("type")](**arguments)
-    if isinstance(value, dict) and "pairs" in value:
-        return {key: _restored(item) for key, item in value["pairs"]}
-    if isinstance(value, list):
-        restored = [_restored(item) for item in value]
-        return restored if any(isinstance(item, Layer) for item in restored) else tuple(restored)
-    return value

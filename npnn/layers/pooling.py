@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from npnn import checked
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device, set_at
@@ -19,13 +20,25 @@ class _Pool(Layer):
 
     window: Window | None = None
 
+    @classmethod
+    def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:
+        """Raise the error for sizes of windows where shapes are, unless their sense is plain."""
+        name, first = cls.__name__, args[0] if args else options.get("shape_in")
+        if _is_size(first) and (len(args) != 1 or options.keys() & {"shape_out", "kernel_size"}):
+            raise TypeError(
+                f"{name}: write kernel_size and stride by name, as in {name}(kernel_size=2, "
+                f"stride=2), or {name}(2) for windows side by side"
+            )
+
     def __init__(
         self,
-        shape_in: Shape | None = None,
+        shape_in: int | Shape | None = None,
         shape_out: Shape | None = None,
         kernel_size: int | Pair = 2,
         stride: int | Pair | None = None,
     ) -> None:
+        if _is_size(shape_in):
+            shape_in, kernel_size = None, shape_in  # type: ignore[assignment]
         self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
         self.shape_out = None if shape_out is None else as_image(as_shape(shape_out, "shape_out"))
         self.kernel_size, self.stride = kernel_size, stride
@@ -59,6 +72,11 @@ class _Pool(Layer):
         return (add_at if self.window.overlaps else set_at)(x, tap, part)
 
 
+def _is_size(value: object) -> bool:
+    """Return whether a shape is none of images, but what windows are sized by."""
+    return type(value) is int or (isinstance(value, (tuple, list)) and len(value) == 2)
+
+
 class MaxPool(_Pool):
     r"""The largest pixel under a window, for each channel.
 
@@ -79,7 +97,7 @@ class MaxPool(_Pool):
     shape_out : tuple of int, optional
         Checked if given.
     kernel_size : int or pair of int, default 2
-        Rows and columns of the window.
+        Rows and columns of the window; ``MaxPool(2)`` is ``MaxPool(kernel_size=2)``.
     stride : int or pair of int, optional
         How far apart windows are; by default side by side.
 
@@ -132,7 +150,7 @@ class AvgPool(_Pool):
     shape_out : tuple of int, optional
         Checked if given.
     kernel_size : int or pair of int, default 2
-        Rows and columns of the window.
+        Rows and columns of the window; ``AvgPool(2)`` is ``AvgPool(kernel_size=2)``.
     stride : int or pair of int, optional
         How far apart windows are; by default side by side.
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import checked
 from npnn.arrays import Array, Shape
+from npnn.errors import FileError
 from npnn.layers.layer import Layer, Link
+from npnn.plain import Reader, Writer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,18 +46,34 @@ class Row(Link):
         if isinstance(layers, Layer):
             raise TypeError(f"the layers must be a list: {type(self).__name__}([{layers!r}])")
         layers = checked.sequence(layers, "the layers", "layers")
+        layers = [part for layer in layers for part in _parts(layer)]
         for number, layer in enumerate(layers):
+            if isinstance(layer, type) and issubclass(layer, Layer):
+                raise TypeError(
+                    f"layer {number} must be a Layer, not a class: write {layer.__name__}(...)"
+                )
             if not isinstance(layer, Layer):
-                raise TypeError(f"layer {number} must be a Layer, not {layer!r}")
+                hint = ": an activation is a layer too, such as npnn.ReLU()"
+                hint *= isinstance(layer, str) or callable(layer)
+                raise TypeError(f"layer {number} must be a Layer, not {layer!r}{hint}")
+            if any(part is self for _, part in layer.walk(str(number))):
+                raise ValueError(
+                    f"layer {number} must not be, or hold, the {type(self).__name__} that it is "
+                    "to become a part of"
+                )
         if not layers:
             raise ValueError("a model needs at least one layer")
         old = self._layers, self.shape_in, self.shape_out
-        self._layers, self.shape_in, self.shape_out = layers, None, None
+        self._take_in(layers)
         try:
             self._take_up()
         except BaseException:
             self._layers, self.shape_in, self.shape_out = old
             raise
+        self.mark_changed()
+
+    def _take_in(self, layers: list[Layer]) -> None:
+        self._layers, self.shape_in, self.shape_out = layers, None, None
 
     def _take_up(self) -> None:
         """Do what there is to do when the layers are new; here they wait for a shape."""
@@ -83,12 +101,32 @@ class Row(Link):
                 else:
                     shape = layer.build(shape, rng)
                     _check_built(layer, shape)
+            except FileError as error:  # the weights of a file do not fit
+                raise FileError(f"layer {number}, {layer!r}: {error}") from None
             except ValueError as error:
                 before = f" by layer {number - 1}, {self._layers[number - 1]!r}" if number else ""
                 raise ValueError(f"layer {number}, {layer!r}: {error}{before}") from None
         # The first layer may take samples of any length.
         self.shape_in, self.shape_out = self._layers[0].shape_in or start, shape
         return shape
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the layer at a place counted from 0; of a slice, a tuple of them."""
+        if isinstance(place, str):
+            raise TypeError(f"layers have no names but their places: write {_shown_place(place)}")
+        try:
+            return self.layers[place]
+        except IndexError:
+            raise IndexError(f"of {len(self)} layers, counted from 0, none is {place}") from None
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """Yield the layers and their places."""
@@ -111,31 +149,40 @@ class Row(Link):
             grad_y = layer.backward(grad_y)
         return grad_y
 
-    def to_config(self) -> dict[str, Any]:
-        """Return the architecture as plain values."""
-        entries: list[dict[str, Any]] = []
+    def _described(self, writer: Writer) -> dict[str, Any]:
+        entries = []
         for number, layer in enumerate(self._layers):
-            earlier = next(n for n, other in enumerate(self._layers) if other is layer)
-            again = earlier < number
-            entries.append({"again": earlier} if again else {"layer": layer.to_config()})
-        return {"type": "Row", "layers": entries}
+            try:
+                entries.append(writer.value(layer, "the layer"))
+            except FileError as error:
+                what = f"layer {number}, {type(layer).__name__}"
+                raise FileError(f"{what}: {error}") from None
+        config = {"type": self.registry.name_of(type(self)), "layers": entries}
+        return config if self.trainable else {**config, "trainable": False}
 
     @classmethod
-    def _restored(cls, config: dict[str, Any]) -> Layer:
-        return cls(cls.layers_from_config(config["layers"]))
-
-    @staticmethod
-    def layers_from_config(entries: list[dict[str, Any]]) -> list[Layer]:
-        """Return fresh layers from what :meth:`to_config` gave for them."""
-        layers: list[Layer] = []
-        for entry in entries:
-            again = "again" in entry
-            layers.append(layers[entry["again"]] if again else Layer.from_config(entry["layer"]))
-        return layers
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        row = cls()
+        row._take_in(reader.layers(config.get("layers")))
+        row.trainable = config.get("trainable", True) is not False
+        return row
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self._layers))
         return shown if len(self._layers) == 1 else f"[{shown}]"
+
+
+class Joined(Row):
+    """Layers that were written as one: in another row they are layers of that."""
+
+
+def _parts(layer: Any) -> Sequence[Any]:
+    return layer.layers if isinstance(layer, Joined) else [layer]
+
+
+def _shown_place(name: str) -> str:
+    place = name.partition(".")[0]
+    return f"model[{place}]" if place.isdigit() else "model[0]"
 
 
 def _check_built(layer: Layer, shape_out: Any) -> None:

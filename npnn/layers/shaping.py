@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import arrays, checked
 from npnn.arrays import Array, array_namespace, as_shape
 from npnn.layers.layer import Layer
+from npnn.layers.weighted import both_shapes, look_at_shapes
 from npnn.layers.window import Pair, as_image, crop, pad
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Shape(Layer):
     shape_in : int or tuple of int, optional
         Shape of one input sample; inferred if None.
     shape_out : int or tuple of int
-        Shape of one output sample, of as many values.
+        Shape of one output sample, of as many values; ``Shape(12)`` is ``Shape(None, 12)``.
 
     Raises
     ------
@@ -91,14 +92,14 @@ class Shape(Layer):
     """
 
     gives = "inputs"
+    _look_at: ClassVar[Any] = classmethod(look_at_shapes)
 
     def __init__(
         self,
         shape_in: int | arrays.Shape | None = None,
         shape_out: int | arrays.Shape | None = None,
     ) -> None:
-        if shape_out is None:
-            raise TypeError("Shape needs shape_out: Shape(None, (28, 28, 1)), say")
+        shape_in, shape_out = both_shapes(shape_in, shape_out)
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
         self.shape_out = as_shape(shape_out, "shape_out")
         if self.shape_in is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -180,8 +181,7 @@ def _count_steps(axis: str, size: int, kernel: int, stride: int, around: int, hi
 
 
 def _factors(shape: Shape) -> str:
-    size = 1
-    for axis in shape:
-        size *= axis
-    height = next(n for n in range(int(size**0.5), 0, -1) if size % n == 0)
+    size = math.prod(shape)
+    # Not further: it is an example in an error, and the size may be a large prime.
+    height = next(n for n in range(min(math.isqrt(size), 10_000), 0, -1) if size % n == 0)
     return f"{height}, {size // height}, 1"

@@ -4,6 +4,7 @@ A loss is a link of a chain: ``model.chain = loss``. A loss that only looks at w
 as a penalty on a code, may itself be followed by a model: ``loss.chain = decoder``.
 """
 
+from npnn import words
 from npnn.losses.cross_entropy import BinaryCrossEntropyLoss, CrossEntropyLoss
 from npnn.losses.default import default_loss
 from npnn.losses.distances import HuberLoss, L1Loss, RMSLoss
@@ -20,3 +21,9 @@ __all__ = [
     "RMSLoss",
     "default_loss",
 ]
+
+
+def __getattr__(name: str) -> None:
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}{words.name_instead(name, __all__)}"
+    )

@@ -27,6 +27,7 @@ class RMSLoss(LossLayer):
     """
 
     canonical_activation = Linear
+    power = 2
 
     def value(self, y: Array, t: Array) -> Array:
         return 0.5 * (y - t) ** 2
@@ -47,6 +48,8 @@ class L1Loss(LossLayer):
     shape_in : int or tuple of int, optional
         Shape of one sample; inferred if None.
     """
+
+    power = 1
 
     def value(self, y: Array, t: Array) -> Array:
         return array_namespace(y).abs(y - t)
@@ -81,6 +84,8 @@ class HuberLoss(LossLayer):
     Huber 1964, "Robust estimation of a location parameter".
     """
 
+    power = 2
+
     def __init__(self, shape_in: int | Shape | None = None, delta: float = 1.0) -> None:
         super().__init__(shape_in)
         self.delta = checked.positive(delta, "delta")
@@ -90,5 +95,5 @@ class HuberLoss(LossLayer):
         return near * (y - t - 0.5 * near)
 
     def derivative(self, y: Array, t: Array) -> Array:
-        xp = array_namespace(y)
-        return xp.minimum(xp.maximum(y - t, -self.delta), self.delta)
+        xp, delta = array_namespace(y), self.delta / self.target_scale
+        return xp.minimum(xp.maximum(y - t, -delta), delta)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from npnn.arrays import Array, Shape, array_namespace, as_shape, read_each
 from npnn.layers.layer import Layer, Link
+from npnn.plain import again
 
 
-class LossLayer(Link):
+class LossLayer(Link, abstract=True):
     r"""Base of the losses.
 
     A subclass gives the loss of each output, :meth:`value`, and its :meth:`derivative` with
@@ -43,6 +44,12 @@ class LossLayer(Link):
         False for a loss that judges the outputs alone.
     takes_classes : bool
         True for a loss whose targets may be integer classes, one for each sample.
+    power : int or None
+        To which power of the unit of the targets the loss grows; None if they have none. It holds
+        for the class itself, not for its subclasses.
+    target_scale : float
+        By what the outputs and targets that come here were divided; the mean loss is told in the
+        units that they had.
     chain : Sequential or None
         What follows.
     """
@@ -57,6 +64,8 @@ class LossLayer(Link):
     needs: ClassVar[str] = ""
     needs_targets: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = False
+    power: ClassVar[int | None] = None
+    target_scale: float = 1.0
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
         self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
@@ -153,6 +162,11 @@ class LossLayer(Link):
         It is taken at the loss's input, or at the logits if :meth:`forward` was given them. Where
         a model follows the loss, `grad_y` is its gradient, and is added.
         """
+        if "from_logits" not in vars(self):
+            raise ValueError(
+                f"{type(self).__name__} has seen no batch to go back from: model.fit or "
+                "optimizer.step go forward and backward; alone, forward(y, t) comes first"
+            )
         derivative = self.canonical_derivative if self.from_logits else self.derivative
         gradient = derivative(self.y, self.t) * self.share
         if self.scale is not None:
@@ -164,9 +178,12 @@ class LossLayer(Link):
         if t.ndim == len(shape) and shape[-1] == 1:
             t = t[..., None]
         if t.ndim != len(shape) + 1 or tuple(t.shape[1:]) != tuple(shape):
+            hint = ": if they are classes, npnn.Softmax() has to be the last layer"
             raise ValueError(
                 f"{type(self).__name__}: targets of shape {tuple(t.shape)} do not fit outputs of "
                 f"shape (batch, {', '.join(map(str, shape))})"
+                + hint
+                * (not self.takes_classes and t.ndim == len(shape) and shape[-1] > 1)
             )
         return t if t.dtype == dtype else array_namespace(t).astype(t, dtype)
 
@@ -194,6 +211,11 @@ class LossLayer(Link):
         self.num_samples = 0
         self._was_read = False
 
+    def sums_so_far(self) -> dict[str, Any]:
+        """Return what the metrics are made of, and for which mode, by the attributes' names."""
+        names = "total_loss", "total_correct", "total_weight", "num_samples"
+        return {name: vars(self)[name] for name in (*names, "_was_read", "_was_training")}
+
     def sums(self, weighted: bool = True) -> list[Array]:
         """Return the sums that a step goes on from: of the loss, of what is correct, of weights."""
         sums = [self.total_loss, self.total_correct]
@@ -212,6 +234,19 @@ class LossLayer(Link):
         self._was_read = True
         return self.num_samples
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.to_config(), self.chain)
+
+    @property
+    def power_of_scale(self) -> int | None:
+        """`power`, where the class itself says it."""
+        return vars(type(self)).get("power")
+
+    @property
+    def unit(self) -> float:
+        """What the loss is multiplied by to be in the units of the targets."""
+        return float(self.target_scale ** (self.power_of_scale or 0))
+
     @property
     def has_accuracy(self) -> bool:
         """Whether the loss has a notion of a correct answer."""
@@ -223,7 +258,7 @@ class LossLayer(Link):
         After one batch it is exactly the scalar that :meth:`backward` differentiates. Training
         and prediction are never mixed: a change of mode starts anew.
         """
-        return self._mean(self.total_loss)
+        return self._mean(self.total_loss) * self.unit
 
     def get_accuracy(self) -> float | None:
         """Return the share of samples answered correctly, or None where the loss has none."""
@@ -250,3 +285,10 @@ def as_share(accuracy: float) -> float:
             "give 1 for an answer that is correct, else 0"
         )
     return min(accuracy, 1.0)
+
+
+def _again(cls: type[LossLayer], config: dict[str, Any], chain: Link | None) -> LossLayer:
+    """Return a loss that was copied, or pickled; its sums start anew."""
+    loss: LossLayer = again(cls, "layer", config)
+    loss.chain = chain
+    return loss

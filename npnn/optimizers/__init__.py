@@ -9,6 +9,7 @@ An optimizer is used in either of two ways: ``model.fit(..., optimizer=Adam())``
     optimizer.step(*dataset.get_train_batch())
 """
 
+from npnn import words
 from npnn.optimizers.adam import Adam, AdamW
 from npnn.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from npnn.optimizers.descent import SGD, GradientDescent
@@ -24,3 +25,9 @@ __all__ = [
     "Optimizer",
     "RMSprop",
 ]
+
+
+def __getattr__(name: str) -> None:
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}{words.name_instead(name, __all__)}"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 from npnn import checked
 from npnn.arrays import Array, array_namespace
 from npnn.optimizers.optimizer import Optimizer
+from npnn.schedules import Rate
 
 
 class Adam(Optimizer):
@@ -27,7 +28,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
+    alpha : float or callable, default 1e-3
         Learning rate.
     beta1, beta2 : float, default 0.9 and 0.999
         Memory of the two means.
@@ -45,7 +46,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        alpha: float = 1e-3,
+        alpha: Rate = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
@@ -81,14 +82,14 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
+    alpha : float or callable, default 1e-3
         Learning rate.
     beta1, beta2 : float, default 0.9 and 0.999
         Memory of the two means.
     epsilon : float, default 1e-8
         Keeps the quotient finite.
     decay : float, default 1e-2
-        :math:`\lambda`; `weight_decay` would add to the gradient instead.
+        :math:`\lambda`; `weight_decay`, which adds to the gradient, is Adam's.
     **options
         Those of :class:`Optimizer`.
 
@@ -99,13 +100,18 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        alpha: float = 1e-3,
+        alpha: Rate = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         decay: float = 1e-2,
         **options: Any,
     ) -> None:
+        if options.get("weight_decay"):
+            raise TypeError(
+                "AdamW's weight decay, which is no part of the gradient, is decay: write AdamW("
+                f"decay={options['weight_decay']}); Adam(weight_decay=...) adds to the gradient"
+            )
         super().__init__(alpha, beta1, beta2, epsilon, **options)
         self.decay = checked.not_negative(decay, "decay")
 

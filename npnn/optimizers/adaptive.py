@@ -7,6 +7,7 @@ from typing import Any
 from npnn import checked
 from npnn.arrays import Array, array_namespace
 from npnn.optimizers.optimizer import Optimizer
+from npnn.schedules import Rate
 
 
 class RMSprop(Optimizer):
@@ -19,7 +20,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
+    alpha : float or callable, default 1e-3
         Learning rate.
     beta : float, default 0.9
         Memory of the mean square.
@@ -36,7 +37,7 @@ class RMSprop(Optimizer):
     moments = ("s",)
 
     def __init__(
-        self, alpha: float = 1e-3, beta: float = 0.9, epsilon: float = 1e-8, **options: Any
+        self, alpha: Rate = 1e-3, beta: float = 0.9, epsilon: float = 1e-8, **options: Any
     ) -> None:
         super().__init__(alpha, **options)
         self.beta = checked.fraction(beta, "beta")
@@ -58,7 +59,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    alpha : float, default 1e-2
+    alpha : float or callable, default 1e-2
         Learning rate.
     epsilon : float, default 1e-10
         Keeps the quotient finite.
@@ -72,7 +73,7 @@ class Adagrad(Optimizer):
 
     moments = ("s",)
 
-    def __init__(self, alpha: float = 1e-2, epsilon: float = 1e-10, **options: Any) -> None:
+    def __init__(self, alpha: Rate = 1e-2, epsilon: float = 1e-10, **options: Any) -> None:
         super().__init__(alpha, **options)
         self.epsilon = checked.positive(epsilon, "epsilon")
 
@@ -94,7 +95,7 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    alpha : float, default 1
+    alpha : float or callable, default 1
         Learning rate.
     rho : float, default 0.9
         Memory of the two means.
@@ -111,7 +112,7 @@ class Adadelta(Optimizer):
     moments = ("s", "d")
 
     def __init__(
-        self, alpha: float = 1.0, rho: float = 0.9, epsilon: float = 1e-6, **options: Any
+        self, alpha: Rate = 1.0, rho: float = 0.9, epsilon: float = 1e-6, **options: Any
     ) -> None:
         super().__init__(alpha, **options)
         self.rho = checked.fraction(rho, "rho")

@@ -7,6 +7,7 @@ from typing import Any
 from npnn import checked
 from npnn.arrays import Array
 from npnn.optimizers.optimizer import Optimizer
+from npnn.schedules import Rate
 
 
 class GradientDescent(Optimizer):
@@ -14,7 +15,7 @@ class GradientDescent(Optimizer):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
+    alpha : float or callable, default 1e-3
         Learning rate.
     **options
         Those of :class:`Optimizer`.
@@ -39,7 +40,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
+    alpha : float or callable, default 1e-3
         Learning rate.
     momentum : float, default 0
         :math:`\mu`, at least 0 and below 1.
@@ -57,7 +58,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        alpha: float = 1e-3,
+        alpha: Rate = 1e-3,
         momentum: float = 0.0,
         nesterov: bool = False,
         **options: Any,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import checked
 from npnn.arrays import Array, array_namespace
+from npnn.guided import unknown_argument
 from npnn.layers.row import Row
 from npnn.normalization import Normalization
-from npnn.schedules import Schedule
+from npnn.plain import Named, Reader, Writer, again
+from npnn.schedules import FunctionSchedule, Rate, Schedule, as_schedule
 from npnn.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from npnn.model import Sequential
 
 
-class Optimizer(Settings):
+class Optimizer(Named, Settings):
     r"""Base of the optimizers.
 
     A subclass names its `moments`, the arrays it keeps for each parameter (they start at 0), and
@@ -39,14 +41,14 @@ class Optimizer(Settings):
 
     Parameters
     ----------
-    alpha : float, default 1e-3
-        Learning rate.
+    alpha : float or callable, default 1e-3
+        Learning rate, or a function that gives it for the number of steps taken, from 0.
     weight_decay, weight_decay_l1 : float, default 0
         Weights of the penalties :math:`\tfrac{1}{2} \lVert\theta\rVert^2` and
         :math:`\lVert\theta\rVert_1`, which `get_loss` does not count.
     clip_norm, clip_value : float, optional
         Largest norm and largest magnitude of the gradient.
-    schedule : Schedule, optional
+    schedule : Schedule or callable, optional
         Multiplies alpha by a factor that depends on the number of steps taken, not of epochs:
         an epoch has ``ceil(samples / batch_size)`` steps.
 
@@ -60,30 +62,22 @@ class Optimizer(Settings):
 
     running = ("alpha", "schedule")
     moments: ClassVar[tuple[str, ...]] = ()
-    registry: ClassVar[dict[str, type[Optimizer]]] = {}
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        Optimizer.registry[cls.__name__] = cls
+    file_kind = "optimizer"
 
     def __init__(
         self,
-        alpha: float = 1e-3,
+        alpha: Rate = 1e-3,
         *,
         weight_decay: float = 0.0,
         weight_decay_l1: float = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
-        schedule: Schedule | None = None,
+        schedule: Schedule | Callable[[int], float] | None = None,
         **unknown: Any,
     ) -> None:
         for name in unknown:
-            names = [n for n in self._arguments() if n != "alpha"]
-            raise TypeError(
-                f"{type(self).__name__} has no argument {name!r}: the learning rate is alpha, as "
-                f"in {type(self).__name__}(alpha=0.01), and the others are {', '.join(names)}"
-            )
-        self.alpha = alpha
+            raise unknown_argument(type(self).__name__, name, self._arguments())
+        self.alpha: Any = alpha
         self.weight_decay = checked.not_negative(weight_decay, "weight_decay")
         self.weight_decay_l1 = checked.not_negative(weight_decay_l1, "weight_decay_l1")
         self.clip_norm = None if clip_norm is None else checked.positive(clip_norm, "clip_norm")
@@ -117,30 +111,45 @@ class Optimizer(Settings):
         return {"rate": self.rate}
 
     @property
-    def alpha(self) -> float:
-        """The learning rate before its schedule."""
+    def alpha(self) -> Any:
+        """The learning rate before its schedule: a number, or a function of the steps taken."""
         return self._alpha
 
     @alpha.setter
-    def alpha(self, alpha: float) -> None:
-        self._alpha = checked.positive(alpha, "alpha")
+    def alpha(self, alpha: Rate) -> None:
+        if isinstance(alpha, Schedule) and not isinstance(alpha, FunctionSchedule):
+            raise TypeError(
+                f"alpha is a number, and a schedule multiplies it: {type(self).__name__}("
+                f"alpha=1e-3, schedule={alpha!r})"
+            )
+        if isinstance(alpha, (Row, dict, Iterator)):
+            raise TypeError(
+                "alpha must be a number, not a model or its parameters: write model.fit(x, t, "
+                f"optimizer={type(self).__name__}()), or optimizer.model = model for steps by hand"
+            )
+        of_steps = callable(alpha) and not isinstance(alpha, type)
+        self._alpha: float | Schedule = (
+            as_schedule(alpha, "alpha", "") if of_steps else checked.positive(alpha, "alpha")
+        )
 
     @property
-    def schedule(self) -> Schedule | None:
+    def schedule(self) -> Any:
         """What the learning rate is multiplied by, as a function of the steps taken."""
         return self._schedule
 
     @schedule.setter
-    def schedule(self, schedule: Schedule | None) -> None:
+    def schedule(self, schedule: Schedule | Callable[[int], float] | None) -> None:
         if schedule is not None:
-            checked.instance(schedule, Schedule, "schedule", "Cosine(10_000)")
-        self._schedule = schedule
+            schedule = as_schedule(schedule, "schedule", "Cosine(10_000)")
+        self._schedule: Schedule | None = schedule
 
     @property
     def rate(self) -> float:
         """The learning rate of this step: alpha times `factor` times the schedule's."""
-        schedule = self._schedule
-        return self.alpha * self.factor * (schedule(self.steps - 1) if schedule else 1.0)
+        schedule, alpha, count = self._schedule, self._alpha, max(self.steps - 1, 0)
+        if isinstance(alpha, Schedule):
+            alpha = alpha(count)
+        return alpha * self.factor * (schedule(count) if schedule else 1.0)
 
     def limit(self, parameters: Sequence[Array], gradients: Sequence[Array]) -> list[Array]:
         """Return the gradients with the penalties taken in, and clipped."""
@@ -255,19 +264,17 @@ class Optimizer(Settings):
 
     def to_config(self) -> dict[str, Any]:
         """Return the optimizer's arguments as plain values."""
-        config: dict[str, Any] = {"type": type(self).__name__}
-        for name in self._arguments():
-            value = getattr(self, name)
-            config[name] = value.to_config() if isinstance(value, Schedule) else value
-        return config
+        return self._described(Writer())
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Optimizer:
         """Return a fresh optimizer from what :meth:`to_config` gave."""
-        arguments = {key: value for key, value in config.items() if key != "type"}
-        if arguments.get("schedule") is not None:
-            arguments["schedule"] = Schedule.from_config(arguments["schedule"])
-        return Optimizer.registry[config["type"]](**arguments)
+        optimizer: Optimizer = Reader().named("optimizer", config)
+        return optimizer
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy has trained nothing: moments are of the parameters of one model.
+        return again, (type(self), "optimizer", self.to_config())
 
     def __repr__(self) -> str:
         defaults = inspect.signature(Optimizer).parameters
