@@ -28,16 +28,19 @@ def _clean_registries():
         registry.update(entries)
 
 
-@pytest.mark.filterwarnings("ignore:.*tqdm.*")
+@pytest.mark.filterwarnings("ignore:.*tqdm.*", "ignore:the loss was still falling")
 def test_the_programs_of_the_readme_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    program, fitting, gpu = python_blocks("README.md")
+    program, fitting, gpu, estimator = python_blocks("README.md")
     names: dict = {}
     exec(program.replace("XORTwoClasses()", "XORTwoClasses(seed=1)"), names)
     assert names["loss_layer"].get_loss() < 0.6
     exec(fitting.replace("epochs=20", "epochs=2"), names)
     assert names["history"].num_epochs == 2
     assert 'backend="cupy"' in gpu
+    pytest.importorskip("sklearn")
+    exec(estimator, names)
+    assert names["search"].best_score_ > 0.8
 
 
 @pytest.mark.usefixtures("_clean_registries")

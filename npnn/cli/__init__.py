@@ -1,4 +1,4 @@
-"""The command line: ``npnn train``, ``predict``, ``info`` and ``profile``.
+"""The command line: ``npnn train``, ``predict``, ``export``, ``info`` and ``profile``.
 
 What a command needs is imported when it runs, so that small things start quickly.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import npnn
 from npnn.cli.arguments import Parser, say_aside, say_error, sentence
+from npnn.cli.export import add_export
 from npnn.cli.info import add_info
 from npnn.cli.predict import add_predict
 from npnn.cli.profile import add_profile
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
             "  npnn train                       handwritten digits, in a few seconds\n"
             "  npnn train flowers.csv           a table of your own, its last column the target\n"
             "  npnn predict npnn-output/model.safetensors more-flowers.csv\n"
+            "  npnn export npnn-output/model.safetensors model.onnx\n"
             "  npnn info                        which array libraries work here\n"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     add_train(commands, common)
     add_predict(commands, common)
+    add_export(commands, common)
     add_info(commands, common)
     add_profile(commands, common)
     return top

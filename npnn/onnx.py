@@ -1,0 +1,337 @@
+"""Models as ONNX files, for where npnn is not.
+
+Each layer becomes the operators of the standard that compute the same; training is left out. Images
+have their channels last here and first there, which transposes at the convolutions see to.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npnn import layers as of
+from npnn.errors import MissingError
+from npnn.io import Place, writing
+from npnn.layers.layer import Layer
+from npnn.layers.row import Row
+from npnn.version import __version__
+
+if TYPE_CHECKING:
+    from npnn.model import Sequential
+
+OPSET = 17  # the first with LayerNormalization
+IR_VERSION = 8  # that goes with it
+
+
+def export(model: Sequential, path: Place, *, name: str = "model", dtype: str = "float32") -> None:
+    """Write a model as an ONNX file, with the normalisation of its inputs.
+
+    Its input ``"x"`` and its output ``"y"`` have a first axis of any length. The names of classes
+    and columns are in the file's metadata.
+
+    Parameters
+    ----------
+    model : Sequential
+        Of built-in layers; its shapes must be known.
+    path : path_like or binary file
+        Replaced, whole or not at all.
+    name : str, default "model"
+        What the file calls the network.
+    dtype : str, default "float32"
+        In which it computes; few runtimes know convolutions of ``"float64"``.
+
+    Raises
+    ------
+    MissingError
+        If the package onnx is not installed.
+    TypeError
+        If a layer is one of your own, which no operator of ONNX is known for.
+    ValueError
+        If the model has not seen the shape of its inputs, or takes several inputs.
+
+    Examples
+    --------
+    >>> import io, npnn, npnn.onnx
+    >>> model = npnn.Sequential([npnn.Dense(2, 3), npnn.Softmax()], seed=0)
+    >>> file = io.BytesIO()
+    >>> npnn.onnx.export(model, file)
+    """
+    data = exported(model, name, dtype).SerializeToString()
+    with writing(path) as file:
+        file.write(data)
+
+
+def exported(model: Sequential, name: str = "model", dtype: str = "float32") -> Any:
+    """Return a model as the ``ModelProto`` of the package onnx; see :func:`export`."""
+    try:
+        import onnx
+    except ImportError:
+        raise MissingError(
+            "a model is written as ONNX by the package onnx, which is not installed: "
+            "pip install 'npnn-xp[onnx]', or pip install onnx"
+        ) from None
+    if model.shape_in is None:
+        raise ValueError(
+            "the input shape is not known: give the first layer its shape_in, or train the model"
+        )
+    if not all(isinstance(n, int) for n in model.shape_in):
+        raise ValueError("a model of several inputs, or of any length, is not written as ONNX")
+    graph = Graph(onnx, model, dtype)
+    y = graph.normalized("x", model.norm)
+    y = written(model, graph, y)
+    y = graph.scaled_back(y, getattr(model, "target_norm", None))
+    graph.add("Identity", [y], output="y")
+    helper, float_type = onnx.helper, graph.type_of(graph.dtype)
+    made = helper.make_graph(
+        graph.nodes,
+        name,
+        [helper.make_tensor_value_info("x", float_type, ["batch", *model.shape_in])],
+        [helper.make_tensor_value_info("y", float_type, ["batch", *(model.shape_out or ())])],
+        graph.tensors,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    proto = helper.make_model(
+        made,
+        opset_imports=opsets,
+        ir_version=IR_VERSION,
+        producer_name="npnn",
+        producer_version=__version__,
+    )
+    known = {"class_names": model.class_names, "columns": model.details.get("columns")}
+    helper.set_model_props(
+        proto, {key: "\n".join(map(str, names)) for key, names in known.items() if names}
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+class Graph:
+    """The operators and the arrays of a file that is being written.
+
+    Parameters
+    ----------
+    onnx : module
+        What writes it.
+    model : Sequential
+        Whose arrays they are.
+    dtype : str
+        Of the numbers.
+    """
+
+    def __init__(self, onnx: Any, model: Sequential, dtype: str) -> None:
+        self.onnx, self.model, self.dtype = onnx, model, np.dtype(dtype)
+        self.nodes: list[Any] = []
+        self.tensors: list[Any] = []
+
+    def type_of(self, dtype: np.dtype[Any]) -> int:
+        """Return ONNX's number for a dtype."""
+        return int(self.onnx.helper.np_dtype_to_tensor_dtype(dtype))
+
+    def add(self, operator: str, inputs: list[str], output: str = "", **options: Any) -> str:
+        """Add an operator, and return the name of what it gives."""
+        output = output or f"v{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **options))
+        return output
+
+    def array(self, values: Any, dtype: Any = None) -> str:
+        """Add an array, and return its name; it is of the graph's dtype if None."""
+        array = np.array(values, self.dtype if dtype is None else dtype)
+        name = f"a{len(self.tensors)}"
+        self.tensors.append(self.onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def parameter(self, layer: Layer, name: str) -> np.ndarray:
+        """Return a parameter, or a state, on the host."""
+        return self.model.backend.to_numpy(getattr(layer, name))
+
+    def reshaped(self, x: str, shape: tuple[int, ...]) -> str:
+        """Add a reshape of each sample."""
+        return self.add("Reshape", [x, self.array([-1, *shape], np.int64)])
+
+    def normalized(self, x: str, norm: Any) -> str:
+        """Add what raw inputs go through first."""
+        if norm is None:
+            return x
+        shifted = self.add("Sub", [x, self.array(norm.offset)])
+        return self.add("Div", [shifted, self.array(norm.scale)])
+
+    def scaled_back(self, y: str, norm: Any) -> str:
+        """Add what brings outputs to the units of the targets."""
+        if norm is None:
+            return y
+        scaled = self.add("Mul", [y, self.array(norm.scale)])
+        return self.add("Add", [scaled, self.array(norm.offset)])
+
+    def channels_first(self, x: str) -> str:
+        """Add a transpose of images from npnn's order to ONNX's."""
+        return self.add("Transpose", [x], perm=[0, 3, 1, 2])
+
+    def channels_last(self, x: str) -> str:
+        """Add a transpose of images from ONNX's order to npnn's."""
+        return self.add("Transpose", [x], perm=[0, 2, 3, 1])
+
+
+@functools.singledispatch
+def written(layer: Layer, graph: Graph, x: str) -> str:
+    """Add the operators of a layer to a graph, and return the name of its output.
+
+    A layer of one's own is written by a function that is registered for its class:
+    ``@npnn.onnx.written.register``.
+    """
+    raise TypeError(
+        f"no operators of ONNX are known for {layer!r}: register a function (layer, graph, x) for "
+        f"{type(layer).__name__} by @npnn.onnx.written.register"
+    )
+
+
+@written.register
+def _(layer: Row, graph: Graph, x: str) -> str:
+    for each in layer.layers:
+        x = written(each, graph, x)
+    return x
+
+
+@written.register
+def _(layer: of.Dense, graph: Graph, x: str) -> str:
+    shape_in, shape_out = layer.shape_in, layer.shape_out
+    assert shape_in is not None
+    if len(shape_in) > 1:
+        x = graph.reshaped(x, (math.prod(shape_in),))
+    y = graph.add("MatMul", [x, graph.array(graph.parameter(layer, "w"))])
+    if layer.bias:
+        y = graph.add("Add", [y, graph.array(graph.parameter(layer, "b"))])
+    return graph.reshaped(y, shape_out) if len(shape_out) > 1 else y
+
+
+# Activations -------------------------------------------------------------------------------------
+
+
+@written.register(of.Linear)
+@written.register(of.Dropout)
+def _(layer: Layer, graph: Graph, x: str) -> str:
+    return x
+
+
+@written.register(of.ReLU)
+@written.register(of.Tanh)
+@written.register(of.Sigmoid)
+@written.register(of.Softplus)
+def _(layer: Layer, graph: Graph, x: str) -> str:
+    names = {of.ReLU: "Relu", of.Tanh: "Tanh", of.Sigmoid: "Sigmoid", of.Softplus: "Softplus"}
+    name = next(name for kind, name in names.items() if isinstance(layer, kind))
+    return graph.add(name, [x])
+
+
+@written.register
+def _(layer: of.LeakyReLU, graph: Graph, x: str) -> str:
+    return graph.add("LeakyRelu", [x], alpha=float(layer.slope))
+
+
+@written.register
+def _(layer: of.Swish, graph: Graph, x: str) -> str:
+    return graph.add("Mul", [x, graph.add("Sigmoid", [x])])
+
+
+@written.register
+def _(layer: of.Softmax, graph: Graph, x: str) -> str:
+    return graph.add("Softmax", [x], axis=-1)
+
+
+# Images ------------------------------------------------------------------------------------------
+
+
+@written.register(of.Conv2D)
+@written.register(of.UpConv2D)
+def _(layer: Any, graph: Graph, x: str) -> str:
+    # (outputs, kernel, kernel, inputs) there, and the other way round for the transposed one.
+    w = np.moveaxis(graph.parameter(layer, "w"), -1, 1)
+    inputs = [graph.channels_first(x), graph.array(w)]
+    if layer.bias:
+        inputs.append(graph.array(graph.parameter(layer, "b")))
+    (top, bottom), (left, right) = layer.window.margins
+    options: dict[str, Any] = {"pads": [top, left, bottom, right], "group": layer.groups}
+    options |= {"kernel_shape": list(layer.kernel), "strides": list(layer.strides)}
+    if isinstance(layer, of.Conv2D):
+        return graph.channels_last(graph.add("Conv", inputs, **options))
+    window = layer.window
+    axes = zip(window.steps, window.stride, window.kernel, strict=True)
+    painted = [(steps - 1) * stride + kernel for steps, stride, kernel in axes]
+    left_over = [
+        size - (full - sum(margin))
+        for size, full, margin in zip(window.size, painted, window.margins, strict=True)
+    ]
+    y = graph.add("ConvTranspose", inputs, output_padding=left_over, **options)
+    return graph.channels_last(y)
+
+
+@written.register(of.MaxPool)
+@written.register(of.AvgPool)
+def _(layer: Any, graph: Graph, x: str) -> str:
+    y = graph.add(
+        "MaxPool" if isinstance(layer, of.MaxPool) else "AveragePool",
+        [graph.channels_first(x)],
+        kernel_shape=list(layer.kernel),
+        strides=list(layer.strides),
+    )
+    return graph.channels_last(y)
+
+
+@written.register
+def _(layer: of.GlobalAvgPool, graph: Graph, x: str) -> str:
+    return graph.add("ReduceMean", [x], axes=[1, 2], keepdims=0)
+
+
+@written.register
+def _(layer: of.Pad2D, graph: Graph, x: str) -> str:
+    (top, bottom), (left, right) = layer.margins
+    pads = graph.array([0, top, left, 0, 0, bottom, right, 0], np.int64)
+    return graph.add("Pad", [x, pads, graph.array(layer.pad_value)])
+
+
+@written.register(of.Shape)
+@written.register(of.Flatten)
+def _(layer: Layer, graph: Graph, x: str) -> str:
+    assert layer.shape_out is not None
+    return graph.reshaped(x, layer.shape_out)
+
+
+# The rest ----------------------------------------------------------------------------------------
+
+
+@written.register
+def _(layer: of.BatchNorm, graph: Graph, x: str) -> str:
+    gamma, beta, mean, variance = (
+        graph.parameter(layer, name).astype(np.float64)
+        for name in ("gamma", "beta", "running_mean", "running_variance")
+    )
+    centred = graph.add("Sub", [x, graph.array(mean)])
+    scaled = graph.add("Mul", [centred, graph.array(gamma / np.sqrt(variance + layer.epsilon))])
+    return graph.add("Add", [scaled, graph.array(beta)])
+
+
+@written.register
+def _(layer: of.LayerNorm, graph: Graph, x: str) -> str:
+    gamma, beta = (graph.array(graph.parameter(layer, name)) for name in ("gamma", "beta"))
+    return graph.add("LayerNormalization", [x, gamma, beta], axis=-1, epsilon=float(layer.epsilon))
+
+
+@written.register
+def _(layer: of.Parallel, graph: Graph, x: str) -> str:
+    parts = [written(branch, graph, x) for branch in layer.branches]
+    return graph.add("Concat", parts, axis=-1)
+
+
+@written.register
+def _(layer: of.Residual, graph: Graph, x: str) -> str:
+    return graph.add("Add", [x, written(layer.layers, graph, x)])
+
+
+@written.register
+def _(layer: of.Sample, graph: Graph, x: str) -> str:
+    assert layer.shape_in is not None
+    half = layer.shape_in[-1] // 2
+    ends = [graph.array([n], np.int64) for n in (0, half, -1)]
+    return graph.add("Slice", [x, *ends])

@@ -1,0 +1,219 @@
+"""Networks as scikit-learn's estimators: what scikit-learn asks of one, and what its tools do."""
+
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits, load_iris
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import npnn
+from npnn import lbfgs
+from npnn.layers import Dense, Dropout, ReLU, Sigmoid, Softmax, Tanh
+from npnn.sklearn import NetworkClassifier, NetworkRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X, Y = load_iris(return_X_y=True)
+NAMES = load_iris().target_names[Y]
+
+
+@parametrize_with_checks([NetworkClassifier(), NetworkRegressor()])
+def test_scikit_learn_takes_it_for_one_of_its_own(estimator, check):
+    check(estimator)
+
+
+def quick(**options):
+    given = {"hidden": (16,), "epochs": 60, "alpha": 0.01, "random_state": 0}
+    return NetworkClassifier(**given | options)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
+def test_labels_are_given_back_as_they_came(backend):
+    pytest.importorskip(backend)
+    network = quick(backend=backend).fit(X, NAMES)
+    assert network.score(X, NAMES) > 0.95
+    assert list(network.classes_) == ["setosa", "versicolor", "virginica"]
+    np.testing.assert_allclose(network.predict_proba(X).sum(axis=1), 1.0)
+    assert isinstance(network.model_, npnn.Sequential)
+    assert network.n_iter_ == len(network.loss_curve_) == len(network.history_["loss"])
+
+
+def test_a_grid_is_searched_in_two_processes():
+    pipeline = make_pipeline(StandardScaler(), quick())
+    grid = {"networkclassifier__hidden": [(4,), (16,)], "networkclassifier__dropout": [0.0, 0.2]}
+    search = GridSearchCV(pipeline, grid, cv=3, n_jobs=2).fit(X, NAMES)
+    assert search.best_score_ > 0.9
+    assert search.predict(X[:1]) == ["setosa"]
+
+
+def test_probabilities_are_calibrated_and_cross_validated():
+    calibrated = CalibratedClassifierCV(quick(), cv=3).fit(X, Y)
+    assert calibrated.score(X, Y) > 0.9
+    predicted = cross_val_predict(quick(), X, NAMES, cv=3, method="predict_proba")
+    assert predicted.shape == (150, 3)
+    assert (predicted.argmax(axis=1) == Y).mean() > 0.9
+    importance = permutation_importance(quick().fit(X, Y), X, Y, random_state=0, n_repeats=2)
+    assert importance.importances_mean[2:].max() > importance.importances_mean[:2].max()
+
+
+def test_several_labels_are_each_true_or_not():
+    labels = np.stack([X[:, 0] > 5.8, X[:, 2] > 3.0], axis=1).astype(int)
+    network = quick().fit(X, labels)
+    assert network.predict(X).shape == labels.shape
+    assert (network.predict(X) == labels).mean() > 0.95
+    assert network.score(X, labels) > 0.9
+    assert cross_val_score(quick(), X, labels, cv=3).shape == (3,)
+
+
+def test_a_regression_without_hidden_units_is_ridge_regression():
+    """Both minimise the mean of half the squares, on standardized inputs and targets."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((80, 3)) * [1.0, 10.0, 0.1] + [0.0, 5.0, 100.0]
+    y = np.stack([1e6 * x[:, 0] - 3e5 * x[:, 1], x[:, 2]], axis=1) + rng.standard_normal((80, 2))
+    w = rng.uniform(0.5, 2.0, 80)
+    network = NetworkRegressor((), optimizer="lbfgs", weight_decay=0.1, tol=1e-10).fit(x, y, w)
+    mean, scale = np.average(x, axis=0, weights=w), None
+    scale = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))
+    means = np.average(y, axis=0, weights=w)
+    scales = np.sqrt(np.average((y - means) ** 2, axis=0, weights=w))
+    ridge = Ridge(alpha=0.1 * w.sum(), tol=1e-12).fit((x - mean) / scale, (y - means) / scales, w)
+    expected = ridge.predict((x - mean) / scale) * scales + means
+    np.testing.assert_allclose(network.predict(x), expected, rtol=1e-5, atol=1e-5 * scales.max())
+    assert network.predict(x[:, :]).shape == (80, 2)
+
+
+def test_a_classifier_without_hidden_units_is_logistic_regression():
+    """scikit-learn's penalty spares the intercepts: here there is next to none."""
+    network = NetworkClassifier((), optimizer="lbfgs", weight_decay=1e-9, tol=1e-7, epochs=2000)
+    labels, x = (Y > 1).astype(int), StandardScaler().fit_transform(X)
+    logistic = LogisticRegression(C=1e9 / len(X), tol=1e-10, max_iter=10_000).fit(x, labels)
+    ours, theirs = network.fit(x, labels).predict_proba(x), logistic.predict_proba(x)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_l_bfgs_refuses_a_loss_that_changes_by_itself():
+    model = npnn.Sequential([Dense(4, 3), Dropout(0.5), Dense(3, 2), Softmax()], seed=0)
+    model.chain = npnn.CrossEntropyLoss()
+    with pytest.raises(ValueError, match=r"leave out Dropout"):
+        lbfgs.fit(model, X, (Y > 1).astype(int))
+
+
+def test_l_bfgs_ends_lower_than_adam_on_few_samples():
+    small = {"hidden": (16,), "random_state": 0, "tol": 1e-6, "epochs": 300}
+    labels = (Y > 1).astype(int)
+    ours = NetworkClassifier(optimizer="lbfgs", **small).fit(X, labels)
+    adam = NetworkClassifier(optimizer="adam", **small).fit(X, labels)
+    assert ours.loss_ < adam.loss_
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"setosa": 1.0, "virginica": 9.0}])
+def test_a_rare_class_counts_as_its_weight_says(weights):
+    rows = np.r_[0:50, 100:105]
+    x, names = X[rows], NAMES[rows]
+    each = {"setosa": 55 / 100, "virginica": 55 / 10} if weights == "balanced" else weights
+    by_class = quick(class_weight=weights, standardize=False).fit(x, names)
+    by_sample = quick(standardize=False).fit(x, names, [each[name] for name in names])
+    np.testing.assert_array_equal(by_class.predict_proba(x), by_sample.predict_proba(x))
+
+
+def test_early_stopping_looks_at_samples_that_are_not_trained_on():
+    network = quick(
+        early_stopping=True, validation_fraction=0.2, patience=3, epochs=300, tol=0.01
+    ).fit(X, Y)
+    assert network.n_iter_ < 300
+    assert len(network.history_["val_loss"]) == network.n_iter_
+    assert network.score(X, Y) > 0.9
+
+
+def test_a_warm_start_goes_on():
+    twice = quick(epochs=3, warm_start=True, tol=None).fit(X, Y)
+    first = twice.model_
+    twice.fit(X, Y)
+    assert twice.model_ is first
+    assert twice.n_iter_ == 6
+    once = quick(epochs=6, tol=None).fit(X, Y)
+    np.testing.assert_array_equal(twice.predict_proba(X), once.predict_proba(X))
+
+
+def test_a_network_learns_part_by_part():
+    network = quick(batch_size=10)
+    for _ in range(30):
+        for part in range(3):
+            network.partial_fit(X[part::3], NAMES[part::3], classes=np.unique(NAMES))
+    assert network.score(X, NAMES) > 0.95
+    assert network.n_iter_ == 90
+    with pytest.raises(ValueError, match=r"not there before: \['tulip'\]"):
+        network.partial_fit(X[:1], ["tulip"])
+    numbers = NetworkRegressor((8,), random_state=0, alpha=0.01)
+    for _ in range(200):
+        numbers.partial_fit(X[:, :3], X[:, 3])
+    assert numbers.score(X[:, :3], X[:, 3]) > 0.9
+
+
+def test_a_model_of_ones_own_stands_instead_of_the_hidden_layers():
+    own = npnn.Sequential([Dense(4, 8), Tanh(), Dense(8, 3), Softmax()], seed=1, dtype="float64")
+    before = own.predict(X[:2])
+    network = clone(quick(model=own)).fit(X, NAMES)
+    assert network.score(X, NAMES) > 0.9
+    np.testing.assert_array_equal(own.predict(X[:2]), before)
+
+    def make(inputs, outputs):
+        return npnn.Sequential([Dense(inputs, 8), ReLU(), Dense(8, outputs), Softmax()], seed=1)
+
+    assert quick(model=make).fit(X, NAMES).score(X, NAMES) > 0.9
+    with pytest.raises(ValueError, match=r"outputs of shape \(2,\), but y needs \(3,\)"):
+        quick(model=lambda inputs, _: make(inputs, 2)).fit(X, NAMES)
+    labels = np.stack([X[:, 0] > 5.8, X[:, 2] > 3.0], axis=1).astype(int)
+    several = npnn.Sequential([Dense(4, 2), Sigmoid()], seed=1)
+    assert quick(model=several, alpha=0.1).fit(X, labels).score(X, labels) > 0.8
+
+
+def test_a_fitted_network_is_written_and_read(tmp_path):
+    network = quick(epochs=5).fit(X, NAMES)
+    joblib.dump(network, tmp_path / "network.joblib")
+    again = joblib.load(tmp_path / "network.joblib")
+    np.testing.assert_array_equal(again.predict(X), network.predict(X))
+    network.model_.save(tmp_path / "network.safetensors")
+    alone = npnn.load(tmp_path / "network.safetensors")
+    np.testing.assert_allclose(alone.predict(X), network.predict_proba(X), rtol=1e-12)
+
+
+def test_weights_are_routed_through_a_pipeline():
+    with config_context(enable_metadata_routing=True):
+        network = quick().set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), network)
+        pipeline.fit(X, Y, sample_weight=np.where(Y == 2, 0.0, 1.0))
+        assert not (pipeline.predict(X) == 2).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation": "rellu"}, r"activation must be one of relu, .* not 'rellu'"),
+        ({"optimizer": "adma"}, r"optimizer must be one of adam, .*lbfgs, not 'adma'"),
+        ({"batch_size": "all"}, r"batch_size must be a number or 'auto', not 'all'"),
+    ],
+)
+def test_a_wrong_parameter_is_said_at_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**options).fit(X, Y)
+
+
+def test_npnn_alone_imports_no_scikit_learn():
+    code = "import npnn, sys; assert 'sklearn' not in sys.modules and 'scipy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_digits_are_read_at_least_as_well_as_by_scikit_learns_own():
+    x, y = load_digits(return_X_y=True)
+    assert cross_val_score(quick(hidden=(32,)), x, y, cv=3).mean() > 0.92
