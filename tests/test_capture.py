@@ -293,12 +293,12 @@ def test_a_capture_costs_little_and_a_replay_nearly_nothing():
     def count(frame, event, _):
         calls[-1] += event == "call"
 
-    for _ in range(2):
+    for _ in range(3):
         calls.append(0)
         sys.setprofile(count)
         optimizer.step(x, t)
         sys.setprofile(None)
-    captured, replayed = calls
+    captured, _, replayed = calls  # the second one looks up once more whose locks it needs
     assert captured < 10_000
     assert 0 < replayed < 100
 

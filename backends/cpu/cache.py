@@ -39,7 +39,7 @@ def write(key: bytes, content: bytes) -> None:
         return
     with suppress(OSError, ValueError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink():
+        if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
             path.unlink()
         with replacing(path) as file:
             file.write(_digest(key, content) + content)

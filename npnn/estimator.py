@@ -1,0 +1,300 @@
+"""What networks as scikit-learn's estimators have in common: see ``sklearn.py``."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from npnn import lbfgs
+from npnn.callbacks import Callback, EarlyStopping
+from npnn.errors import MissingError
+from npnn.history import History
+from npnn.layers import (
+    Dense,
+    Dropout,
+    Layer,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Sigmoid,
+    Swish,
+    Tanh,
+)
+from npnn.losses import LossLayer
+from npnn.model import Sequential
+from npnn.normalization import Normalization
+from npnn.optimizers import Adam, AdamW, GradientDescent, Optimizer, RMSprop
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import (
+        _check_sample_weight,
+        check_is_fitted,
+        column_or_1d,
+        validate_data,
+    )
+except ImportError as error:
+    raise MissingError(
+        f"npnn.sklearn needs scikit-learn 1.6 or newer ({error}): pip install 'npnn-xp[sklearn]', "
+        "or pip install 'scikit-learn>=1.6'"
+    ) from None
+
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "relu": ReLU, "leaky_relu": LeakyReLU, "tanh": Tanh, "sigmoid": Sigmoid, "swish": Swish,
+    "linear": Linear,
+}  # fmt: skip
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "gradient_descent": GradientDescent,
+}  # fmt: skip
+
+
+class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
+    """What the two estimators have in common."""
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (100,),
+        *,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        model: Sequential | Callable[[int, int], Sequential] | None = None,
+        loss: LossLayer | None = None,
+        optimizer: str | Optimizer = "adam",
+        alpha: float = 1e-3,
+        weight_decay: float = 1e-4,
+        batch_size: int | str = "auto",
+        epochs: int = 200,
+        tol: float | None = 1e-4,
+        patience: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        standardize: bool = True,
+        random_state: Any = None,
+        warm_start: bool = False,
+        backend: str = "numpy",
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+    ) -> None:
+        self.hidden, self.activation, self.dropout = hidden, activation, dropout
+        self.model, self.loss = model, loss
+        self.optimizer, self.alpha, self.weight_decay = optimizer, alpha, weight_decay
+        self.batch_size, self.epochs, self.tol, self.patience = batch_size, epochs, tol, patience
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.standardize, self.random_state, self.warm_start = standardize, random_state, warm_start
+        self.backend, self.callbacks, self.verbose = backend, callbacks, verbose
+
+    # What each estimator does its own way ------------------------------------------------------
+
+    def _note_targets(self, y: np.ndarray, w: np.ndarray | None) -> None:
+        """Note what the targets say of the outputs."""
+        raise NotImplementedError
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        """Return the targets of the network."""
+        raise NotImplementedError
+
+    def _weights(self, y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
+        """Return how much each sample counts."""
+        return w
+
+    def _head(self) -> tuple[list[Layer], LossLayer]:
+        """Return the last activation, and the loss."""
+        raise NotImplementedError
+
+    # Fitting -----------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train a new network, or with `warm_start` the one that is there.
+
+        Parameters
+        ----------
+        X : array_like, shape (samples, features)
+            Numbers; a sparse matrix is made dense.
+        y : array_like, shape (samples,) or (samples, outputs)
+            Targets.
+        sample_weight : array_like, shape (samples,), optional
+            How much each sample counts; 1 if None.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, new=not (self.warm_start and hasattr(self, "model_")))
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, new: bool, epochs: int = 0) -> Any:
+        self._check_arguments()
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            multi_output=True,
+            y_numeric=isinstance(self, RegressorMixin),
+            reset=new,
+        )
+        X = X.toarray() if hasattr(X, "toarray") else X
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        w = self._sample_weight(X, sample_weight)
+        if new:
+            self._note_targets(y, w)
+        t, w = self._targets(y), self._weights(y, w)
+        rng = check_random_state(self.random_state)
+        if new:
+            self._build(X, t, w, int(rng.randint(np.iinfo(np.int32).max)))
+        history = self._train(X, t, w, y, epochs, rng)
+        if new or (not self.warm_start and not epochs):
+            self.history_ = history
+        else:
+            for name, values in history.items():
+                self.history_.setdefault(name, []).extend(values)
+        self.loss_curve_ = list(self.history_["loss"])
+        self.n_iter_ = len(self.loss_curve_)
+        self.loss_ = self.loss_curve_[-1]
+        return self
+
+    def _sample_weight(self, X: np.ndarray, given: Any) -> np.ndarray | None:
+        if given is None:
+            return None
+        w: np.ndarray = _check_sample_weight(given, X, dtype=X.dtype, ensure_non_negative=True)
+        if not w.any():
+            raise ValueError("sample_weight is 0 for all samples: there is nothing to learn from")
+        return w
+
+    def _build(self, X: np.ndarray, t: np.ndarray, w: np.ndarray | None, seed: int) -> None:
+        """Make the network, and what its inputs are standardized by."""
+        activation, loss = self._head()
+        if self.model is None:
+            layers: list[Layer] = []
+            for width in self.hidden:
+                layers += [Dense(None, int(width)), ACTIVATIONS[self.activation]()]
+                layers += [Dropout(self.dropout)] if self.dropout else []
+            layers += [Dense(None, self.n_outputs_), *activation]
+            dtype = X.dtype.name
+            self.model_ = Sequential(layers, backend=self.backend, dtype=dtype, seed=seed)
+        elif isinstance(self.model, Sequential):
+            self.model_ = copy.deepcopy(self.model)
+        else:
+            self.model_ = self.model(X.shape[1], self.n_outputs_)
+        model = self.model_
+        if self.standardize and model.norm is None:
+            model.norm = standard(X, w)
+        model.runner.build_for(X)
+        if model.shape_out != (self.n_outputs_,):
+            raise ValueError(
+                f"the model gives outputs of shape {model.shape_out}, but y needs "
+                f"({self.n_outputs_},)"
+            )
+        model.chain = copy.deepcopy(self.loss) if self.loss is not None else model.chain or loss
+        if isinstance(self.optimizer, Optimizer):
+            self.optimizer_ = copy.deepcopy(self.optimizer)
+        elif self.optimizer != "lbfgs":
+            kind = OPTIMIZERS[self.optimizer]
+            self.optimizer_ = kind(alpha=self.alpha, weight_decay=self.weight_decay)
+
+    def _train(
+        self,
+        X: np.ndarray,
+        t: np.ndarray,
+        w: np.ndarray | None,
+        y: np.ndarray,
+        epochs: int,
+        rng: np.random.RandomState,
+    ) -> History:
+        """Train the network for so many epochs, or until it is good."""
+        if self.optimizer == "lbfgs":
+            history = lbfgs.fit(
+                self.model_,
+                X,
+                t,
+                w,
+                iterations=epochs or self.epochs,
+                weight_decay=self.weight_decay,
+                tolerance=0.0 if self.tol is None else self.tol,
+            )
+            self._warn_unless(history, bool(history.stopped) or bool(epochs))
+            return history
+        validation: Any = None
+        if self.early_stopping and not epochs:
+            stratify = y if isinstance(self, ClassifierMixin) and y.ndim == 1 else None
+            parts = np.arange(len(X))
+            parts, left = train_test_split(
+                parts,
+                test_size=self.validation_fraction,
+                random_state=rng,
+                stratify=stratify,
+            )
+            validation = (X[left], t[left]) if w is None else (X[left], t[left], w[left])
+            X, t, w = X[parts], t[parts], None if w is None else w[parts]
+        size = min(200, len(X)) if self.batch_size == "auto" else int(self.batch_size)
+        callbacks = list(self.callbacks)
+        if not epochs and self.tol is not None:
+            watched = "val_loss" if validation is not None else "loss"
+            callbacks.append(
+                EarlyStopping(
+                    self.patience,
+                    watched,
+                    min_delta=self.tol,
+                    restore_best=validation is not None,
+                )
+            )
+        history = self.model_.fit(
+            X,
+            t,
+            w=w,
+            epochs=epochs or self.epochs,
+            batch_size=min(size, len(X)),
+            validation_data=validation,
+            optimizer=self.optimizer_,
+            callbacks=callbacks,
+            progress=bool(self.verbose),
+        )
+        self._warn_unless(history, history.stopped is not None or bool(epochs) or self.tol is None)
+        return history
+
+    def _warn_unless(self, history: History, converged: bool) -> None:
+        if not converged and not history.interrupted:
+            warnings.warn(
+                f"the loss was still falling after {self.epochs} epochs: give more epochs, or a "
+                "larger tol",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _check_arguments(self) -> None:
+        names = {"activation": ACTIVATIONS, "optimizer": [*OPTIMIZERS, "lbfgs"]}
+        for name, known in names.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        if isinstance(self.batch_size, str) and self.batch_size != "auto":
+            raise ValueError(f"batch_size must be a number or 'auto', not {self.batch_size!r}")
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return what the network gives for raw inputs."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        X = X.toarray() if hasattr(X, "toarray") else X
+        y: np.ndarray = self.model_.backend.to_numpy(self.model_.predict(X))
+        return y
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def standard(x: np.ndarray, w: np.ndarray | None) -> Normalization:
+    """Return the map to mean 0 and deviation 1, of samples with weights."""
+    if w is None:
+        return Normalization.standard(x)
+    mean = np.average(x, axis=0, weights=w)
+    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))
+    return Normalization(mean, np.where(deviation <= 1e-12 * np.abs(mean), 0.0, deviation))
