@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from npnn import checked, words
+from npnn.plain import is_ours
 
 T = TypeVar("T")
 
@@ -31,7 +32,9 @@ def called(
     others : mapping, optional
         Names that others have for them, without what is between words.
     """
-    by_name = {spoken(each.__name__): each for each in kinds if _has_defaults(each)}
+    # A class of a person's own does not take a name that the package has.
+    ordered = sorted(filter(_has_defaults, kinds), key=is_ours)
+    by_name = {spoken(each.__name__): each for each in ordered}
     if not isinstance(value, str):
         example = f"{next(iter(by_name.values())).__name__}(), or its name"
         checked.instance(value, kind, name, example)

@@ -92,6 +92,19 @@ def test_an_activation_by_name_is_a_layer_of_its_own(name):
     np.testing.assert_array_equal(named.predict(X), apart.predict(X))
 
 
+def test_a_name_is_the_packages_where_a_class_of_ones_own_has_it():
+    class Softmax(npnn.Softmax):
+        """A layer that has a built-in's name."""
+
+    try:
+        layer = npnn.Sequential([npnn.Dense(4, 2, activation="softmax")], seed=1).layers[1]
+        assert type(layer) is npnn.Softmax
+    finally:
+        for key, kind in list(npnn.Layer.registry.items()):
+            if kind is Softmax:
+                del npnn.Layer.registry[key]
+
+
 def test_an_activation_is_the_canonical_one_of_a_loss(tmp_path):
     model = npnn.Sequential(
         [npnn.Dense(8, activation="relu"), npnn.Dense(2, activation="softmax")], seed=1
@@ -125,7 +138,7 @@ def test_an_activation_that_there_is_not_is_named():
 
 
 def test_a_layer_of_ones_own_has_the_arguments_that_it_says():
-    class Own(npnn.Dense):
+    class OfOnesOwn(npnn.Dense):
         def __init__(self, size, activation="none", **rest):
             super().__init__(None, size)
             self.size, self.mode, self.rest = size, activation, rest
@@ -133,10 +146,10 @@ def test_a_layer_of_ones_own_has_the_arguments_that_it_says():
         size = mode = rest = None
 
     try:
-        assert Own(3, activation="relu", more=2).mode == "relu"
-        assert Own(size=3).rest == {}
+        assert OfOnesOwn(3, activation="relu", more=2).mode == "relu"
+        assert OfOnesOwn(size=3).rest == {}
     finally:
-        del npnn.Layer.registry["Own"]
+        del npnn.Layer.registry["OfOnesOwn"]
 
 
 @pytest.mark.parametrize("capture", [True, False])
@@ -267,15 +280,15 @@ def test_attributes_of_layers_and_optimizers_are_named_rightly():
 
 
 def test_a_property_that_fails_says_why():
-    class Own(npnn.Layer):
+    class Failing(npnn.Layer):
         @property
         def size(self):
             return self.shape_in.size
 
     try:
-        told(lambda: Own().size, AttributeError, "'NoneType' object has no attribute 'size'")
+        told(lambda: Failing().size, AttributeError, "'NoneType' object has no attribute 'size'")
     finally:
-        del npnn.Layer.registry["Own"]
+        del npnn.Layer.registry["Failing"]
 
 
 def test_classes_without_a_softmax_are_told_of_it():
