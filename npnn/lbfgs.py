@@ -52,7 +52,8 @@ def fit(
     weight_decay : float, default 0
         :math:`\lambda`.
     tolerance : float, default 1e-4
-        It ends where no element of the gradient is larger.
+        It ends where no element of the gradient is larger, or the loss falls by no more than it
+        is rounded by.
 
     Returns
     -------
@@ -125,7 +126,12 @@ def fit(
         method="L-BFGS-B",
         jac=True,
         callback=note,
-        options={"maxiter": iterations, "gtol": tolerance, "maxfun": 15_000},
+        options={
+            "maxiter": iterations,
+            "gtol": tolerance,
+            "ftol": 64 * np.finfo(float).eps,  # not before the gradient says so
+            "maxfun": 15_000,
+        },
     )
     set_parameters(found.x)
     history.stopped = "" if found.nit >= iterations else "the gradient is small enough"
