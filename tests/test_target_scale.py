@@ -78,15 +78,15 @@ def test_targets_of_ordinary_size_and_other_losses_are_left_alone():
     classes.fit(X, RNG.integers(3, size=120), epochs=1)
     assert classes.target_norm is None
 
-    class Own(npnn.RMSLoss):
+    class OwnSquares(npnn.RMSLoss):
         """Whose value grows who knows how."""
 
     try:
         own = regressor()
-        own.fit(X, LARGE, epochs=1, loss=Own())
+        own.fit(X, LARGE, epochs=1, loss=OwnSquares())
         assert own.target_norm is None
     finally:
-        del npnn.Layer.registry["Own"]
+        del npnn.Layer.registry["OwnSquares"]
 
 
 def test_a_model_that_was_trained_or_whose_outputs_are_bounded_is_left_alone(tmp_path):
