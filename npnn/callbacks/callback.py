@@ -1,9 +1,7 @@
-"""What can happen beside training: stopping early, saving, logging, changing the rate."""
+"""What can happen beside training: stopping early, saving, showing, changing the rate."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import sys
@@ -14,7 +12,7 @@ import numpy as np
 
 from npnn import checked
 from npnn.guided import Guided
-from npnn.io import append, check_place, replacing
+from npnn.io import check_place
 from npnn.plain import field
 from npnn.schedules import FunctionSchedule, Schedule, as_schedule
 from npnn.scores import large_is_good
@@ -262,35 +260,6 @@ class Checkpoint(Monitor):
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.best = field(state, "best", float, int)
-
-
-class CSVLog(Callback):
-    """Append each epoch's metrics to a CSV file as they come.
-
-    Parameters
-    ----------
-    path : path_like
-        Overwritten when training starts, unless it resumes.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = checked.path(path, "path")
-
-    def on_train_begin(self, training: Training) -> None:
-        check_place(self.path)
-        if training.history.num_epochs:
-            training.history.to_csv(self.path)
-        else:
-            with replacing(self.path):
-                pass  # an empty file
-
-    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
-        line = io.StringIO()
-        writer = csv.writer(line, lineterminator="\n")
-        if os.path.getsize(self.path) == 0:
-            writer.writerow(["epoch", *metrics])
-        writer.writerow([training.epoch, *metrics.values()])
-        append(self.path, line.getvalue().encode())
 
 
 class TerminateOnNaN(Callback):
