@@ -55,20 +55,62 @@ def accuracy(a: Answers) -> float:
 
 def precision(a: Answers) -> float:
     """Return the share of what was answered positive that is; the mean over several classes."""
-    hits, given, _ = _counts(a)
-    return float(np.mean(_quotient(hits, given)))
+    return float(np.mean(_precision(*_counts(a))))
 
 
 def recall(a: Answers) -> float:
     """Return the share of what is positive that was answered so; the mean over several classes."""
-    hits, _, true = _counts(a)
-    return float(np.mean(_quotient(hits, true)))
+    return float(np.mean(_recall(*_counts(a))))
 
 
 def f1(a: Answers) -> float:
     """Return the harmonic mean of precision and recall; its mean over several classes."""
-    hits, given, true = _counts(a)
-    return float(np.mean(_quotient(2.0 * hits, given + true)))
+    return float(np.mean(_f1(*_counts(a))))
+
+
+def balanced_accuracy(a: Answers) -> float:
+    """Return the mean of the recall over the classes that occur; its mean over several labels."""
+    true, given, w = _decided(a)
+    if a.kind == "labels":
+        both = np.array(
+            [[w @ (t & g), w @ (~t & ~g)] for t, g in zip(true.T, given.T, strict=True)]
+        )
+        whole = np.array([[w @ t, w @ ~t] for t in true.T])
+    else:
+        both, whole = (w @ (true & given))[None], (w @ true)[None]
+    shares = _quotient(both, whole).sum(axis=1) / (whole > 0.0).sum(axis=1)
+    return float(np.mean(shares))
+
+
+def averaged(share: Callable[..., np.ndarray], average: str) -> Callable[[Answers], float]:
+    """Return the metric: a share of each class, two classes and yes and no included, as one number.
+
+    ``"macro"`` counts each class the same, ``"weighted"`` by how often it occurs, and ``"micro"``
+    takes the share of all classes' counts together.
+    """
+
+    def measure(a: Answers) -> float:
+        counts = _counts(a, every=True)
+        if average == "micro":
+            return float(share(*(np.sum(count, keepdims=True) for count in counts))[0])
+        true = counts[-1]
+        if average == "weighted":
+            return float(_quotient(share(*counts) @ true, np.asarray(true.sum())))
+        return float(np.mean(share(*counts)))
+
+    return measure
+
+
+def _precision(hits: np.ndarray, given: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return _quotient(hits, given)
+
+
+def _recall(hits: np.ndarray, given: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return _quotient(hits, true)
+
+
+def _f1(hits: np.ndarray, given: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return _quotient(2.0 * hits, given + true)
 
 
 def roc_auc(a: Answers) -> float:
@@ -76,11 +118,15 @@ def roc_auc(a: Answers) -> float:
 
     Of several classes it is the mean over each against the rest; NaN where one never occurs.
     """
-    true, outputs, w = _by_class(a)
-    if a.kind == "classes" and outputs.shape[1] == 2:
-        true, outputs = true[:, 1:], outputs[:, 1:]
-    areas = [_area(outputs[:, n], true[:, n], w) for n in range(outputs.shape[1])]
-    return float(np.mean(areas))
+    return _mean_of_curves(a, _area)
+
+
+def average_precision(a: Answers) -> float:
+    """Return the mean of the precision at each threshold, weighted by the recall it adds.
+
+    Of several classes it is the mean over each against the rest; 0 where one never occurs.
+    """
+    return _mean_of_curves(a, _steps_of_precision)
 
 
 def log_loss(a: Answers) -> float:
@@ -126,14 +172,19 @@ def _decided(a: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return true, outputs.argmax(axis=1)[:, None] == np.arange(outputs.shape[1]), w
 
 
-def _counts(a: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _counts(a: Answers, every: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return of each class that occurs how much was hit, answered, and true.
 
-    Of two classes only the second, the positive one, is looked at.
+    Of two classes only the second, the positive one, is looked at, unless `every` is to be.
     """
     true, given, w = _decided(a)
     if a.kind == "classes":
-        occurs = np.array([False, True]) if true.shape[1] == 2 else (true | given).any(axis=0)
+        one = true.shape[1] == 2 and not every
+        occurs = np.array([False, True]) if one else (true | given).any(axis=0)
+        true, given = true[:, occurs], given[:, occurs]
+    elif every and true.shape[1] == 1:
+        true, given = np.hstack([~true, true]), np.hstack([~given, given])
+        occurs = (true | given).any(axis=0)
         true, given = true[:, occurs], given[:, occurs]
     return w @ (true & given), w @ given, w @ true
 
@@ -147,15 +198,33 @@ def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.where(whole > 0.0, part / np.where(whole > 0.0, whole, 1.0), 0.0)
 
 
-def _area(outputs: np.ndarray, true: np.ndarray, w: np.ndarray) -> float:
-    """Return the area under the curve of hits over false alarms, as the threshold falls."""
+def _mean_of_curves(a: Answers, under: Callable[[np.ndarray, np.ndarray], float]) -> float:
+    """Return the mean over the classes of a number that hits and false alarms make."""
+    true, outputs, w = _by_class(a)
+    if a.kind == "classes" and outputs.shape[1] == 2:
+        true, outputs = true[:, 1:], outputs[:, 1:]
+    curves = (_curve(outputs[:, n], true[:, n], w) for n in range(outputs.shape[1]))
+    return float(np.mean([under(*curve) for curve in curves]))
+
+
+def _curve(outputs: np.ndarray, true: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return hits and false alarms as the threshold falls, from none of both on."""
     order = np.argsort(-outputs, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(outputs[order])), len(order) - 1)
     hits = np.append(0.0, np.cumsum(w[order] * true[order])[ends])
-    alarms = np.append(0.0, np.cumsum(w[order] * ~true[order])[ends])
+    return hits, np.append(0.0, np.cumsum(w[order] * ~true[order])[ends])
+
+
+def _area(hits: np.ndarray, alarms: np.ndarray) -> float:
     if hits[-1] == 0.0 or alarms[-1] == 0.0:
         return math.nan
     return float(np.trapezoid(hits, alarms) / (hits[-1] * alarms[-1]))
+
+
+def _steps_of_precision(hits: np.ndarray, alarms: np.ndarray) -> float:
+    if hits[-1] == 0.0:
+        return 0.0
+    return float(np.diff(hits) @ _quotient(hits, hits + alarms)[1:] / hits[-1])
 
 
 # Of numbers --------------------------------------------------------------------------------------
@@ -186,6 +255,22 @@ def r2(a: Answers) -> float:
     return float(np.mean(np.where(all_of_it > 0.0, 1.0 - _quotient(left, all_of_it), constant)))
 
 
+def median_absolute_error(a: Answers) -> float:
+    """Return the median of the absolute errors; its mean over several outputs."""
+    return float(np.mean([_median(error, a.w) for error in np.abs(_errors(a)).T]))
+
+
+def _median(x: np.ndarray, w: np.ndarray) -> float:
+    """Return the median where each value counts `w`: between two, where the half lies between."""
+    x, w = x[w > 0.0], w[w > 0.0]
+    order = np.argsort(x)
+    x, sums = x[order], np.cumsum(w[order])
+    half = sums[-1] / 2.0
+    first = int(np.searchsorted(sums, half * (1.0 - 1e-12)))
+    between = math.isclose(sums[first], half, rel_tol=1e-12) and first + 1 < len(x)
+    return float((x[first] + x[first + 1]) / 2.0 if between else x[first])
+
+
 def _columns(x: np.ndarray) -> np.ndarray:
     return np.asarray(x.reshape(len(x), -1), dtype=np.float64)
 
@@ -204,11 +289,20 @@ def _mean(x: np.ndarray, w: np.ndarray) -> float:
 
 # Which there are ---------------------------------------------------------------------------------
 
-OF_CLASSES = {
-    function.__name__: function for function in (accuracy, f1, precision, recall, roc_auc, log_loss)
+AVERAGES = {
+    f"{share.__name__[1:]}_{average}": averaged(share, average)
+    for share in (_f1, _precision, _recall)
+    for average in ("macro", "micro", "weighted")
 }
+OF_CLASSES = {
+    function.__name__: function
+    for function in (
+        accuracy, f1, precision, recall, balanced_accuracy, roc_auc, average_precision, log_loss
+    )
+} | AVERAGES  # fmt: skip
 OF_NUMBERS = {function.__name__: function for function in (mae, mse, rmse, r2)}
-LARGE_IS_GOOD = {"accuracy", "f1", "precision", "recall", "roc_auc", "r2"}
+OF_NUMBERS["median_absolute_error"] = median_absolute_error
+LARGE_IS_GOOD = {*OF_CLASSES, "r2"} - {"log_loss"}
 _TOP = re.compile(r"top_?(\d+)")
 
 

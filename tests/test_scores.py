@@ -49,6 +49,8 @@ def test_metrics_of_classes_are_those_of_scikit_learn(classes, weighted):
         scores.precision: sk.precision_score(a.t, given, **options),
         scores.recall: sk.recall_score(a.t, given, **options),
         scores.log_loss: sk.log_loss(a.t, a.y, **w),
+        scores.balanced_accuracy: sk.balanced_accuracy_score(a.t, given, **w),
+        scores.average_precision: sk.average_precision_score(a.t, a.y if many else a.y[:, 1], **w),
         scores.roc_auc: sk.roc_auc_score(a.t, a.y if many else a.y[:, 1], **many, **w),
     }.items():
         assert mine(a) == pytest.approx(theirs, rel=1e-5), mine.__name__
@@ -76,8 +78,32 @@ def test_metrics_of_labels_are_those_of_scikit_learn(labels, weighted):
         scores.precision: sk.precision_score(true, given, **options),
         scores.recall: sk.recall_score(true, given, **options),
         scores.roc_auc: sk.roc_auc_score(true, y, sample_weight=a.w),
+        scores.average_precision: sk.average_precision_score(true, y, sample_weight=a.w),
+        scores.balanced_accuracy: np.mean(
+            [
+                sk.balanced_accuracy_score(a.t[:, n], a.y[:, n] > 0.5, sample_weight=a.w)
+                for n in range(labels)
+            ]
+        ),
     }.items():
         assert mine(a) == pytest.approx(theirs, rel=1e-5), mine.__name__
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["2 classes", "5 classes", "1 labels", "3 labels"])
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+def test_averages_over_classes_are_those_of_scikit_learn(average, kind, weighted):
+    sk = pytest.importorskip("sklearn.metrics")
+    count, kind = kind.split()
+    a = answers(kind, int(count), weighted)
+    true, given = (a.t, a.y.argmax(axis=1)) if kind == "classes" else (a.t > 0.5, a.y > 0.5)
+    if count == "1":
+        true, given = true[:, 0], given[:, 0]
+    options = {"average": average, "zero_division": 0, "sample_weight": a.w}
+    for name in ("f1", "precision", "recall"):
+        expected = getattr(sk, f"{name}_score")(true, given, **options)
+        assert scores.OF_CLASSES[f"{name}_{average}"](a) == pytest.approx(expected), name
+        assert scores.large_is_good(f"val_{name}_{average}")
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -85,11 +111,19 @@ def test_metrics_of_labels_are_those_of_scikit_learn(labels, weighted):
 def test_metrics_of_numbers_are_those_of_scikit_learn(outputs, weighted):
     sk = pytest.importorskip("sklearn.metrics")
     a = answers("numbers", outputs, weighted)
+    a = a._replace(w=np.maximum(np.round(3 * a.w), 1.0))  # halves that are met exactly, too
+
+    def median(t, y, sample_weight):
+        """The oldest scikit-learn takes the lower of two middle values that have weights."""
+        repeats = sample_weight.astype(int)
+        return sk.median_absolute_error(np.repeat(t, repeats, 0), np.repeat(y, repeats, 0))
+
     for mine, theirs in {
         scores.mae: sk.mean_absolute_error,
         scores.mse: sk.mean_squared_error,
         scores.rmse: sk.root_mean_squared_error,
         scores.r2: sk.r2_score,
+        scores.median_absolute_error: median,
     }.items():
         expected = theirs(a.t.astype(float), a.y.astype(float), sample_weight=a.w)
         assert mine(a) == pytest.approx(expected, rel=1e-5), mine.__name__
@@ -271,7 +305,9 @@ def test_a_metric_that_is_none_is_refused(message):
 
 def test_metrics_of_classes_need_classes():
     for name in ("f1", "accuracy"):
-        with pytest.raises(ValueError, match=f"'{name}' is of classes.* mae, mse, rmse, r2"):
+        with pytest.raises(
+            ValueError, match=f"'{name}' is of classes.* mae, mse, rmse, r2, median"
+        ):
             regressor().fit(X, T, metrics=[name])
     one = npnn.Sequential([npnn.Dense(4, 1), npnn.Sigmoid()], seed=1)
     with pytest.raises(ValueError, match="'top_5' needs a model that tells one of several"):
