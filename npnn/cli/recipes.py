@@ -15,6 +15,7 @@ import npnn
 from npnn import backends
 from npnn.cli.arguments import (
     TABLE_OPTIONS,
+    add_column_options,
     add_table_options,
     backend_name,
     column_list,
@@ -27,6 +28,9 @@ from npnn.cli.arguments import (
 
 if TYPE_CHECKING:
     from npnn.datasets import Dataset, TableSchema
+
+FILE_OPTIONS = ("target", "task", "ignore", "kinds", "categories", "missing", *TABLE_OPTIONS)
+"""Those that are for a table of one's own."""
 
 ACTIVATIONS = {
     "relu": "ReLU",
@@ -81,7 +85,7 @@ RECIPES = {
     "noisy-linear": Recipe("NoisyLinear", "a straight line with noise", (), 60, 2e-2, 16),
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
-TABLE = Recipe("Table", "a CSV or NPZ file", (64,), 0, 1e-3, 32)
+TABLE = Recipe("Table", "a table of one's own", (64,), 0, 1e-3, 32)
 TABLE_STEPS = 2000
 """About as many steps are taken on a table, so that small ones get more epochs than large ones."""
 
@@ -89,7 +93,7 @@ TABLE_STEPS = 2000
 def add_model_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say what is trained on what, and where the results go."""
     add = command.add_argument
-    add("data", nargs="?", metavar="DATA", help="a data set below, or a CSV or NPZ file (digits)")
+    add("data", nargs="?", metavar="DATA", help="a data set below, or a file; - is stdin (digits)")
     add(
         "--output",
         default="npnn-output",
@@ -124,9 +128,10 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         "--ignore",
         type=column_list,
         metavar="COLUMN,COLUMN",
-        help="columns of a CSV to leave out, named or numbered like the target (--ignore=-1,0)",
+        help="columns to leave out, named or numbered like the target (--ignore=-1,0)",
     )
     add_table_options(command)
+    add_column_options(command)
     add("--folder", metavar="DIR", help="where the files of MNIST are (downloaded once)")
     add("--no-pictures", action="store_true", help="draw nothing")
 
@@ -134,8 +139,7 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
 def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
     """Return the settings of a run: the user's, or those of the run before, or the recipe's."""
     if before is not None:
-        fixed = ("data", "hidden", "activation", "optimizer", "seed", "target", "task", "ignore")
-        for name in (*fixed, *TABLE_OPTIONS):
+        for name in ("data", "hidden", "activation", "optimizer", "seed", *FILE_OPTIONS):
             value = getattr(options, name)
             if value not in (None, "auto") and value != before.get(name):
                 argument = name if name == "data" else f"--{name}"
@@ -151,19 +155,17 @@ def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict
         return {**before, **own}
     data = options.data or "digits"
     recipe = RECIPES.get(data, TABLE)
-    for name in ("target", "task", "ignore", *TABLE_OPTIONS):
+    for name in FILE_OPTIONS:
         if recipe is not TABLE and getattr(options, name) is not None:
-            raise ValueError(f"argument --{name}: is for CSV and NPZ files, not for {data}")
+            raise ValueError(f"argument --{name}: is for files, not for {data}")
     if options.folder is not None and data not in ("mnist", "fashion-mnist"):
         raise ValueError(f"argument --folder: is for mnist and fashion-mnist, not for {data}")
     optimizer = options.optimizer or "adam"
     alpha = OPTIMIZERS[optimizer][2] or recipe.alpha
     return {
         "data": data,
-        "target": options.target,
+        **{name: getattr(options, name) for name in FILE_OPTIONS},
         "task": None if options.task == "auto" else options.task,
-        "ignore": options.ignore,
-        **{name: getattr(options, name) for name in TABLE_OPTIONS},
         "folder": options.folder,
         "backend": options.backend or "numpy",
         "hidden": list(recipe.hidden) if options.hidden is None else options.hidden,
@@ -206,7 +208,7 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
 
     recipe, seed = RECIPES.get(run["data"]), run["seed"]
     if recipe is None:
-        if not os.path.exists(run["data"]):
+        if run["data"] != "-" and not os.path.exists(run["data"]):
             raise ValueError(
                 f"argument DATA: there is no file {run['data']!r}, and no data set of that name; "
                 f"there are {', '.join(RECIPES)}"
@@ -215,6 +217,9 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
             run["data"],
             run["target"],
             ignore=run.get("ignore") or (),
+            kinds=run.get("kinds"),
+            max_categories=run.get("categories") or datasets.table.MAX_CATEGORIES,
+            missing=run.get("missing"),
             task=run["task"],
             seed=seed,
             **table_options(run),

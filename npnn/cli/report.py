@@ -11,6 +11,7 @@ import numpy as np
 import npnn
 from npnn.cli.arguments import say_aside
 from npnn.cli.models import outputs_of
+from npnn.cli.tables import described_table
 from npnn.errors import MissingError
 
 if TYPE_CHECKING:
@@ -27,34 +28,8 @@ def described(data: Dataset) -> str:
         f"validation samples, {count:,} input{'s' * (count != 1)}{classes}"
     ]
     if getattr(data, "schema", None) is not None:
-        lines += _described_table(cast("Table", data))
+        lines += described_table(cast("Table", data))
     return "\n".join(lines)
-
-
-def _described_table(data: Table) -> list[str]:
-    """Say what became of a table: its target, its categories, and whether line 1 is names."""
-    from npnn.datasets.cells import quoted
-
-    schema = data.schema
-    kind = data.task
-    if data.class_names is not None:
-        kind = f"{data.task} into {quoted(data.class_names, 10)}"
-    if data.has_header is None:
-        return [f"target {schema.target!r}: {kind}"]
-    place = f"column {schema.target_position}"
-    place = "" if schema.target == place else f", {place} counted from 0"
-    lines = [f"target {schema.target!r}{place}: {kind}"]
-    for column in schema.columns:
-        if column.categories is not None:
-            lines.append(
-                f"column {column.name!r}: {len(column.categories)} categories, "
-                f"{quoted(column.categories, 5)}"
-            )
-    if schema.ignored:
-        lines.append(f"left out: column(s) {', '.join(map(str, schema.ignored))}, counted from 0")
-    if not data.has_header:
-        lines.append("no header: line 1 is read as data (--header yes if it holds names)")
-    return lines
 
 
 def described_model(model: npnn.Sequential, run: dict[str, Any]) -> str:
