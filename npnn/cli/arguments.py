@@ -108,7 +108,9 @@ def add_table_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say how a CSV file is to be read."""
     add = command.add_argument
     add(
-        "--header", choices=("auto", "yes", "no"), help="whether line 1 of a text holds names (auto)"
+        "--header",
+        choices=("auto", "yes", "no"),
+        help="whether line 1 of a text holds names (auto)",
     )
     add(
         "--delimiter", type=delimiter, metavar="CHAR", help="between cells, or tab, ... (found out)"

@@ -119,7 +119,9 @@ def _measures(model: npnn.Sequential, classes: bool, y: np.ndarray, found: Answe
     if without:
         lines[0] += f" ({without:,} more have no target)"
     if found.unknown_labels and classes:
-        each = ", ".join(f"{label!r} ({n:,})" for label, n in list(found.unknown_labels.items())[:5])
+        each = ", ".join(
+            f"{label!r} ({n:,})" for label, n in list(found.unknown_labels.items())[:5]
+        )
         lines.append(f"labels that training did not have count as mistakes: {each}")
     return "\n".join(lines)
 

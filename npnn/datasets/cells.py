@@ -1,4 +1,4 @@
-"""One column of a table as it was read: its cells as text, numbers or times, and what is missing."""
+"""One column of a table as it was read: its cells as text, numbers or times; what is missing."""
 
 from __future__ import annotations
 

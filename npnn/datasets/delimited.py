@@ -67,10 +67,11 @@ def divided(where: object, data: bytes, delimiter: str, encoding: str) -> Lines:
         table = _aligned(text, skipped) or table
     rows, lines = [row for _, row in table], [line for line, _ in table]
     found = Lines(rows, lines, mark, encoding, notes)
-    if comments:
-        notes.append(f"{len(comments)} comment line(s) skipped")
     _straighten(where, found)
-    _take_names_from(comments, found, quote)
+    if _take_names_from(comments, found, quote):
+        del comments[-1]
+    if comments:
+        notes.insert(0, f"{len(comments)} comment line(s) skipped")
     return found
 
 
@@ -125,7 +126,7 @@ def _quote_of(text: str) -> str:
     """Return the character that cells are quoted with."""
     head = "\n".join(text.splitlines()[:SNIFFED_ROWS])
     single = len(re.findall(r"(?:^|[,;\t|])\s*'[^'\n]*'\s*(?=[,;\t|]|$)", head, flags=re.M))
-    return "'" if single > head.count("\n") and '"' not in head else '"'
+    return "'" if 2 * single > head.count("\n") and '"' not in head else '"'
 
 
 def _records(
@@ -257,12 +258,14 @@ def _drop(table: Lines, places: object, what: str) -> None:
         table.notes.append(f"{len(gone)} {what}")
 
 
-def _take_names_from(comments: list[str], table: Lines, quote: str) -> None:
+def _take_names_from(comments: list[str], table: Lines, quote: str) -> bool:
     """Put the last comment above the rows if it is made of names, as NumPy writes them."""
-    if not comments or any(to_number(c) is None for c in table.rows[0]):
-        return
+    if not comments or all(to_number(c) is None for c in table.rows[0]):
+        return False
     text = comments[-1].lstrip("#%/ ")
     (row,) = [row for _, row in _records("", text, table.delimiter, quote)][-1:] or [[]]
     if len(row) == len(table.rows[0]) > 1 and _are_names(row, []):
         table.rows.insert(0, row)
         table.lines.insert(0, table.lines[0])
+        return True
+    return False

@@ -98,10 +98,8 @@ def _arrow(path: Path, module: str, what: str, data: bytes) -> dict[str, Any]:
 
 def _of_arrow(column: Any) -> Any:
     """Return a column of pyarrow: numbers and times as an array, all else as Python's values."""
-    import pyarrow as pa
-
-    kind = column.type
-    plain = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_timestamp(kind)
+    kind = str(column.type)
+    plain = kind.startswith(("int", "uint", "float", "double", "timestamp"))
     return column.to_numpy() if plain else column.to_pylist()
 
 
@@ -155,8 +153,9 @@ def _json(path: Path, data: bytes) -> dict[str, Any]:
 
 def _sqlite(path: Path, data: bytes) -> dict[str, Any]:
     import sqlite3
+    from contextlib import closing
 
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection:
         try:
             connection.deserialize(data)
             tables = [
@@ -174,8 +173,6 @@ def _sqlite(path: Path, data: bytes) -> dict[str, Any]:
             rows = cursor.fetchall()
         except sqlite3.Error as error:
             raise FileError(f"{path} cannot be read as an SQLite file: {error}") from None
-        finally:
-            connection.close()
     return _named(path, names, list(zip(*rows, strict=True)) or [()] * len(names))
 
 

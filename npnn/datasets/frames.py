@@ -68,6 +68,8 @@ def _object_array(values: Iterable[Any]) -> NDArray:
 
 def _is_none(value: Any) -> bool:
     # pandas' NA is equal to nothing, and says so with itself.
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (
-        isinstance(value, float) and value != value
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and value != value)
     )

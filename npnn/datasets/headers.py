@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from npnn.datasets.cells import MISSING, to_number
 from npnn.datasets.numerals import Numerals
@@ -75,10 +76,10 @@ def _mostly_numbers(cells: list[str]) -> bool:
 
 def _are_years(above: list[tuple[str, list[str]]]) -> bool:
     """Whether the cells above numbers are years that go on, and the numbers are none."""
-    years = [int(cell) if cell.isdigit() and int(cell) in YEARS else None for cell, _ in above]
-    if len(years) < 2 or None in years:
+    years = [int(cell) for cell, _ in above if cell.isdigit() and int(cell) in YEARS]
+    if len(years) < max(2, len(above)):
         return False
-    steps = {b - a for a, b in zip(years, years[1:], strict=False)}  # type: ignore[operator]
+    steps = {b - a for a, b in pairwise(years)}
     alike = sum(cell.isdigit() and int(cell) in YEARS for _, cells in above for cell in cells)
     return len(steps) == 1 and steps != {0} and 2 * alike < sum(len(cells) for _, cells in above)
 

@@ -30,6 +30,8 @@ class Labels(NamedTuple):
         The labels of the classes.
     notes : list of str
         What a person should know.
+    numerals : Numerals
+        How those of a regression are written.
     """
 
     t: NDArray
@@ -37,11 +39,12 @@ class Labels(NamedTuple):
     task: str
     class_names: tuple[str, ...] | None
     notes: list[str]
+    numerals: numerals.Numerals
 
 
 def labels_of(where: object, name: str, cells: Cells, task: str | None, decimal: str) -> Labels:
     """Return what a target column means."""
-    values, missing, notes = _values(cells, task, decimal)
+    values, missing, form, notes = _values(cells, task, decimal)
     if task == "regression" and values.dtype.kind == "U":
         shown = next(text for text in cells.present if numerals.Numerals(decimal)(text) is None)
         raise ValueError(
@@ -57,29 +60,30 @@ def labels_of(where: object, name: str, cells: Cells, task: str | None, decimal:
     elif missing.any():
         notes.append(f"{int(missing.sum())} row(s) without a target left out")
     t, task, names, more = targets_of_values(where, name, values[rows], task)
-    return Labels(t, rows, task, names, notes + more)
+    return Labels(t, rows, task, names, notes + more, form)
 
 
 def _values(
     cells: Cells, task: str | None, decimal: str
-) -> tuple[NDArray, NDArray, list[str]]:
+) -> tuple[NDArray, NDArray, numerals.Numerals, list[str]]:
     """Return the numbers or labels of a target column, and which are missing."""
     notes: list[str] = []
-    floats = cells.floats
+    floats, form = cells.floats, numerals.Numerals()
     if floats is None and cells.present and task in (None, "regression"):
         counts = [int(n) for n, gone in zip(cells.counts, cells.gone, strict=True) if not gone]
         mark = cells.decimal or numerals.mark_of(cells.present) or decimal
         how = numerals.understood(cells.present, counts, mark)
         if how is not None:
-            form, found = how
+            found = how[1]
             if found == sum(counts) or len(counts) > FEW_VALUES or task == "regression":
+                form = how[0]
                 floats = cells.read(lambda text: _or_nan(form(text)))
                 strange = [text for text in cells.present if form(text) is None]
                 if strange:
                     notes.append(f"no number among the targets: {quoted(strange, 3)}")
     if floats is not None:
-        return floats, np.isnan(floats), notes
-    return np.asarray(cells.texts), cells.missing, notes
+        return floats, np.isnan(floats), form, notes
+    return np.asarray(cells.texts), cells.missing, form, notes
 
 
 def _or_nan(value: float | None) -> float:

@@ -90,15 +90,13 @@ class Moments(NamedTuple):
             parts |= dict(zip(order, (parts["first"], parts["then"]), strict=True))
         if parts.get("quarter"):
             parts["month"] = str(3 * int(parts["quarter"]) - 2)
-        if parts.get("word"):
-            month = MONTHS.get(parts["word"].lower())
-        else:
-            month = int(parts["month"] or 1)
+        word = parts.get("word")
+        month = MONTHS.get(word.lower(), 0) if word else int(parts["month"])
         year = int(parts["year"])
         if len(parts["year"]) == 2:
             year += 2000 if year < 70 else 1900
         try:
-            days = date(year, month or 0, int(parts.get("day") or 1)).toordinal() - EPOCH
+            days = date(year, month, int(parts.get("day") or 1)).toordinal() - EPOCH
         except ValueError:
             return None
         if not parts.get("hour"):

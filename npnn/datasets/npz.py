@@ -42,7 +42,7 @@ def is_npz(path: Path) -> bool:
             with ZipFile(_Careful(file)) as archive:
                 return any(name.endswith(".npy") for name in archive.namelist())
         except (BadZipFile, FileError):
-            return True
+            return False
 
 
 def load_npz(path: Path) -> dict[str, NDArray]:

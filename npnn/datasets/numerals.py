@@ -12,13 +12,14 @@ from npnn.datasets.cells import to_number
 SPACE = "\u00a0\u202f "
 CURRENCY = (
     r"(?:[A-Z]{0,2}[$\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9]|~|#"
-    r"|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|BRL|MXN|ZAR|PLN)(?=[ \d])|Rs\.?|kr\.?|Fr\.?)"
+    r"|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|BRL|MXN|ZAR|PLN)(?=[ \d])"
+    r"|Rs\.?|kr\.?|Fr\.?)"
 )
 NUMERAL = re.compile(
     rf"(?P<open>\()?(?P<sign>[+\-\u2212\u2013])?[{SPACE}]?"
     rf"(?P<before>{CURRENCY})?[{SPACE}]?(?P<inner>[+\-\u2212])?"
     rf"(?P<body>(?:\d[\d.,'\u2019{SPACE}]*|[.,]\d+))(?P<power>[eE][+-]?\d+)?"
-    rf"(?P<after>[{SPACE}]?[^\d\s(][^\d]{{0,14}})?(?P<close>\))?"
+    rf"(?P<after>[{SPACE}]?[^\d\s()][^\d()]{{0,14}})?(?P<close>\))?"
 )
 GROUPS = {
     mark: re.compile(

@@ -13,10 +13,12 @@ from npnn import checked
 from npnn.datasets.cells import Cells, as_floats, label_of, missing_words, quoted, to_number
 from npnn.datasets.columns import Column, NumberColumn, from_config
 from npnn.datasets.columns.column import strings
+from npnn.datasets.frames import is_frame
 from npnn.datasets.given import TASKS, NDArray, one_hot
 from npnn.datasets.headers import looks_like_names, names_of
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
-from npnn.datasets.sources import Header, RawTable, existing, is_frame, read_table
+from npnn.datasets.numerals import Numerals
+from npnn.datasets.sources import Header, RawTable, existing, read_table
 from npnn.errors import FileError
 
 
@@ -88,6 +90,8 @@ class TableSchema(NamedTuple):
         Which of the file's columns are no inputs, and why.
     missing : tuple of str or None
         The words that say that there is no value; None for the usual ones.
+    numerals : Numerals
+        How the targets of a regression are written.
     """
 
     columns: tuple[Column, ...]
@@ -100,6 +104,7 @@ class TableSchema(NamedTuple):
     has_header: bool
     left_out: tuple[LeftOut, ...] = ()
     missing: tuple[str, ...] | None = None
+    numerals: Numerals = Numerals()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -187,6 +192,7 @@ class TableSchema(NamedTuple):
             "has_header": self.has_header,
             "left_out": [list(each) for each in self.left_out],
             "missing": None if self.missing is None else list(self.missing),
+            "numerals": list(self.numerals),
         }
 
     @classmethod
@@ -208,6 +214,7 @@ class TableSchema(NamedTuple):
                     for position, *rest in config["left_out"]
                 ),
                 missing=None if missing is None else strings(missing),
+                numerals=Numerals(*config["numerals"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"config is not that of a table's schema: {error!r}") from None
@@ -218,6 +225,8 @@ class TableSchema(NamedTuple):
             or (schema.task == "binary" and (len(names) != 2 or schema.num_outputs != 1))
             or schema.num_outputs != outputs
             or outputs < 1
+            or schema.numerals
+            not in [Numerals(mark, more) for mark in ".," for more in (False, True)]
             or prod(schema.shape_in) != len(schema.feature_names)
             or not 0 <= schema.target_position <= len(schema.columns) + len(schema.left_out)
         ):
@@ -306,7 +315,7 @@ class TableSchema(NamedTuple):
                 raise ValueError(
                     f"{table.path} has one target column, and the targets have {self.num_outputs}"
                 )
-            values = NumberColumn(self.target).values(cells)
+            values = NumberColumn(self.target, *self.numerals).values(cells)
             gone = np.isnan(values)
             if gone.all() and cells.missing.all():
                 return None, {}
@@ -318,9 +327,7 @@ class TableSchema(NamedTuple):
             place = known.get(text)
             number = to_number(text) if place is None else None
             places.append(known.get(label_of(number)) if number is not None else place)
-        missing = [
-            gone and place is None for gone, place in zip(cells.gone, places, strict=True)
-        ]
+        missing = [gone and place is None for gone, place in zip(cells.gone, places, strict=True)]
         if all(missing):
             return None, {}
         classes = np.asarray([-1 if place is None else place for place in places])

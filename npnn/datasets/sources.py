@@ -148,9 +148,7 @@ def contents(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _of_columns(
-    where: Path, columns: dict[str, Any], missing: frozenset[str] | None
-) -> RawTable:
+def _of_columns(where: Path, columns: dict[str, Any], missing: frozenset[str] | None) -> RawTable:
     """Return the table of columns that have types already."""
     cells = tuple(Cells(plain(values), missing) for values in columns.values())
     count = len(cells[0]) if cells else 0

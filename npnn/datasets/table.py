@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from npnn import checked
 from npnn.datasets import numerals
 from npnn.datasets.cells import missing_words, quoted
 from npnn.datasets.columns import KINDS, Column, recognised
 from npnn.datasets.dataset import Dataset, generators, split
+from npnn.datasets.frames import is_frame
 from npnn.datasets.given import TASKS, NDArray
 from npnn.datasets.labels import Labels, labels_of
 from npnn.datasets.npz import is_npz
 from npnn.datasets.npz_table import from_npz
 from npnn.datasets.schema import LeftOut, TableSchema, encoded
-from npnn.datasets.sources import Header, RawTable, existing, is_frame, read_table
+from npnn.datasets.sources import Header, RawTable, existing, read_table
 from npnn.normalization import Normalization
 
 Columns = str | int | Sequence[str | int]
@@ -232,9 +231,7 @@ class _Reading:
             if table.cells[index].floats is None
         ]
         decimal = "," if "," in marks else "."
-        self.labels: Labels = labels_of(
-            path, names[position], table.cells[position], task, decimal
-        )
+        self.labels: Labels = labels_of(path, names[position], table.cells[position], task, decimal)
         rows = self.labels.rows
         whole = len(rows) == len(table.cells[position])
         self.cells = {
@@ -274,7 +271,8 @@ class _Reading:
         cells = [self.cells[index] for index in self.used]
         x, missing, unknown = encoded(table.path, columns, cells)
         for column, gone, strange in zip(columns, missing, unknown, strict=True):
-            count = int((gone | strange).sum())
+            # A category that no training row has is no gap.
+            count = int((gone if column.kind == "category" else gone | strange).sum())
             if count:
                 self.filled[column.name] = count
         schema = TableSchema(
@@ -288,6 +286,7 @@ class _Reading:
             has_header=table.has_header,
             left_out=self.left_out,
             missing=None if words is None else tuple(sorted(words)),
+            numerals=labels.numerals,
         )
         return x, labels.t, schema
 

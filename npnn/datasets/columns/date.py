@@ -70,12 +70,13 @@ class DateColumn(Column):
         column.fill = float(np.median(good)) if len(good) else 0.0
         column.missing = tells(np.isnan(seconds))
         # A cycle is one only where the dates go round in it, and fall into different parts of it.
-        column.parts = ("trend",) + tuple(
+        cycles = [
             part
             for part, (period, begin, pieces) in CYCLES.items()
             if len(np.unique(np.floor(((good - begin) % period) / period * pieces))) > 2
             and not (part == "week" and column.form == "month")
-        )
+        ]
+        column.parts = ("trend", *cycles)
         return column
 
     def seconds(self, cells: Cells) -> NDArray:

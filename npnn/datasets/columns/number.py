@@ -11,6 +11,8 @@ from npnn.datasets.columns.column import Column, Encoded, number, tells, with_mi
 from npnn.datasets.given import NDArray
 from npnn.datasets.numerals import Numerals, mark_of
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 class NumberColumn(Column):
     """A column of numbers.
@@ -56,7 +58,11 @@ class NumberColumn(Column):
         return column
 
     def values(self, cells: Cells) -> NDArray:
-        """Return the numbers of the cells as float64, NaN where there is none."""
+        """Return the numbers as float64, NaN where there is none that float32 holds."""
+        values = self._read(cells)
+        return np.where(np.abs(values) > LARGEST, np.nan, values)
+
+    def _read(self, cells: Cells) -> NDArray:
         found = cells.floats
         if found is not None:
             return found

@@ -42,9 +42,7 @@ class Recognised(NamedTuple):
     fit: Callable[[Cells], Column]
 
 
-def recognised(
-    name: str, cells: Cells, *, kind: str | None, decimal: str, most: int
-) -> Recognised:
+def recognised(name: str, cells: Cells, *, kind: str | None, decimal: str, most: int) -> Recognised:
     """Return what a column is taken for.
 
     Parameters
