@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import npnn.datasets as nd
-from npnn.datasets import moments, numerals
+from npnn.datasets import big, moments, numerals
 from npnn.errors import MissingError
 
 
@@ -166,10 +166,10 @@ def test_the_task_can_be_given(write):
 
 
 def test_categories_become_one_hot_columns(write):
-    path = write("colour,size,t\nred,1,0.5\nblue,2,1.5\nred,3,2.5\n")
-    data = nd.Table(path)
+    path = write("colour,size,t\n" + "red,1,0.5\nblue,2,1.5\nred,3,2.5\n" * 4)
+    data = nd.Table(path, seed=0)
     assert data.feature_names == ("colour=blue", "colour=red", "size")
-    np.testing.assert_array_equal(data.x_data, [[0, 1, 1], [1, 0, 2], [0, 1, 3]])
+    np.testing.assert_array_equal(data.x_data, [[0, 1, 1], [1, 0, 2], [0, 1, 3]] * 4)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +220,8 @@ def test_a_few_cells_of_text_among_numbers_count_as_missing(write):
 
 
 def test_half_of_the_values_may_be_numbers(write):
-    sizes = "".join(f"{size},{row}.5\n" for row, size in enumerate(["S", "M", "38", "40"] * 3))
-    data = nd.Table(write("size,t\n" + sizes))
+    sizes = "".join(f"{size},{row}.5\n" for row, size in enumerate(["S", "M", "38", "40"] * 9))
+    data = nd.Table(write("size,t\n" + sizes), seed=0)
     assert data.feature_names == ("size=38", "size=40", "size=M", "size=S")
 
 
@@ -1136,6 +1136,46 @@ def test_a_reader_that_is_missing_is_named(tmp_path, monkeypatch, start, module,
     command = rf"pip install 'npnn-xp\[table\]', or pip install {package}$"
     with pytest.raises(MissingError, match=command):
         nd.Table(tmp_path / "data")
+
+
+def test_large_texts_are_read_alike_with_and_without_pyarrow(write, monkeypatch):
+    pytest.importorskip("pyarrow")
+    columns = (
+        [*A, "", "NA"], [1, 2, 3, "?"], ["x", "y y", '"a, b"', "", "-"],
+        ["2024-01-05", "2024-02-07"],
+        [*A[:7], "n/a", "many"], ["TRUE", "FALSE"], Y,
+    )  # fmt: skip
+    text = "# by me\n" + rows(*columns, names="a,b,c,d,e,f,y", count=300)
+    small = nd.Table(write(text), seed=0)
+    monkeypatch.setattr(big, "LARGE", 1000)
+    monkeypatch.setattr(big, "HEAD", 3000)
+    monkeypatch.setattr(big, "FEW", 3)
+    large = nd.Table(small.path, seed=0)
+    assert large.feature_names == tuple(
+        name.replace("TRUE", "True").replace("FALSE", "False") for name in small.feature_names
+    )
+    np.testing.assert_array_equal(large.x_data, small.x_data)
+    np.testing.assert_array_equal(large.y_data, small.y_data)
+    assert nd.read_table(small.path).lines == range(3, 303)
+    np.testing.assert_array_equal(large.schema.read(small.path)[0], small.x_data)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    without = nd.Table(small.path, seed=0)
+    np.testing.assert_array_equal(without.x_data, small.x_data)
+
+
+@pytest.mark.parametrize("more", ["0.5\n", "1,2,3,4,5\n", "\n\n", "é,1,no\n"])
+def test_large_texts_that_pyarrow_does_not_read_are_read_as_small_ones(write, monkeypatch, more):
+    pytest.importorskip("pyarrow")
+    path = write(rows(A, [1, 2, 3], Y, names="a,b,y", count=300) + more, encoding="cp1252")
+    found = []
+    for size in (1 << 30, 1000):
+        monkeypatch.setattr(big, "LARGE", size)
+        monkeypatch.setattr(big, "HEAD", 2000)
+        try:
+            found.append(nd.Table(path, seed=0).x_data.tolist())
+        except ValueError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
 
 
 def test_standard_input_is_read_once_and_whole(monkeypatch, write):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,27 @@ DASHES = frozenset(["-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", ".", ".."])
 BOOLEANS = {True: "True", False: "False"}
 
 
+class Factors(NamedTuple):
+    """Text of which each value is held once.
+
+    Attributes
+    ----------
+    distinct : list of str
+        The different values.
+    codes : ndarray of int
+        Which of them each cell holds.
+    """
+
+    distinct: list[str]
+    codes: NDArray
+
+
 class Cells:
     """The cells of one column.
 
     Parameters
     ----------
-    given : list of str or ndarray
+    given : list of str, Factors or ndarray
         Text without white space around it; or numbers, truth values or times, of which NaN and NaT
         are missing.
     missing : frozenset of str, optional
@@ -39,7 +54,7 @@ class Cells:
 
     def __init__(
         self,
-        given: list[str] | NDArray,
+        given: list[str] | Factors | NDArray,
         missing: frozenset[str] | None = None,
         decimal: str | None = None,
     ) -> None:
@@ -48,14 +63,23 @@ class Cells:
         self.decimal = decimal
 
     def __len__(self) -> int:
-        return len(self.given)
+        return len(self.given.codes if isinstance(self.given, Factors) else self.given)
 
     def take(self, rows: NDArray) -> Cells:
         """Return the cells of some rows."""
         given = self.given
         if isinstance(given, np.ndarray):
             return Cells(given[rows], self.words, self.decimal)
+        if isinstance(given, Factors):
+            kept, codes = np.unique(given.codes[rows], return_inverse=True)
+            distinct = [given.distinct[code] for code in kept.tolist()]
+            return Cells(Factors(distinct, codes), self.words, self.decimal)
         return Cells([given[row] for row in rows.tolist()], self.words, self.decimal)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the cells are text."""
+        return not isinstance(self.given, np.ndarray)
 
     @property
     def times(self) -> NDArray | None:
@@ -71,6 +95,8 @@ class Cells:
     def texts(self) -> list[str]:
         """The cells as text; that of a missing number is empty."""
         given = self.given
+        if isinstance(given, Factors):
+            return [given.distinct[code] for code in given.codes.tolist()]
         if not isinstance(given, np.ndarray):
             return given
         if given.dtype.kind == "b":
@@ -80,20 +106,22 @@ class Cells:
         return [label_of(v) if v == v else "" for v in given.tolist()]
 
     @cached_property
-    def _factors(self) -> tuple[list[str], NDArray]:
+    def _factors(self) -> Factors:
+        if isinstance(self.given, Factors):
+            return self.given
         index: dict[str, int] = {}
         codes = [index.setdefault(text, len(index)) for text in self.texts]
-        return list(index), np.asarray(codes, dtype=np.int64)
+        return Factors(list(index), np.asarray(codes, dtype=np.int64))
 
     @property
     def distinct(self) -> list[str]:
         """The different texts, each once, in the order in which they come."""
-        return self._factors[0]
+        return self._factors.distinct
 
     @property
     def codes(self) -> NDArray:
         """Which of the different texts each cell holds."""
-        return self._factors[1]
+        return self._factors.codes
 
     @cached_property
     def counts(self) -> NDArray:
@@ -138,6 +166,8 @@ class Cells:
             return np.where(np.isfinite(values), values, np.nan)
         if self.decimal == "," and any("." in text for text in self.distinct):
             return None
+        if isinstance(given, Factors):
+            return self.read(to_number)
         if not any("_" in text for text in given):
             try:
                 values = np.array([float(text) for text in given])
@@ -152,12 +182,12 @@ class Cells:
 
         None if it knows no number for a cell that is not missing.
         """
-        found = [
-            np.nan if gone else number(text)
-            for text, gone in zip(self.distinct, self.gone, strict=True)
-        ]
-        if any(value is None for value in found):
-            return None
+        found = []
+        for text, gone in zip(self.distinct, self.gone, strict=True):
+            value = np.nan if gone else number(text)
+            if value is None:
+                return None
+            found.append(value)
         return np.asarray(found, np.float64)[self.codes]
 
 

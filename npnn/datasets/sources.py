@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from npnn import checked
-from npnn.datasets import formats
+from npnn.datasets import big, formats
 from npnn.datasets.cells import Cells
-from npnn.datasets.delimited import divided
+from npnn.datasets.delimited import Lines, divided
 from npnn.datasets.frames import frame_columns, is_frame, plain
 from npnn.datasets.headers import names_above, names_of
 
@@ -100,30 +100,52 @@ def read_table(
     kind = formats.of(where, data)
     if kind != "text":
         return _of_columns(where, formats.READERS[kind](where, data), missing)
-    text = divided(where, formats.unpacked(where, data), delimiter, encoding)
-    if header == "auto":
-        count = names_above(text.rows, named) if fits is None else fits(text.rows)
-    else:
-        count = int(header)
+    data = formats.unpacked(where, data)
+    mark = None if decimal == "auto" else decimal
+    head = big.head_of(data)
+    text = divided(where, data if head is None else head, delimiter, encoding)
+    count = _names_above(text, header, named, fits)
+    cells = None
+    if head is not None and len(text.rows) > count:
+        cells = big.columns_of(data, text, text.lines[count] - 1, missing, mark)
+        if cells is None:
+            text = divided(where, data, delimiter, encoding)
+            count = _names_above(text, header, named, fits)
     if len(text.rows) <= count:
         raise ValueError(f"{where} has a header and no rows")
-    notes = text.notes
-    names = names_of(text.rows, count, notes)
+    names = names_of(text.rows, count, text.notes)
     if header == "auto" and count and all(cell.isdigit() for cell in text.rows[0]):
-        notes.append("line 1 holds numbers, and is taken for names (--header no if it is data)")
-    columns = zip(*text.rows[count:], strict=True)
+        text.notes.append(
+            "line 1 holds numbers, and is taken for names (--header no if it is data)"
+        )
+    lines: Sequence[int] = text.lines[count:]
+    if cells is None:
+        columns = zip(*text.rows[count:], strict=True)
+        cells = [Cells(list(column), missing, mark) for column in columns]
+    else:
+        lines = range(lines[0], lines[0] + len(cells[0]))
     return RawTable(
         where,
         names,
-        tuple(
-            Cells(list(cells), missing, None if decimal == "auto" else decimal) for cells in columns
-        ),
-        text.lines[count:],
+        tuple(cells),
+        lines,
         bool(count),
         text.delimiter,
         text.encoding,
-        tuple(notes),
+        tuple(text.notes),
     )
+
+
+def _names_above(
+    text: Lines,
+    header: Header,
+    named: Sequence[str],
+    fits: Callable[[list[list[str]]], int] | None,
+) -> int:
+    """Return how many of the first rows hold names."""
+    if header != "auto":
+        return int(header)
+    return names_above(text.rows, named) if fits is None else fits(text.rows)
 
 
 def existing(path: Any) -> Path:

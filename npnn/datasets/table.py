@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from npnn import checked
 from npnn.datasets import numerals
 from npnn.datasets.cells import missing_words, quoted
@@ -178,7 +180,7 @@ class Table(Dataset):
             x, t, schema = reading.fitted(parts[0], words)
             norm = _norm_of(schema.columns, x[parts[0]])
             self.filled = reading.filled
-            self.notes = (*table.notes, *labels.notes)
+            self.notes = (*table.notes, *labels.notes, *reading.missing_notes())
             self.has_header = table.has_header
         self.path = where
         self.schema = schema
@@ -260,6 +262,24 @@ class _Reading:
         self.left_out = tuple(LeftOut(i, names[i], reason) for i, reason in sorted(out.items()))
         self.filled: dict[str, int] = {}
 
+    def missing_notes(self) -> list[str]:
+        """Return what is said of the words that counted as missing."""
+        used = [self.table.cells[self.position], *(self.cells[index] for index in self.used)]
+        words = {
+            text
+            for cells in used
+            if cells.is_text
+            for text, gone in zip(cells.distinct, cells.gone, strict=True)
+            if gone and text
+        }
+        if not words:
+            return []
+        shown = quoted(sorted(words), 5)
+        verb, what = (
+            ("counts", "it is a value") if len(words) == 1 else ("count", "they are values")
+        )
+        return [f"{shown} {verb} as missing (--missing none if {what})"]
+
     def fitted(
         self, train: NDArray, words: frozenset[str] | None
     ) -> tuple[NDArray, NDArray, TableSchema]:
@@ -293,10 +313,14 @@ class _Reading:
 
 def _norm_of(columns: Sequence[Column], x: NDArray) -> Normalization:
     """Return the map to mean 0, and to deviation 1 where a column does not say otherwise."""
-    norm = Normalization.standard(x)
     scales = [scale for column in columns for scale in column.scales]
-    scale = [s if given is None else given for s, given in zip(norm.scale, scales, strict=True)]
-    return Normalization(norm.offset, scale)
+    own = [place for place, scale in enumerate(scales) if scale is None]
+    offset = x.mean(axis=0, dtype=np.float64)
+    scale = np.asarray([1.0 if scale is None else scale for scale in scales])
+    if own:
+        norm = Normalization.standard(x[:, own])
+        offset[own], scale[own] = norm.offset, norm.scale
+    return Normalization(offset, scale)
 
 
 def _checked_kinds(kinds: Any) -> dict[str | int, str]:
