@@ -851,7 +851,7 @@ def test_text_of_many_values_becomes_words(write):
 
 def test_the_limit_of_categories_is_an_option(write):
     path = write(rows([f"S{i:02}" for i in range(33)], A, Y, names="s,a,y", count=120))
-    assert len(nd.Table(path).schema.columns[0].categories) == 33
+    assert nd.Table(path).schema.columns[0].kind == "category"
     assert nd.Table(path, max_categories=32).schema.columns[0].kind == "text"
 
 
