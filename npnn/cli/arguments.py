@@ -48,6 +48,17 @@ def positive(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Return a share that is not the whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to below 1, not {text!r}")
+    return value
+
+
 def hidden_sizes(text: str) -> list[int]:
     """Return the sizes of hidden layers."""
     if text.strip() in ("0", "none", ""):

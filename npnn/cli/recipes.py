@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import npnn
-from npnn import backends
+from npnn import backends, kinks
 from npnn.cli.arguments import (
     TABLE_OPTIONS,
     add_column_options,
@@ -22,6 +22,7 @@ from npnn.cli.arguments import (
     device_name,
     hidden_sizes,
     positive,
+    share,
     table_options,
     whole,
 )
@@ -64,6 +65,7 @@ class Recipe:
     alpha: float
     batch_size: int
     activation: str = "relu"
+    dropout: float = 0.0
 
 
 RECIPES = {
@@ -85,9 +87,9 @@ RECIPES = {
     "noisy-linear": Recipe("NoisyLinear", "a straight line with noise", (), 60, 2e-2, 16),
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
-TABLE = Recipe("Table", "a table of one's own", (64,), 0, 1e-3, 32)
-TABLE_STEPS = 2000
-"""About as many steps are taken on a table, so that small ones get more epochs than large ones."""
+FINAL_RATE = 0.02  # of the first one
+# How many epochs, and rows of a step, is found out; see fitting.py.
+TABLE = Recipe("Table", "a table of one's own", (128,), 0, 2e-3, 0, dropout=0.2)
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
@@ -110,6 +112,8 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     )
     add("--hidden", type=hidden_sizes, metavar="N,N", help="sizes of the hidden layers; 0 for none")
     add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
+    add("--dropout", type=share, metavar="P", help="share of hidden units left out in a step (0.2)")
+    add("--balance", action="store_true", help="let rare classes count as much as frequent ones")
     add("--batch-size", type=whole(1), metavar="N", help="samples of one step")
     add("--alpha", type=positive, help="learning rate")
     add("--optimizer", choices=OPTIMIZERS, metavar="NAME", help=", ".join(OPTIMIZERS))
@@ -174,6 +178,8 @@ def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict
         "batch_size": options.batch_size or recipe.batch_size,
         "alpha": options.alpha or alpha,
         "optimizer": optimizer,
+        "dropout": recipe.dropout if options.dropout is None else options.dropout,
+        "balance": options.balance,
         "seed": options.seed or 0,
     }
 
@@ -230,12 +236,6 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
     return make(seed=seed)
 
 
-def table_epochs(data: Dataset, batch_size: int) -> int:
-    """Return how many epochs of a table are about the steps that it is given."""
-    steps = math.ceil(data.num_train_data / batch_size)
-    return min(100, max(10, TABLE_STEPS // steps))
-
-
 def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -> npnn.Sequential:
     """Return a fresh model for the data."""
     activation = npnn.Layer.registry[ACTIVATIONS[run["activation"]]]
@@ -243,6 +243,7 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
     shape = data.shape_in
     for size in run["hidden"]:
         layers += [npnn.Dense(shape, size), activation()]
+        layers += [npnn.Dropout(run["dropout"])] if run.get("dropout") else []
         shape = (size,)
     layers.append(npnn.Dense(shape, data.shape_out))
     if data.task != "regression":
@@ -262,6 +263,7 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
     if math.prod(data.shape_in) <= 2:
         model.details["feature_names"] = list(data.feature_names or ())
     if schema is not None:
+        kinks.spread(model, data.x_train_data, run["seed"])
         model.details["schema"] = schema.to_config()
         model.details["target_name"] = schema.target
         if data.task == "regression":
@@ -274,8 +276,11 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
     return model
 
 
-def new_optimizer(run: dict[str, Any]) -> npnn.Optimizer:
-    """Return the optimizer that the settings name."""
+def new_optimizer(run: dict[str, Any], steps: int | None = None) -> npnn.Optimizer:
+    """Return the optimizer that the settings name; its rate falls, if all `steps` are known."""
     kind, arguments, _ = OPTIMIZERS[run["optimizer"]]
-    optimizer: npnn.Optimizer = npnn.Optimizer.registry[kind](run["alpha"], **arguments)
+    schedule = None if steps is None else npnn.Cosine(steps, final=FINAL_RATE)
+    optimizer: npnn.Optimizer = npnn.Optimizer.registry[kind](
+        run["alpha"], schedule=schedule, **arguments
+    )
     return optimizer

@@ -44,7 +44,6 @@ def described_model(model: npnn.Sequential, run: dict[str, Any]) -> str:
 
 
 def report(
-    model: npnn.Sequential,
     data: Dataset,
     y: np.ndarray,
     history: History,
@@ -54,12 +53,10 @@ def report(
     """Return the tables of how good the model became, and the time it took."""
     from npnn import reports
 
-    parts: dict[str, dict[str, float]] = {}
-    for name, (x, t) in parts_of(data).items():
-        parts[name] = {key.replace("loss", loss_name): v for key, v in metrics[name].items()}
-        if data.task == "regression":
-            outputs = y if name == "validation" else outputs_of(model, x)
-            parts[name] |= reports.regression_metrics(outputs, t)
+    parts = {
+        name: {key.replace("loss", loss_name): value for key, value in part.items()}
+        for name, part in metrics.items()
+    }
     tables = [reports.metrics_table(parts)]
     if data.c_validation_data is not None:
         tables.append(reports.class_table(_counts(data, y), data.class_names))
@@ -70,6 +67,17 @@ def renamed(history: History, loss_name: str) -> History:
     """Return the history with its loss called by its full name."""
     full = loss_name.replace(" ", "_")
     return type(history)({name.replace("loss", full): v for name, v in history.items()})
+
+
+def with_regression_metrics(
+    model: npnn.Sequential, data: Dataset, y: np.ndarray, metrics: dict[str, dict[str, float]]
+) -> None:
+    """Add to the metrics of each part those of a regression, in the units of the targets."""
+    from npnn import reports
+
+    for name, (x, t) in parts_of(data).items():
+        outputs = y if name == "validation" else outputs_of(model, x)
+        metrics[name] |= reports.regression_metrics(outputs, t)
 
 
 def parts_of(data: Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:

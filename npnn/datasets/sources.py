@@ -114,7 +114,7 @@ def read_table(
     if len(text.rows) <= count:
         raise ValueError(f"{where} has a header and no rows")
     names = names_of(text.rows, count, text.notes)
-    if header == "auto" and count and all(cell.isdigit() for cell in text.rows[0]):
+    if header == "auto" and fits is None and count and all(cell.isdigit() for cell in text.rows[0]):
         text.notes.append(
             "line 1 holds numbers, and is taken for names (--header no if it is data)"
         )
