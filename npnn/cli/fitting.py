@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import npnn
+from npnn.callbacks import EarlyStopping
 from npnn.cli.models import target_units
 from npnn.cli.recipes import new_model, new_optimizer
 from npnn.datasets.dataset import split
@@ -23,6 +23,7 @@ HELD_OUT = 0.2  # of the rows that train
 FEW_ROWS = 1000  # below which one part that is held out tells too little
 PARTS = 3
 PATIENCE = 15
+DROPOUTS = (0.0, 0.3)
 LONGER = 1.25  # as many epochs as were best, since all rows train, and the rate falls
 
 
@@ -37,17 +38,30 @@ def most_epochs(rows: int, batch_size: int) -> int:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, MOST_STEPS // steps))
 
 
-def found_epochs(
-    run: dict[str, Any], data: Dataset, options: argparse.Namespace, progress: bool
-) -> int:
-    """Return how many epochs to train for: as many as are best for rows that are held out.
+def find(run: dict[str, Any], data: Dataset, options: argparse.Namespace, progress: bool) -> None:
+    """Set how many epochs to train for, and the dropout if nobody said it.
 
-    They are some of those that train; the validation part is not looked at.
+    They are those that are best for rows that are held out. These are some of those that train;
+    the validation part is not looked at.
     """
+    most = most_epochs(data.num_train_data, run["batch_size"])
+    run["epochs"], run["falls"] = most, True
+    if data.num_train_data < 2 * PARTS:
+        return
+    tried = DROPOUTS if options.dropout is None and run["hidden"] else (run["dropout"],)
+    best = math.inf
+    for dropout in tried:
+        losses = _losses({**run, "dropout": dropout}, data, options, progress)
+        if losses.min() < best:
+            best, run["dropout"] = float(losses.min()), dropout
+            run["epochs"] = max(3, min(most, round(LONGER * (int(losses.argmin()) + 1))))
+
+
+def _losses(
+    run: dict[str, Any], data: Dataset, options: argparse.Namespace, progress: bool
+) -> np.ndarray:
+    """Return the mean loss after each epoch for rows that are held out."""
     x, t, classes = data.x_train_data, data.y_train_data, data.c_train_data
-    most = most_epochs(len(x), run["batch_size"])
-    if len(x) < 2 * PARTS:
-        return most
     curves = []
     rng = np.random.default_rng(run["seed"])
     for number in range(PARTS if len(x) < FEW_ROWS else 1):
@@ -59,19 +73,19 @@ def found_epochs(
             (t[train] - offset) / scale,
             w=weights_of(run, classes, train),
             validation_data=(x[held_out], (t[held_out] - offset) / scale),
-            epochs=most,
+            epochs=run["epochs"],
             batch_size=run["batch_size"],
             optimizer=new_optimizer(run),
             seed=run["seed"],
-            callbacks=[npnn.callbacks.EarlyStopping(max(PATIENCE, most // 8), restore_best=False)],
+            callbacks=[EarlyStopping(max(PATIENCE, run["epochs"] // 8), restore_best=False)],
             progress=progress,
         )
         if history.interrupted:
             raise KeyboardInterrupt
         losses = history["val_loss"]
-        curves.append(losses + [losses[-1]] * (most - len(losses)))
-    best = int(np.argmin(np.mean(curves, axis=0))) + 1
-    return max(3, min(most, round(LONGER * best)))
+        curves.append(losses + [losses[-1]] * (run["epochs"] - len(losses)))
+    means: np.ndarray = np.mean(curves, axis=0)
+    return means
 
 
 def weights_of(

@@ -88,8 +88,8 @@ RECIPES = {
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
 FINAL_RATE = 0.02  # of the first one
-# How many epochs, and rows of a step, is found out; see fitting.py.
-TABLE = Recipe("Table", "a table of one's own", (128,), 0, 2e-3, 0, dropout=0.2)
+# Epochs, dropout and the rows of a step are found out; see fitting.py.
+TABLE = Recipe("Table", "a table of one's own", (128,), 0, 2e-3, 0)
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
@@ -112,7 +112,7 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     )
     add("--hidden", type=hidden_sizes, metavar="N,N", help="sizes of the hidden layers; 0 for none")
     add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
-    add("--dropout", type=share, metavar="P", help="share of hidden units left out in a step (0.2)")
+    add("--dropout", type=share, metavar="P", help="share of hidden units left out in a step (0)")
     add("--balance", action="store_true", help="let rare classes count as much as frequent ones")
     add("--batch-size", type=whole(1), metavar="N", help="samples of one step")
     add("--alpha", type=positive, help="learning rate")

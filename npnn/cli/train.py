@@ -12,7 +12,7 @@ import numpy as np
 
 import npnn
 from npnn.cli.arguments import say_aside, whole
-from npnn.cli.fitting import batch_size_of, found_epochs, weights_of
+from npnn.cli.fitting import batch_size_of, find, weights_of
 from npnn.cli.hints import hint
 from npnn.cli.models import fold_target_units, outputs_of, target_units
 from npnn.cli.outputs import (
@@ -114,10 +114,16 @@ def run_train(options: argparse.Namespace) -> int:
     earlier = earlier_outputs(folder, options.resume)
 
     say(f"{described(data)}\n{described_model(model, run)}")
-    run["falls"] = not run["epochs"] or (run.get("falls", False) and options.epochs is None)
+    run["falls"] = run.get("falls", False) and options.epochs is None
     if not run["epochs"]:
-        run["epochs"] = found_epochs(run, data, options, show)
-        say(f"epochs {run['epochs']}, found on training rows that were held out (--epochs)")
+        before = run["dropout"]
+        find(run, data, options, show)
+        if run["dropout"] != before:
+            model = new_model(run, data, options)
+        say(
+            f"{run['epochs']} epochs and a dropout of {run['dropout']:g}, found on training rows "
+            "that were held out"
+        )
     say("")
     model.details["run"] = run
     offset, scale = target_units(model)

@@ -40,6 +40,7 @@ MONTHLY = (
     re.compile(rf"{FULL}[-/M](?P<month>\d{{1,2}})"),
     re.compile(rf"(?P<month>\d{{1,2}})[-/]{FULL}"),
     re.compile(rf"{WORD}[- ,/]*{FULL}"),
+    re.compile(rf"{WORD}[-' /](?P<year>\d{{2}})"),
     re.compile(rf"{FULL}[- ]?Q(?P<quarter>[1-4])"),
     re.compile(rf"Q(?P<quarter>[1-4])[- /]?{FULL}"),
 )

@@ -46,7 +46,7 @@ class CategoryColumn(Column):
             counts = {"False": int((~cells.given).sum()), "True": int(cells.given.sum())}
         else:
             found = zip(cells.distinct, cells.counts.tolist(), cells.gone, strict=True)
-            counts = {text: count for text, count, gone in found if not gone}
+            counts = _merged({text: count for text, count, gone in found if not gone})
         categories = sorted(counts, key=natural)
         total = max(1, sum(counts.values()))
         shares = [round(counts[category] / total, 6) for category in categories]
@@ -85,6 +85,14 @@ class CategoryColumn(Column):
     @property
     def remark(self) -> str:
         return str(len(self.categories))
+
+
+def _merged(counts: dict[str, int]) -> dict[str, int]:
+    """Return how often each value comes, where words that differ in capitals alone are one."""
+    forms: dict[str, dict[str, int]] = {}
+    for text, count in counts.items():
+        forms.setdefault(text.casefold() if len(text) > 1 else text, {})[text] = count
+    return {max(alike, key=alike.__getitem__): sum(alike.values()) for alike in forms.values()}
 
 
 def natural(label: str) -> tuple[tuple[int | str, ...], str]:
