@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import npnn.datasets as nd
-from npnn.datasets import big, moments, numerals
+from npnn.datasets import big, formats, moments, numerals
 from npnn.errors import MissingError
 
 
@@ -1026,11 +1026,16 @@ def packed(kind, text):
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "zip"])
-def test_packed_texts(tmp_path, write, kind):
+def test_packed_texts(tmp_path, write, kind, monkeypatch):
     path = tmp_path / f"data.csv.{kind}"
     path.write_bytes(packed(kind, PLAIN))
     plain = nd.Table(write(PLAIN))
     assert nd.Table(path).x_data.tolist() == plain.x_data.tolist()
+    monkeypatch.setattr(formats, "FREE", 100)
+    monkeypatch.setattr(formats, "MOST_TIMES", 0.1)
+    with pytest.raises(ValueError, match="would become more than"):
+        nd.Table(path)
+    monkeypatch.undo()
     path.write_bytes(packed(kind, PLAIN)[:-30])
     with pytest.raises(ValueError, match=r"data\.csv\.\w+ (is damaged|cannot be unpacked)"):
         nd.Table(path)
@@ -1118,6 +1123,7 @@ def test_files_that_another_library_reads(tmp_path, write):
     parquet.write_table(pyarrow.table(columns), tmp_path / "data.parquet")
     feather.write_feather(pyarrow.table(columns), str(tmp_path / "data.feather"))
     book = openpyxl.Workbook()
+    book.active.append(["My flowers"])
     for row in [list(columns), *zip(*columns.values(), strict=True)]:
         book.active.append(row)
     book.save(tmp_path / "data.xlsx")

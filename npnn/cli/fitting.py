@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Found by benchmarks/tables.py, on other splits of its tables than those that it reports.
 MOST_STEPS = 4000
-FEWEST_EPOCHS, MOST_EPOCHS = 20, 400
+FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 HELD_OUT = 0.2  # of the rows that train
 FEW_ROWS = 1000  # below which one part that is held out tells too little
 PARTS = 3

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from npnn.datasets.cells import quoted
 from npnn.errors import FileError, MissingError
@@ -20,7 +20,7 @@ MARKS = {
     b"SQLite format 3\0": "sqlite",
     b"\xd0\xcf\x11\xe0": "xls",
 }
-LARGEST = 4 << 30  # bytes that a packed text may become
+FREE, MOST_TIMES = 256 << 20, 200  # bytes that any packed text may become; times its size, else
 
 
 def of(path: Path, data: bytes) -> str:
@@ -43,7 +43,7 @@ def unpacked(path: Path, data: bytes) -> bytes:
             packer = import_module(module)
             try:
                 with packer.open(io.BytesIO(data)) as file:
-                    return _limited(path, file.read(LARGEST + 1))
+                    return _limited(path, file, len(data))
             except (OSError, EOFError, ValueError) as error:
                 raise FileError(f"{path} is damaged: {error}") from None
     return _only_member(path, data) if data.startswith(b"PK\x03\x04") else data
@@ -64,14 +64,16 @@ def _only_member(path: Path, data: bytes) -> bytes:
             if len(chosen) != 1:
                 raise FileError(f"{path} must hold one table, and it holds {quoted(names)}")
             with archive.open(chosen[0]) as file:
-                return _limited(path, file.read(LARGEST + 1))
+                return _limited(path, file, len(data))
     except (BadZipFile, OSError, RuntimeError, EOFError) as error:
         raise FileError(f"{path} cannot be unpacked: {error}") from None
 
 
-def _limited(path: Path, data: bytes) -> bytes:
-    if len(data) > LARGEST:
-        raise FileError(f"{path} would become more than {human_bytes(LARGEST)}: unpack it first")
+def _limited(path: Path, file: IO[bytes], packed: int) -> bytes:
+    most = max(FREE, int(MOST_TIMES * packed))
+    data = file.read(most + 1)
+    if len(data) > most:
+        raise FileError(f"{path} would become more than {human_bytes(most)}: unpack it first")
     return data
 
 
@@ -123,6 +125,8 @@ def _excel(path: Path, data: bytes) -> dict[str, Any]:
     if len(rows) < 2:
         raise FileError(f"{path}: its first sheet holds no table")
     width = max(len(row) for row in rows)
+    while len(rows) > 2 and width > 1 and sum(cell is not None for cell in rows[0]) < 2:
+        del rows[0]  # a title
     rows = [row + (None,) * (width - len(row)) for row in rows]
     names = [f"column {i}" if name is None else str(name) for i, name in enumerate(rows[0])]
     return _named(path, names, list(zip(*rows[1:], strict=True)))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from npnn.datasets.cells import Cells, as_floats
-from npnn.datasets.columns.column import Column, Encoded, number, tells, with_missing
+from npnn.datasets.columns.column import Column, Encoded, number, numbers, tells, with_missing
 from npnn.datasets.given import NDArray
 from npnn.datasets.numerals import Numerals, mark_of
 
+MIDDLE = (0.05, 0.95)  # where most numbers of a column lie
+FAR = 5.0  # times the width of that
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -29,10 +32,13 @@ class NumberColumn(Column):
         What stands for a value that is missing, or that is no number: the median of the others.
     missing : bool
         Whether a second feature is 1 where that is so.
+    limits : sequence of two floats, optional
+        Numbers beyond count as these: what is far from all others would decide alone how large the
+        others are, and nobody knows what a network makes of what lies farther out.
     """
 
     kind = "number"
-    arguments = ("name", "decimal", "multiples", "fill", "missing")
+    arguments = ("name", "decimal", "multiples", "fill", "missing", "limits")
 
     def __init__(
         self,
@@ -41,19 +47,25 @@ class NumberColumn(Column):
         multiples: bool = False,
         fill: float = 0.0,
         missing: bool = False,
+        limits: Sequence[float] | None = None,
     ) -> None:
         super().__init__(str(name))
         if decimal not in (".", ","):
             raise ValueError(f"decimal must be '.' or ',', not {decimal!r}")
         self.decimal, self.multiples = decimal, bool(multiples)
         self.fill, self.missing = number(fill), bool(missing)
+        self.limits = None if limits is None else numbers(limits, 2)
 
     @classmethod
     def fitted(cls, name: str, cells: Cells, **options: Any) -> NumberColumn:
         column = cls(name, options.get("decimal", "."), options.get("multiples", False))
         values = column.values(cells)
         good = values[np.isfinite(values)]
-        column.fill = float(np.median(good)) if len(good) else 0.0
+        if len(good):
+            column.fill = float(np.median(good))
+            low, high = np.quantile(good, MIDDLE).tolist()
+            far = FAR * (high - low)
+            column.limits = (low - far, high + far) if far > 0.0 else None
         column.missing = tells(np.isnan(values))
         return column
 
@@ -78,7 +90,10 @@ class NumberColumn(Column):
     def encode(self, where: object, cells: Cells) -> Encoded:
         values = self.values(cells)
         gone, missing = np.isnan(values), cells.missing
-        filled = as_floats(where, self.name, np.where(gone, self.fill, values))
+        values = np.where(gone, self.fill, values)
+        if self.limits is not None:
+            values = np.clip(values, *self.limits)
+        filled = as_floats(where, self.name, values)
         features = [filled, gone.astype(np.float32)] if self.missing else [filled]
         return Encoded(np.stack(features, axis=1), missing, gone & ~missing)
 
