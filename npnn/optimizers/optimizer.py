@@ -231,7 +231,7 @@ class Optimizer(Named, Settings):
         Of arrays that lie on a GPU the numbers are not looked at, which would be to wait for it. A
         step that fails changes nothing. Ctrl-C within a step is raised at its end.
         """
-        self._needed_model().runner.train(self, x, t, w)
+        (self._model or self._needed_model()).runner.train(self, x, t, w)
 
     def predict(self, x: Any, t: Any = None, c: Any = None) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the loss's metrics."""
