@@ -876,6 +876,16 @@ def test_what_counts_as_missing_can_be_said(write):
     assert nd.Table(nines, missing="-999", seed=0).filled == {"k": 6}
 
 
+def test_numbers_far_from_all_others_count_as_nearer_ones(write):
+    cells = [*range(1990, 2030), 0, -9999]
+    data = nd.Table(write(rows(cells, A, Y, names="x,a,y", count=210)), seed=0)
+    low, high = data.schema.columns[0].limits
+    assert 1700 < low < 1850 < 2150 < high < 2300
+    assert data.x_data[:, 0].min() == np.float32(low)
+    x, _ = round_trip(data.schema).read(write("x,a\n7,0\n1e30,0\n2000,0\n", "o.csv"))
+    np.testing.assert_allclose(x[:, 0], [low, high, 2000], rtol=1e-6)
+
+
 def test_parameters_come_of_the_rows_that_train(write):
     path = write(rows(list(range(100)), A, Y, names="x,a,y", count=100))
     data = nd.Table(path, seed=0)
@@ -1211,7 +1221,9 @@ def test_wrong_options_of_tables(write):
     "change",
     [
         {"kind": "other"}, {"kind": None}, {"name": None, "more": 1}, {"fill": "x"}, {"fill": None},
-        {"fill": float("nan")}, {"decimal": ";"},
+        {"fill": float("nan")},
+        {"limits": [1]},
+        {"limits": ["a", 2]}, {"decimal": ";"},
     ],
 )  # fmt: skip
 def test_damaged_columns(write, change):

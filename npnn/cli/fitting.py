@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_STEPS = 4000
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 HELD_OUT = 0.2  # of the rows that train
-FEW_ROWS = 1000  # below which one part that is held out tells too little
+FEW_ROWS = 500  # below which one part that is held out tells too little
 PARTS = 3
 PATIENCE = 15
 DROPOUTS = (0.0, 0.3)

@@ -12,6 +12,7 @@ from npnn.datasets.columns.column import Column, Encoded, number, numbers, tells
 from npnn.datasets.given import NDArray
 from npnn.datasets.numerals import Numerals, mark_of
 
+FEW = 20  # of fewer numbers it is not known which are far from the others
 MIDDLE = (0.05, 0.95)  # where most numbers of a column lie
 FAR = 5.0  # times the width of that
 LARGEST = float(np.finfo(np.float32).max)
@@ -63,6 +64,7 @@ class NumberColumn(Column):
         good = values[np.isfinite(values)]
         if len(good):
             column.fill = float(np.median(good))
+        if len(good) >= FEW:
             low, high = np.quantile(good, MIDDLE).tolist()
             far = FAR * (high - low)
             column.limits = (low - far, high + far) if far > 0.0 else None
@@ -92,7 +94,7 @@ class NumberColumn(Column):
         gone, missing = np.isnan(values), cells.missing
         values = np.where(gone, self.fill, values)
         if self.limits is not None:
-            values = np.clip(values, *self.limits)
+            values = np.clip(values, self.limits[0], self.limits[1])
         filled = as_floats(where, self.name, values)
         features = [filled, gone.astype(np.float32)] if self.missing else [filled]
         return Encoded(np.stack(features, axis=1), missing, gone & ~missing)
