@@ -174,7 +174,22 @@ def test_categories_become_one_hot_columns(write):
 
 @pytest.mark.parametrize(
     "cell",
-    ["", "NA", "nan", "NaN", "null", "?", " N/A ", "inf", "-inf", "#N/A", "-", ".", "#DIV/0!"],
+    [
+        "",
+        "NA",
+        "\\N",
+        "nan",
+        "NaN",
+        "null",
+        "?",
+        " N/A ",
+        "inf",
+        "-inf",
+        "#N/A",
+        "-",
+        ".",
+        "#DIV/0!",
+    ],
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_missing_values_have_a_place(write, cell, place):
@@ -300,7 +315,7 @@ def test_the_last_column_that_is_not_ignored_is_the_target(write):
         ("a,b\n1,2\n", {"target": 2}, "index from -2 to 1 .* not 2; .* 'a', 'b'"),
         ("a,b\n1,2\n", {"target": -3}, "index from -2 to 1 .* not -3"),
         ("ab\n1\n", {}, "single column 'ab', and so no feature .*--delimiter"),
-        ('a,b\n1,"2\n', {"delimiter": ","}, "line 2: unexpected end of data"),
+        ('a,b\n1,"2\n', {"delimiter": ","}, r"line 2: a quote \(\"\) is not closed"),
         ("a;b\n1;2\n", {"decimal": ";"}, "decimal must be 'auto', '.' or ',', not ';'"),
         ("a;b\n1;2\n", {"encoding": "x"}, "encoding must be 'auto' or one that .*, not 'x'"),
         ("a,b\n1,2\nx, y,2\n", {}, "line 3: .* found 3 .*; a cell that holds ',' must stand in qu"),
@@ -943,6 +958,7 @@ PLAIN = rows(A, [1, 2, 3], Y, names="a,b,y")
         (lambda text: "a,b,y\ncm,kg,kind\n" + text.partition("\n")[2], "2 lines hold the names"),
         (lambda text: "#" + text, None),
         (lambda text: "\ufeff" + text, None),
+        (lambda text: text.replace("no", '"n"o'), None),
     ],
 )
 def test_texts_as_they_are(write, change, note):

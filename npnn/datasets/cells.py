@@ -16,7 +16,7 @@ LARGE = 2.0**20  # from here on, float32 has few digits behind the point
 # What spreadsheets, R, SQL and people write where there is no value; an empty cell always is none.
 MISSING = frozenset(
     {"na", "n/a", "#n/a", "#na", "<na>", "nan", "nat", "null", "?"}
-    | {"#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"}
+    | {"\\n", "-nan", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"}
 )
 DASHES = frozenset(["-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", ".", ".."])
 BOOLEANS = {True: "True", False: "False"}

@@ -62,7 +62,11 @@ def divided(where: object, data: bytes, delimiter: str, encoding: str) -> Lines:
         raise ValueError(f"{where} is empty")
     quote = _quote_of(text)
     mark = sniffed(text, quote) if delimiter == "auto" else delimiter
-    table = list(_records(where, text, mark, quote, skipped))
+    try:
+        table = list(_records(where, text, mark, quote, skipped))
+    except ValueError:
+        # A quote within a cell may stand alone, unless it swallows the lines behind it.
+        table = list(_records(where, text, mark, quote, skipped, strict=False))
     if mark == BLANK and len({len(row) for _, row in table}) > 1:
         table = _aligned(text, skipped) or table
     rows, lines = [row for _, row in table], [line for line, _ in table]
@@ -130,17 +134,26 @@ def _quote_of(text: str) -> str:
 
 
 def _records(
-    where: object, text: str, delimiter: str, quote: str, skipped: int = 0
+    where: object,
+    text: str,
+    delimiter: str,
+    quote: str,
+    skipped: int = 0,
+    strict: bool = True,
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not empty, and the line on which it ends."""
     source: Iterator[str] = iter(io.StringIO(text, newline=""))
     if delimiter == BLANK:
         source = (re.sub(r"[ \t]+", " ", line.strip()) + "\n" for line in source)
     reader = csv.reader(
-        source, delimiter=delimiter, quotechar=quote, skipinitialspace=True, strict=True
+        source, delimiter=delimiter, quotechar=quote, skipinitialspace=True, strict=strict
     )
     try:
         for row in reader:
+            if not strict and any("\n" in cell for cell in row):
+                raise ValueError(
+                    f"{where}, line {reader.line_num + skipped}: a quote ({quote}) is not closed"
+                )
             cells = [cell.strip() for cell in row]
             # A line without anything is skipped; so is one of blanks, or of delimiters alone.
             if any(cells):

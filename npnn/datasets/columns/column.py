@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -146,4 +145,3 @@ def tells(missing: NDArray) -> bool:
 
 
 LEAST_MISSING = 3
-NONE: Sequence[str] = ()
