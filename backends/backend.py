@@ -303,6 +303,14 @@ class Backend:
         return f"<backend {self.name}: {self.dtype_name}{rounded}{device}>"
 
 
+def device_name(device: Any) -> str | None:
+    """Return what a library's device is called when a backend is constructed."""
+    number, platform = getattr(device, "id", None), getattr(device, "platform", "cuda")
+    if number is not None:
+        return f"{platform}:{number}"
+    return None if device is None or "cpu" in str(device).lower() else str(device)
+
+
 def _is_on_host(x: Any) -> bool:
     """Return whether `x` lies where NumPy can read it."""
     if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack_device__"):

@@ -320,6 +320,24 @@ class LearningRateSchedule(Callback):
         self.schedule = as_schedule(schedule, "schedule", "Cosine(100)")
         self.watch = Monitor(monitor, mode)
 
+    @property
+    def monitor(self) -> str | None:
+        """The metric that the schedule watches."""
+        return self.watch.monitor
+
+    @monitor.setter
+    def monitor(self, monitor: str | None) -> None:
+        self.watch.monitor = monitor
+
+    @property
+    def mode(self) -> str | None:
+        """Whether it is good when it is small, or large."""
+        return self.watch.mode
+
+    @mode.setter
+    def mode(self, mode: str | None) -> None:
+        self.watch.mode = mode
+
     def on_train_begin(self, training: Training) -> None:
         self.watch.check(training, type(self).__name__)
         if not training.epoch:

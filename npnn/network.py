@@ -353,7 +353,7 @@ class Work:
         """Leave in the layers what a person may want to look at after an uncaptured step."""
         for (_, layer), twin in zip(self.network.layers, self.layers, strict=True):
             left = twin.__dict__
-            for name in (*layer.parameter_names, *layer.state_names):
+            for name in (*layer.parameter_names, *layer.state_names, "is_twin"):
                 left.pop(name, None)
             if list(layer.children()):
                 left = {name: value for name, value in left.items() if name not in vars(layer)}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import checked, initializers
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device
+from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.weighted import Weighted
 from npnn.layers.window import (
@@ -34,6 +35,7 @@ class _Convolution(Weighted):
     """What both directions have in common: their arguments, and the parameters w and b."""
 
     window: Window
+    fixed = dict.fromkeys(("kernel_size", "stride", "groups", "padding"), ANEW)
 
     @classmethod
     def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ class Row(Link):
         shape = start = self.accept(shape_in)
         followers = [*self._layers[1:], self.following]
         for number, (layer, following) in enumerate(zip(self._layers, followers, strict=True)):
-            layer.dtype, layer.following = self.dtype, following
+            vars(layer).update(dtype=self.dtype, following=following)
             try:
                 if layer.is_built:
                     layer.accept(shape)
