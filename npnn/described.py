@@ -8,6 +8,7 @@ from typing import Any
 from npnn import checked
 from npnn.layers.layer import Link
 from npnn.layers.row import Row
+from npnn.locks import changed
 from npnn.losses import LossLayer
 from npnn.normalization import Normalization
 
@@ -65,4 +66,5 @@ class Described(Row):
                 loss.accept(self.shape_out)
             except ValueError as error:
                 raise ValueError(f"{loss!r} after {self._layers[-1]!r}: {error}") from None
-        self._follow(loss)
+        with changed(self):
+            self._follow(loss)

@@ -386,6 +386,11 @@ def links_of(first: Link | None) -> list[Any]:
     return links
 
 
+def all_within(link: Link | None) -> Iterator[Layer]:
+    """Yield a link, what is chained to it, and all layers within."""
+    return (layer for each in links_of(link) for _, layer in each.walk())
+
+
 def _within(layer: Layer) -> Iterator[Layer]:
     yield layer
     for _, child in layer.children():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -73,16 +72,6 @@ class Placed(Described):
         """What the factors of matrix products are rounded to."""
         return self.backend.precision
 
-    @property
-    def layers(self) -> Sequence[Layer]:
-        """The layers; assign a whole new list to change them."""
-        return super().layers
-
-    @layers.setter
-    def layers(self, layers: Sequence[Layer]) -> None:
-        with self.runner.training() as locks, locks.step:  # others may be at work
-            Described.layers.__set__(self, layers)  # type: ignore[attr-defined]
-
     def _suiting(self, name: str, value: Any) -> Any:
         self._check_not_fixed(name, value)
         if name == "capture":
@@ -119,7 +108,7 @@ class Placed(Described):
         epochs = self.runner.epochs
         model: Any = self
         vars(self)["backend"] = backend
-        self.runner = Runner(model)  # which asks the model for it
+        Runner.__init__(self.runner, model)  # others who wait for it go on there
         self.runner.epochs = epochs
 
     def place_on(self, backend: Backend) -> None:

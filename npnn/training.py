@@ -213,9 +213,8 @@ class Training:
         self.callbacks, self.epochs, self.batch_size = callbacks, epochs, batch_size
         self.seed, self.epochs_before, self.epoch, self.step = seed, 0, 0, 0
         self.num_samples, self.num_validation = sizes
-        self.losses = self.runner.network.losses
         self.scores, self.functions = scores, scores.functions
-        own = metric_names(self.losses) + scores.names
+        own = metric_names(self.runner.network.losses) + scores.names
         self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
@@ -303,7 +302,7 @@ class Training:
 
     def _reset(self) -> None:
         with self._locks.step:
-            for loss in self.losses:
+            for loss in self.runner.network.losses:
                 loss.reset()
 
     def _measure(self, data: Data) -> Measured:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import initializers
 from npnn.arrays import Array, Shape, as_shape, fits
+from npnn.locks import changed
 from npnn.plain import Named, Reader, Writer
 from npnn.settings import Settings
 from npnn.values import like
@@ -283,9 +284,11 @@ class Link(Layer, abstract=True):
 
     @chain.setter
     def chain(self, link: Link | None) -> None:
-        self._follow(link)
+        with changed(self):
+            self._follow(link)
 
     def _follow(self, link: Link | None) -> None:
+        """Put a link behind this one; who holds the lock of a step calls this."""
         if link is not None and not isinstance(link, Link):
             raise TypeError(f"chain must be a loss or a model, not {link!r}")
         if link is not self._chain:

@@ -9,6 +9,7 @@ from npnn import checked
 from npnn.arrays import Array, Shape
 from npnn.errors import FileError
 from npnn.layers.layer import Layer, Link
+from npnn.locks import changed
 from npnn.plain import Reader, Writer
 
 if TYPE_CHECKING:
@@ -63,14 +64,15 @@ class Row(Link):
                 )
         if not layers:
             raise ValueError("a model needs at least one layer")
-        old = self._layers, self.shape_in, self.shape_out
-        self._take_in(layers)
-        try:
-            self._take_up()
-        except BaseException:
-            self._layers, self.shape_in, self.shape_out = old
-            raise
-        self.mark_changed()
+        with changed(self):
+            old = self._layers, self.shape_in, self.shape_out
+            self._take_in(layers)
+            try:
+                self._take_up()
+            except BaseException:
+                self._layers, self.shape_in, self.shape_out = old
+                raise
+            self.mark_changed()
 
     def _take_in(self, layers: list[Layer]) -> None:
         self._layers, self.shape_in, self.shape_out = layers, None, None
