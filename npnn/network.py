@@ -386,7 +386,7 @@ def links_of(first: Link | None) -> list[Any]:
     return links
 
 
-def all_within(link: Link | None) -> Iterator[Layer]:
+def all_within(link: Link | None) -> Iterator[Any]:
     """Yield a link, what is chained to it, and all layers within."""
     return (layer for each in links_of(link) for _, layer in each.walk())
 

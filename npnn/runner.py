@@ -295,9 +295,9 @@ class Runner:
         with locks.step:
             if self._locks == (changes[0], locks) and (t is None or not locks.trainer):
                 return self._predict(x, t, alone, batch_size)
-        with self.training() if t is not None else contextlib.nullcontext():
-            with held("step", self.locks):
-                return self._predict(x, t, alone, batch_size)
+        alone_at_it = contextlib.nullcontext() if t is None else self.training()
+        with alone_at_it, held("step", self.locks):
+            return self._predict(x, t, alone, batch_size)
 
     def _predict(self, x: Any, t: Any, alone: bool, batch_size: int | None) -> Array:
         if self.model.shape_in is None:
