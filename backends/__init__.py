@@ -9,6 +9,7 @@ import importlib
 from types import ModuleType
 from typing import Any
 
+from npnn import checked
 from npnn.arrays import array_namespace, device
 from npnn.backends.backend import DTYPES, Backend, device_name
 from npnn.errors import MissingError
@@ -47,7 +48,7 @@ def register(name: str, backend: type[Backend]) -> None:
     if name in _register:
         raise ValueError(f"a backend named {name!r} is registered already")
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
-        raise TypeError(f"backend must be a subclass of Backend, not {backend!r}")
+        raise TypeError(f"backend must be a subclass of Backend, not {checked.shown(backend)}")
     _register[name] = backend
 
 
@@ -111,7 +112,7 @@ def available() -> dict[str, dict[str, Any]]:
 
 def _class(name: str) -> type[Backend]:
     if not isinstance(name, str) or name not in _register:
-        raise ValueError(f"unknown backend {name!r}; there are {', '.join(_register)}")
+        raise ValueError(f"unknown backend {checked.shown(name)}; there are {', '.join(_register)}")
     entry = _register[name]
     if isinstance(entry, str):
         module, _, attribute = entry.partition(":")

@@ -102,10 +102,10 @@ class Monitor(Callback):
     """
 
     def __init__(self, monitor: str | None = None, mode: str | None = None) -> None:
-        if mode not in (None, "min", "max"):
-            raise ValueError(f"mode must be 'min', 'max' or None, not {mode!r}")
+        if mode is not None:
+            checked.word(mode, "mode", ("min", "max"), " or None")
         if monitor is not None and not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a metric, not {monitor!r}")
+            raise TypeError(f"monitor must be the name of a metric, not {checked.shown(monitor)}")
         if monitor is not None and monitor.startswith("validation "):
             monitor = f"val_{monitor.removeprefix('validation ')}"
         self.monitor, self.mode = monitor, mode

@@ -19,6 +19,18 @@ class Described(Row):
     _norm: Normalization | None = None
     _target_norm: Normalization | None = None
     _class_names: list[str] | None = None
+    _details: dict[str, Any]
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What else is saved with the model."""
+        return self._details
+
+    @details.setter
+    def details(self, details: dict[str, Any]) -> None:
+        if not isinstance(details, dict):
+            raise TypeError(f"details must be a dict, not {checked.shown(details)}")
+        self._details = details
 
     @property
     def class_names(self) -> list[str] | None:

@@ -12,6 +12,7 @@ from npnn.guided import guided
 from npnn.io import Place
 from npnn.layers.layer import Layer
 from npnn.locks import held
+from npnn.optimizers import Optimizer
 from npnn.placing import Placed, backend_of, checked_capture
 from npnn.plain import Reader, Writer
 from npnn.runner import Runner
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from npnn.callbacks import AnyCallback
     from npnn.history import History
     from npnn.losses import LossLayer
-    from npnn.optimizers import Optimizer
 
 
 class Sequential(Placed):
@@ -103,7 +103,7 @@ class Sequential(Placed):
         self.dtype = self.backend.dtype_name
         self.seed, self.capture = checked.seed(seed), checked_capture(capture, self.backend)
         self.rng = initializers.generator(seed)
-        self.details: dict[str, Any] = {}
+        self.details = {}
         # It runs the model's steps, and holds the parameters.
         self.runner = Runner(self)
         super().__init__(layers)
@@ -402,6 +402,8 @@ class Sequential(Placed):
             plan, a sentence that says so.
         """
         checked.integer(batch_size, "batch_size", 1)
+        if optimizer is not None:
+            checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
         with held("step", self.runner.locks):
             return summary.training_plan(self, batch_size, optimizer)
 

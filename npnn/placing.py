@@ -41,8 +41,8 @@ def backend_of(
         closest = words.closest(name, backends.names())
         hint = _NO_BACKENDS.get(name.lower()) or (closest and f"did you mean {closest!r}?")
         there_are = f"there are {', '.join(backends.names())}"
-        raise ValueError(f"unknown backend {name!r}: {hint}; {there_are}" if hint else
-                         f"unknown backend {name!r}; {there_are}")  # fmt: skip
+        raise ValueError(f"unknown backend {checked.shown(name)}: {hint}; {there_are}" if hint else
+                         f"unknown backend {checked.shown(name)}; {there_are}")  # fmt: skip
     try:
         return backends.get(name, dtype, device, precision)
     except ValueError as error:

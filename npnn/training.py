@@ -413,7 +413,9 @@ def _as_callbacks(callbacks: object) -> list[Callback]:
     """Return a list of callbacks, of which each may be a function."""
     if not isinstance(callbacks, (list, tuple)):
         hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
-        raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
+        raise TypeError(
+            f"callbacks must be a list of callbacks, not {checked.shown(callbacks)}{hint}"
+        )
     found = []
     for number, callback in enumerate(callbacks):
         if callable(callback) and not isinstance(callback, (Callback, Layer, type)):
@@ -454,4 +456,4 @@ def _described(value: object) -> str:
         return f"an array of shape {tuple(shape)}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"{value!r}"
+    return checked.shown(value)

@@ -64,6 +64,50 @@ def test_what_a_constructor_would_refuse_is_refused_later(kind):
             assert {**vars(made), "locks": 0} == {**before, "locks": 0}
 
 
+NEEDED = {
+    **{key: {"shape_out": 4} for key in ("Dense", "Conv2D", "UpConv2D", "Latent", "Shape")},
+    **{key: {"path": "x"} for key in ("Checkpoint", "CSVLog")},
+    "LearningRateSchedule": {"schedule": npnn.Cosine(3)},
+    "Parallel": {"branches": [npnn.Dense(3)]},
+    "Residual": {"layers": [npnn.Dense(3)]},
+    "Cosine": {"length": 3},
+    "StepDecay": {"every": 3},
+    "ExponentialDecay": {"factor": 0.5},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(kinds()) - {"Normalization", "Sequential"}))
+def test_an_array_is_no_argument_and_is_told_in_one_line(kind):
+    cls, wide = type(kinds()[kind]()), np.arange(900).reshape(300, 3)
+    for name in set(arguments(cls)) - {"activation"}:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            cls(**{**NEEDED.get(kind, {}), name: wide})
+        message = str(caught.value)
+        assert "\n" not in message
+        assert len(message) < 300
+        assert "ambiguous" not in message
+
+
+@pytest.mark.parametrize("name", ["backend", "dtype", "device", "precision", "seed", "capture"])
+def test_a_model_is_told_where_it_computes_by_words(name, tmp_path):
+    wide = np.arange(900).reshape(300, 3)
+    npnn.Sequential([npnn.Dense(2, 1)]).save(tmp_path / "m")
+    makers = [npnn.Sequential]
+    if name not in ("seed", "capture"):
+        makers.append(lambda **options: npnn.load(tmp_path / "m", **options))
+    for make in makers:
+        with pytest.raises((TypeError, ValueError), match=rf"^(unknown )?{name}") as caught:
+            make(**{name: wide})
+        assert len(str(caught.value)) < 300
+
+
+def test_numpys_own_words_for_a_dtype_are_known(backend_name):
+    for dtype in (np.float64, np.dtype("float64"), "float64"):
+        assert npnn.Sequential(backend=backend_name, dtype=dtype).dtype == "float64"
+    with pytest.raises(ValueError, match="dtype must be one of float32, float64, not <class"):
+        npnn.Sequential(dtype=np.float16)
+
+
 @pytest.mark.parametrize("value", ["no", 0, None, np.array([1, 0]), 1.0])
 def test_a_layer_is_trainable_or_not(value):
     for layer in (npnn.Dense(4, 3), npnn.Sequential([npnn.Dense(4, 3)]), npnn.RMSLoss()):

@@ -344,9 +344,10 @@ def _matrix(w: Array, groups: int) -> Array:
 
 
 def _check_padding(padding: str | int) -> str | int:
-    if isinstance(padding, bool) or not (isinstance(padding, str) or hasattr(padding, "__index__")):
-        raise TypeError(f"padding must be 'valid', 'same' or an int, not {padding!r}")
-    wrong = padding not in ("valid", "same") if isinstance(padding, str) else padding < 0
-    if wrong:
-        raise ValueError(f"padding must be 'valid', 'same' or at least 0, not {padding!r}")
-    return padding
+    if isinstance(padding, str):
+        return checked.word(padding, "padding", ("valid", "same"), ", or an int of at least 0")
+    try:
+        return checked.integer(padding, "padding", 0)
+    except TypeError:
+        shown = checked.shown(padding)
+        raise TypeError(f"padding must be 'valid', 'same' or an int, not {shown}") from None

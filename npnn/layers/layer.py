@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npnn import initializers
+from npnn import checked, initializers
 from npnn.arrays import Array, Shape, as_shape, fits
 from npnn.locks import changed
 from npnn.plain import Named, Reader, Writer
@@ -290,7 +290,7 @@ class Link(Layer, abstract=True):
     def _follow(self, link: Link | None) -> None:
         """Put a link behind this one; who holds the lock of a step calls this."""
         if link is not None and not isinstance(link, Link):
-            raise TypeError(f"chain must be a loss or a model, not {link!r}")
+            raise TypeError(f"chain must be a loss or a model, not {checked.shown(link)}")
         if link is not self._chain:
             self._chain = link
             self.mark_changed()

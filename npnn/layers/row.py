@@ -56,7 +56,7 @@ class Row(Link):
             if not isinstance(layer, Layer):
                 hint = ": an activation is a layer too, such as npnn.ReLU()"
                 hint *= isinstance(layer, str) or callable(layer)
-                raise TypeError(f"layer {number} must be a Layer, not {layer!r}{hint}")
+                raise TypeError(f"layer {number} must be a Layer, not {checked.shown(layer)}{hint}")
             if any(part is self for _, part in layer.walk(str(number))):
                 raise ValueError(
                     f"layer {number} must not be, or hold, the {type(self).__name__} that it is "
