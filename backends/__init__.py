@@ -9,6 +9,8 @@ import importlib
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from npnn import checked
 from npnn.arrays import array_namespace, device
 from npnn.backends.backend import DTYPES, Backend, device_name
@@ -54,7 +56,7 @@ def register(name: str, backend: type[Backend]) -> None:
 
 def get(
     backend: str | Backend,
-    dtype: str = "float32",
+    dtype: Any = "float32",
     device: str | int | None = None,
     precision: str | None = None,
 ) -> Backend:
@@ -69,6 +71,8 @@ def get(
     """
     if isinstance(backend, Backend):
         return backend
+    if isinstance(dtype, np.dtype) or dtype is np.float32 or dtype is np.float64:
+        dtype = np.dtype(dtype).name
     return _class(backend)(dtype, device, precision)
 
 

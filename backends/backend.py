@@ -75,8 +75,6 @@ class Backend:
         device: str | int | None = None,
         precision: str | None = None,
     ) -> None:
-        if isinstance(dtype, np.dtype) or dtype is np.float32 or dtype is np.float64:
-            dtype = np.dtype(dtype).name
         checked.word(dtype, "dtype", DTYPES)
         if not isinstance(device, (str, int, type(None))) or isinstance(device, bool):
             shown = checked.shown(device)
