@@ -83,11 +83,11 @@ def recorded(model: Sequential, batch_size: int, optimizer: Optimizer | None = N
     if loss is None:
         model._follow(default_loss(model))
     try:
-        runner = model.runner
-        network = runner.network
-        inputs = {"x": _zeros(model, batch_size, network.shape_in)}
-        inputs["t"] = _zeros(model, batch_size, network.shape_out)
-        return runner.training_plan(optimizer or Adam(), inputs)
+        optimizer = optimizer or Adam()
+        ready = model.runner.attach(optimizer)
+        inputs = {"x": _zeros(model, batch_size, ready.network.shape_in)}
+        inputs["t"] = _zeros(model, batch_size, ready.network.shape_out)
+        return ready.plan(optimizer, inputs)
     finally:
         if loss is None:
             model._follow(None)

@@ -298,7 +298,8 @@ class Training:
     ) -> None:
         num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
         with self._locks.step:
-            self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
+            ready = self.runner.attach(self.optimizer)
+            ready(self.optimizer, data.bound, inputs, num_samples, noise)
 
     def _reset(self) -> None:
         with self._locks.step:
@@ -317,9 +318,10 @@ class Training:
         if not self.scores or data is None:
             return {}
         outputs = []
-        for part in data.rows(VALIDATION_BATCH):
-            y = self.runner.run_prediction({}, {"x": part["x"]}, len_of(part["x"]))
-            outputs.append(self.runner.backend.to_numpy(y))
+        with self._locks.step:
+            for part in data.rows(VALIDATION_BATCH):
+                y = self.runner.run_prediction({}, {"x": part["x"]}, len_of(part["x"]))
+                outputs.append(self.runner.backend.to_numpy(y))
         return scored(self.scores, outputs, data.arrays, self.runner.backend)
 
     def _read(self, *measured: Measured) -> tuple[bool, list[dict[str, float]]]:

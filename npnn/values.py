@@ -35,8 +35,9 @@ def all_fractions(x: np.ndarray) -> bool:
 
 def all_probabilities(x: np.ndarray) -> bool:
     """Return whether no number is negative, and each row sums to 1; False says nothing."""
-    sums = np.dot(x, _ones(x.shape[-1], x.dtype))
-    if sums.tobytes() != _of_ones(sums.shape, x.dtype):  # as where each is of one class
+    ones, all_one = _ones(x.shape, x.dtype)
+    sums = x.dot(ones)
+    if sums.tobytes() != all_one:  # as where each is of one class
         sums -= 1.0
         if not np.vdot(sums, sums) < 1e-4:
             return False
@@ -53,14 +54,10 @@ UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 ONES = {4: int(np.float32(1).view(np.uint32)), 8: int(np.float64(1).view(np.uint64))}
 
 
-@functools.cache
-def _ones(count: int, dtype: Any) -> np.ndarray:
-    return np.ones(count, dtype)
-
-
-@functools.cache
-def _of_ones(shape: tuple[int, ...], dtype: Any) -> bytes:
-    return np.ones(shape, dtype).tobytes()
+@functools.lru_cache(64)
+def _ones(shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, bytes]:
+    """Return a row of ones, and the bytes of as many ones as there are rows."""
+    return np.ones(shape[-1], dtype), np.ones(shape[:-1], dtype).tobytes()
 
 
 def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:

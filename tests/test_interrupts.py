@@ -202,8 +202,8 @@ def test_ctrl_c_within_a_step_is_raised_at_its_end(backend, monkeypatch, restore
     for _ in range(2):
         expected_optimizer.step(X, T)
     optimizer.step(X, T)
-    side = model.runner.side()
-    replay = side.training(optimizer, model.runner)
+    ready = model.runner.attach(optimizer)
+    replay = ready.step
 
     def pressed(*trees):
         signal.raise_signal(signal.SIGINT)
@@ -211,7 +211,7 @@ def test_ctrl_c_within_a_step_is_raised_at_its_end(backend, monkeypatch, restore
         signal.raise_signal(signal.SIGINT)
         return result
 
-    monkeypatch.setattr(side, "training", lambda *arguments: pressed)
+    monkeypatch.setattr(ready, "step", pressed)
     with pytest.raises(KeyboardInterrupt):
         optimizer.step(X, T)
     assert_equal(all_of(model, optimizer), all_of(expected_model, expected_optimizer))

@@ -231,7 +231,10 @@ class Optimizer(Named, Settings):
         Of arrays that lie on a GPU the numbers are not looked at, which would be to wait for it. A
         step that fails changes nothing. Ctrl-C within a step is raised at its end.
         """
-        self._needed_model(x).runner.train(self, x, t, w)
+        model = self._model
+        if model is None or model.is_undecided:
+            model = self._needed_model(x)
+        model.runner.train(self, x, t, w)
 
     def predict(self, x: Any, t: Any = None, c: Any = None) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the loss's metrics."""
