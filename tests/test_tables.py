@@ -1002,7 +1002,7 @@ def test_names_on_two_lines(write):
     text = "id,Which do you like?,,,Sex\n,tea,coffee,neither,Response\n" + rows(
         list(range(900, 920)), ["tea", ""], ["coffee", "", ""], ["", "", "", "neither"], Y
     )
-    data = nd.Table(write(text), "Sex")
+    data = nd.Table(write(text), "Sex", seed=0)
     assert data.schema.target == "Sex: Response"
     assert [column.name for column in data.schema.columns] == [
         "Which do you like?: tea", "Which do you like?: coffee", "Which do you like?: neither",
