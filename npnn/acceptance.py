@@ -390,6 +390,12 @@ def as_weights(w: Any, count: int, backend: Backend) -> Array:
             raise ValueError(
                 "weights w must be finite numbers of at least 0, and not all of them 0"
             )
+        total, info = float(xp.sum(array)), xp.finfo(array.dtype)
+        if not float(info.smallest_normal) <= total / count <= total <= float(info.max) / 1e6:
+            raise ValueError(
+                f"weights w must have a sum that {backend.dtype_name} holds, with many more of its "
+                "kind: divide them by w.max()"
+            )
     return array
 
 
