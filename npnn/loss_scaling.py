@@ -5,7 +5,7 @@ from __future__ import annotations
 from npnn.arrays import Array, array_namespace
 
 GROWTH = 2000  # steps without an overflow after which the loss is scaled twice as much
-LEAST, MOST = 2.0**-24, 2.0**64  # by which it is scaled: gradients of nothing but zeros tell nothing
+LEAST, MOST = 2.0**-24, 2.0**64  # by which it is scaled: that stays a number, whatever comes
 
 
 def unscaled(

@@ -185,10 +185,10 @@ class LayerNorm(_Normalizing):
         \hat x = \frac{x - \mu}{\sigma}, \qquad y = \gamma \hat x + \beta, \qquad
         \mu = \overline{x}, \qquad \sigma^2 = \overline{(x - \mu)^2} + \epsilon
 
-    with means over the last axis, in training and outside it. Any origin and any unit give the same;
-    the code takes the first channel, and how far the others are from it: so the mean of numbers far
-    from 0 is not rounded by more than they differ, and no square is too large or too small. With
-    sums over the other axes,
+    with means over the last axis, in training and outside it. Any origin and any unit give the
+    same; the code takes the first channel, and how far the others are from it: so the mean of
+    numbers far from 0 is not rounded by more than they differ, and no square is too large or too
+    small. With sums over the other axes,
 
     .. math::
 

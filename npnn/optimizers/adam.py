@@ -25,9 +25,9 @@ class Adam(Optimizer):
     section 2: with :math:`c = \sqrt{1 - \beta_2^t}` the last formula is
     :math:`\theta - \alpha_t m / (\sqrt{v} + \epsilon_t)` for
     :math:`\alpha_t = \alpha c / (1 - \beta_1^t)` and :math:`\epsilon_t = \epsilon c`. The mean v
-    moves towards :math:`g^2` as :math:`v + (1 - \beta_2) (g^2 - v)`: where a square is too large for
-    the dtype (g beyond 1e19 in float32, which `clip_value` prevents) the next step gives NaN, and no
-    parameter that stands still.
+    moves towards :math:`g^2` as :math:`v + (1 - \beta_2) (g^2 - v)`: where a square is too large
+    for the dtype (g beyond 1e19 in float32, which `clip_value` prevents) the next step gives NaN,
+    and no parameter that stands still.
 
     Parameters
     ----------

@@ -39,8 +39,8 @@ class Optimizer(Named, Settings):
         g \leftarrow g \, \frac{n}{\max(\lVert g \rVert, n)}
 
     with weight_decay :math:`\lambda_2`, weight_decay_l1 :math:`\lambda_1`, clip_value c and
-    clip_norm n, the norm being that of all parameters together. RMSprop, Adagrad and Adadelta have a
-    c of at most 4.5e15 in float32, so that squares can be summed up.
+    clip_norm n, the norm being that of all parameters together. RMSprop, Adagrad and Adadelta
+    have a c of at most 4.5e15 in float32, so that squares can be summed up.
 
     Parameters
     ----------
