@@ -176,7 +176,8 @@ class Sigmoid(Activation):
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
         self.e = xp.exp(-xp.abs(x))
-        return xp.where(x < 0.0, self.e, 1.0) / (1.0 + self.e)
+        self.y = xp.where(x < 0.0, self.e, 1.0) / (1.0 + self.e)
+        return self.y
 
     def backward(self, grad_y: Array) -> Array:
         return grad_y * (self.e / (1.0 + self.e) ** 2)
@@ -229,7 +230,7 @@ class Softplus(Activation):
     Dugas et al. 2001, "Incorporating second-order functional knowledge for better option pricing".
     """
 
-    gives = "numbers"
+    gives = "positives"
     default_initializer = "HeNormal"
     operations = 5
 

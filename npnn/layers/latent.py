@@ -45,7 +45,7 @@ class Latent(Parallel):
     Kingma and Welling 2013, "Auto-encoding variational Bayes", section 3.
     """
 
-    gives = "numbers"
+    gives = "gaussians"
     _look_at: ClassVar[Any] = classmethod(look_at_shapes)
 
     def __init__(

@@ -46,6 +46,7 @@ class KullbackLeiblerLoss(LossLayer):
     et al. 2017, "beta-VAE".
     """
 
+    needs = "gaussians"
     needs_targets = False
 
     def __init__(self, shape_in: int | Shape | None = None, beta: float = 1.0) -> None:
