@@ -38,7 +38,8 @@ from npnn.callbacks import (
     ProgressBar,
     TerminateOnNaN,
 )
-from npnn.errors import DivergedError, FileError, MissingError
+from npnn.errors import DivergedError, FileError, GradientError, MissingError
+from npnn.gradient_check import check_gradients
 from npnn.history import History
 from npnn.layers import (
     AvgPool,
@@ -140,6 +141,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GradientDescent",
+    "GradientError",
     "History",
     "HuberLoss",
     "Inception",
@@ -179,6 +181,7 @@ __all__ = [
     "__version__",
     "backends",
     "callbacks",
+    "check_gradients",
     "datasets",
     "files",
     "initializers",
