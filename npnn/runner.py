@@ -18,7 +18,7 @@ from npnn.batches import rows_of
 from npnn.locks import Joined, Locks, held, locks_of, trained
 from npnn.losses import default_loss
 from npnn.metrics import Measured, apart, sums_of, take_sums
-from npnn.network import Network, arrays_in, links_of
+from npnn.network import Network, all_within, arrays_in
 from npnn.packing import Packing
 from npnn.ready import Ready
 from npnn.scores import Metric, Scores, scored
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from npnn.model import Sequential
     from npnn.normalization import Normalization
     from npnn.optimizers import Optimizer
-    from npnn.settings import Settings
 
 MOST_SIDES = 4  # of a model whose layers are frozen and thawed
 MOST_COPIED = 1 << 24  # numbers
@@ -77,18 +76,18 @@ class Runner:
         seen, locks = self._locks
         if seen != changes[0]:
             seen = changes[0]
-            locks = locks_of(_within(self.model))
+            locks = locks_of(all_within(self.model))
             self._locks = seen, locks
         return locks
 
     def _locks_with(self, optimizer: Optimizer | None, chain: Link | None) -> Locks | Joined:
         """Return the locks of all that an optimizer trains, or shall when it is chained."""
-        locks, others = self.locks(), [*_within(chain)]
+        locks, others = self.locks(), [*all_within(chain)]
         if optimizer is not None:
             others.append(optimizer)
         if all(vars(other).get("locks") is locks for other in others):
             return locks
-        return locks_of([*_within(self.model), *others])
+        return locks_of([*all_within(self.model), *others])
 
     def side(self, alone: bool = False) -> Side:
         """Return the model's network, alone or with what is chained to it, as it is now."""
@@ -133,7 +132,8 @@ class Runner:
         if seen != changes[0]:
             locks = self.locks()
         with locks.step:
-            if optimizer.__dict__.get("locks") is locks and not locks.trainer:
+            known = optimizer.__dict__.get("locks") is locks and not locks.trainer
+            if known and self._locks == (changes[0], locks):
                 self._train(optimizer, x, t, w)
                 return
         with self.training(optimizer) as locks, locks.step:
@@ -157,7 +157,7 @@ class Runner:
         if t is None:
             ready.network.check_targets_are_there(t)
         batch, is_raw = ready.side.accept.batch(x, t, w)
-        data = self._norm_data("norm", self.model.norm) if is_raw else NO_DATA
+        data = self.norm_data("norm", self.model.norm) if is_raw else NO_DATA
         ready(optimizer, data, batch, len_of(batch["x"]))
 
     def attach(self, optimizer: Optimizer) -> Ready:
@@ -218,9 +218,10 @@ class Runner:
         if seen != changes[0]:
             locks = self.locks()
         with locks.step:
-            if t is None or not locks.trainer:
+            if self._locks == (changes[0], locks) and (t is None or not locks.trainer):
                 return self._predict(x, t, alone, batch_size)
-        with self.training() as locks, locks.step:
+        alone_at_it = contextlib.nullcontext() if t is None else self.training()
+        with alone_at_it, held("step", self.locks):
             return self._predict(x, t, alone, batch_size)
 
     def _predict(self, x: Any, t: Any, alone: bool, batch_size: int | None) -> Array:
@@ -228,7 +229,7 @@ class Runner:
             self.build_for(x)
         side = self.side(alone)
         batch, is_raw = side.accept.batch(x, t)
-        data = self._norm_data("norm", self.model.norm) if is_raw else {}
+        data = self.norm_data("norm", self.model.norm) if is_raw else {}
         if batch_size is None:
             return self.run_prediction(data, batch, len_of(batch["x"]), side=side)
         outputs = [
@@ -257,7 +258,7 @@ class Runner:
             **data,
             "parameters": arrays_in(side.network.parameters),
             "state": arrays_in(side.network.state),
-            **self._norm_data("target_norm", side.network.target_norm),
+            **self.norm_data("target_norm", side.network.target_norm),
         }
         weighted = "w" in inputs or "w" in data
         inputs = {**inputs, "metrics": sums_of(losses, self.zero, weighted)}
@@ -290,7 +291,7 @@ class Runner:
         with held("step", self.locks):
             self.build_for(x)
             if self.model.chain is None:
-                self.model.chain = default_loss(self.model)
+                self.model._follow(default_loss(self.model))
             side = self.side()
             side.network.check_targets_are_there(t)
             scores, outputs = Scores(metrics, side.network), []
@@ -352,7 +353,8 @@ class Runner:
 
     # What comes in beside a batch --------------------------------------------------------------
 
-    def _norm_data(self, name: str, norm: Normalization | None) -> Tree:
+    def norm_data(self, name: str, norm: Normalization | None) -> Tree:
+        """Return a normalisation as what comes in beside a batch."""
         if norm is None:
             return {}
         if self._norms.get(name, (None,))[0] is not norm:
@@ -370,8 +372,3 @@ class Runner:
             backend.random(str(layer.noise), (num_samples, *layer.noise_shape), rng)
             for layer in side.network.noisy
         ]
-
-
-def _within(link: Link | None) -> Iterator[Settings]:
-    """Yield a link, what is chained to it, and all layers within."""
-    return (layer for each in links_of(link) for _, layer in each.walk())

@@ -81,7 +81,7 @@ def recorded(model: Sequential, batch_size: int, optimizer: Optimizer | None = N
     """Return the plan of a training step, or None."""
     loss = model.chain
     if loss is None:
-        model.chain = default_loss(model)
+        model._follow(default_loss(model))
     try:
         optimizer = optimizer or Adam()
         ready = model.runner.attach(optimizer)
@@ -90,7 +90,7 @@ def recorded(model: Sequential, batch_size: int, optimizer: Optimizer | None = N
         return ready.plan(optimizer, inputs)
     finally:
         if loss is None:
-            model.chain = None
+            model._follow(None)
 
 
 def _zeros(model: Sequential, batch_size: int, shape: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npnn.arrays import Array, array_namespace
+from npnn.arrays import Array, array_namespace, device
 from npnn.backends.backend import Backend
 from npnn.backends.host import host_array
 
@@ -87,6 +87,49 @@ def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
             "scale them" + _wider(backend)
         )
     raise ValueError(f"{what} must be finite numbers, but there is a {host[place]} {_where(place)}")
+
+
+def like(old: Array, value: Any, what: str) -> Array:
+    """Return numbers as an array such as an `old` one: of its library, dtype, device and shape.
+
+    Raises
+    ------
+    TypeError
+        If they are no real numbers.
+    ValueError
+        If they have another shape, or one is too large for the dtype; `what` is what they are.
+    """
+    xp = array_namespace(old)
+    host = None if _is_of(xp, value, old) else _numbers_of(value, what)
+    shape = tuple((value if host is None else host).shape)
+    if shape != tuple(old.shape):
+        raise ValueError(f"{what} must have shape {tuple(old.shape)}, not {shape}")
+    if host is None:
+        return value
+    with quiet():
+        array = xp.asarray(host, dtype=old.dtype, device=device(old))
+    if np.isfinite(host).all() and not bool(xp.all(xp.isfinite(array))):
+        raise ValueError(f"{what} must fit {old.dtype}, but there is a {np.abs(host).max()}")
+    return array
+
+
+def _is_of(xp: Any, value: Any, old: Array) -> bool:
+    """Return whether a value is an array of a namespace, and lies where another one does."""
+    try:
+        return (
+            array_namespace(value) is xp
+            and value.dtype == old.dtype
+            and device(value) == device(old)
+        )
+    except TypeError:  # such as of a list
+        return False
+
+
+def _numbers_of(value: Any, what: str) -> np.ndarray:
+    try:
+        return host_array(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def check_exact(array: np.ndarray, raw: np.ndarray, backend: Backend, what: str) -> None:

@@ -6,12 +6,14 @@ What a command needs is imported when it runs, so that small things start quickl
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 import npnn
-from npnn.cli.arguments import Parser, say_aside, say_error, sentence
+from npnn.cli.arguments import PLAINER, Parser, say_aside, say_error, sentence
+from npnn.cli.completion import Completion
 from npnn.cli.export import add_export
 from npnn.cli.info import add_info
 from npnn.cli.predict import add_predict
@@ -28,14 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         By default those of the process.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # which may have no letters for some names
+            stream.reconfigure(errors=PLAINER)
+    options = argparse.Namespace(debug=False)
     try:
-        options = parser().parse_args(arguments)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    if options.run is None:
-        parser().print_help()
-        return 0
-    try:
+        try:
+            parser().parse_args(arguments, options)
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        if options.run is None:
+            parser().print_help()
+            return 0
         return int(options.run(options))
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is left to say, also not at exit.
@@ -68,7 +74,13 @@ def parser() -> argparse.ArgumentParser:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"npnn {npnn.__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"npnn {npnn.__version__}")
+    top.add_argument(
+        "--completion",
+        action=Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what this shell reads to complete commands and options",
+    )
     top.set_defaults(run=None, debug=False)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     add_train(commands, common)

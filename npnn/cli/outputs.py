@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from npnn.callbacks import Callback
+from npnn.cli.arguments import say_aside, sentence
 
 if TYPE_CHECKING:
+    from npnn.model import Sequential
     from npnn.training import Training
 
 MODEL, CHECKPOINT, HISTORY = "model.safetensors", "checkpoint.safetensors", "history.csv"
@@ -29,7 +32,7 @@ class SaveNowAndThen(Callback):
 
     def __init__(self, path: str | os.PathLike[str], seconds: float = 1.0) -> None:
         self.path, self.seconds = path, seconds
-        self.saved = 0
+        self.saved, self.failed = 0, False
         self.last = time.monotonic()
 
     def on_train_begin(self, training: Training) -> None:
@@ -41,15 +44,36 @@ class SaveNowAndThen(Callback):
             training.when_epoch_is_complete(lambda: self._save(training))
 
     def _save(self, training: Training) -> None:
-        training.save(self.path)
-        self.saved += 1
         self.last = time.monotonic()
+        try:
+            training.save(self.path)
+            self.saved += 1
+        except OSError as error:  # a full disk ends no training
+            if not self.failed:
+                say_aside(f"no checkpoint: {sentence(error)}")
+            self.failed = True
+
+
+def save_somewhere(model: Sequential, path: Path) -> Path:
+    """Save a model, which may have taken hours, elsewhere if need be; return where."""
+    try:
+        model.save(path)
+        return path
+    except OSError as error:
+        say_aside(f"cannot save to {path}: {sentence(error)}")
+        for folder in (Path(tempfile.gettempdir()), Path.home(), Path.cwd()):
+            other = folder / f"npnn-{os.getpid()}-{path.name}"
+            try:
+                model.save(other)
+            except OSError:
+                continue
+            say_aside(f"the model is saved to {other}")
+            return other
+        raise
 
 
 def check_writable(folder: Path) -> None:
     """Raise an OSError unless files can be written to the folder, which is made if need be."""
-    import tempfile
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

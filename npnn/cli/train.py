@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import npnn
-from npnn.cli.arguments import say_aside, whole
+from npnn.cli.arguments import say_aside, sentence, whole
+from npnn.cli.fitting import batch_size_of, find, weights_of
+from npnn.cli.hints import hint
 from npnn.cli.models import fold_target_units, outputs_of, target_units
 from npnn.cli.outputs import (
     CHECKPOINT,
@@ -21,6 +23,7 @@ from npnn.cli.outputs import (
     check_outputs,
     check_writable,
     earlier_outputs,
+    save_somewhere,
 )
 from npnn.cli.recipes import (
     RECIPES,
@@ -30,9 +33,17 @@ from npnn.cli.recipes import (
     new_optimizer,
     run_of,
     settings,
-    table_epochs,
 )
-from npnn.cli.report import described, described_model, draw, parts_of, renamed, report
+from npnn.cli.report import (
+    described,
+    described_model,
+    draw,
+    parts_of,
+    renamed,
+    report,
+    with_regression_metrics,
+)
+from npnn.cli.tables import wrapped
 from npnn.plain import field
 
 if TYPE_CHECKING:
@@ -62,6 +73,7 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
     add = train.add_argument
     add_model_options(train)
     add("--epochs", type=whole(1), metavar="N", help="passes over the data")
+    add("--metrics", nargs="+", metavar="NAME", help="to report too, such as f1 roc_auc, or mae")
     add(
         "--resume",
         nargs="?",
@@ -81,14 +93,17 @@ def run_train(options: argparse.Namespace) -> int:
     run = settings(options, None if checkpoint is None else run_of(checkpoint.details))
     data = dataset_of(run, options)
     _check_fingerprint(run, data, options.resume)
-    run["epochs"] = run["epochs"] or table_epochs(data, run["batch_size"])
+    run["batch_size"] = run["batch_size"] or batch_size_of(data.num_train_data)
+    say = (lambda text: None) if options.quiet else print
+    show = not options.quiet and sys.stderr.isatty()
+    # A rate that has fallen to where training should end is too small to go on with.
+    anew = options.alpha is not None or (options.epochs is not None and run.get("falls", False))
     model = new_model(run, data, options) if checkpoint is None else checkpoint
     if model.shape_in != data.shape_in or model.shape_out != data.shape_out:
         raise ValueError(
             f"{options.resume} is a model from {model.shape_in} to {model.shape_out}, but "
             f"{run['data']} is data from {data.shape_in} to {data.shape_out}"
         )
-    say = (lambda text: None) if options.quiet else print
     if checkpoint is not None and run["epochs"] <= done:
         already = f"{options.resume} has already {done} epochs; ask for more with --epochs"
         if options.epochs is not None:
@@ -96,25 +111,39 @@ def run_train(options: argparse.Namespace) -> int:
         if (folder / MODEL).exists():
             say(already)
             return 0
-    model.details["run"] = run
     check_outputs(folder, run["data"])
     check_writable(folder)
     earlier = earlier_outputs(folder, options.resume)
 
-    say(f"{described(data)}\n{described_model(model, run)}\n")
+    say(f"{described(data)}\n{described_model(model, run)}")
+    run["falls"] = run.get("falls", False) and options.epochs is None
+    if not run["epochs"]:
+        before = run["dropout"]
+        find(run, data, options, show)
+        if run["dropout"] != before:
+            model = new_model(run, data, options)
+        say(
+            f"{run['epochs']} epochs and a dropout of {run['dropout']:g}, found on training rows "
+            "that were held out"
+        )
+    say("")
+    model.details["run"] = run
     offset, scale = target_units(model)
     loss_name = "scaled loss" if np.any(scale != 1.0) else "loss"
     saving = SaveNowAndThen(folder / CHECKPOINT)
-    show = not options.quiet and sys.stderr.isatty()
+    steps = run["epochs"] * math.ceil(data.num_train_data / run["batch_size"])
+    fresh = new_optimizer(run, steps if run["falls"] else None)
     history = model.fit(
         data.x_train_data,
         (data.y_train_data - offset) / scale,
+        w=weights_of(run, data.c_train_data),
         validation_data=(data.x_validation_data, (data.y_validation_data - offset) / scale),
         epochs=run["epochs"],
         batch_size=run["batch_size"],
-        optimizer=None if checkpoint is not None and options.alpha is None else new_optimizer(run),
+        optimizer=None if checkpoint is not None and not anew else fresh,
         seed=run["seed"],
         callbacks=[saving],
+        metrics=run.get("metrics") or (),
         progress=show,
         resume=None if checkpoint is None else options.resume,
     )
@@ -130,15 +159,23 @@ def run_train(options: argparse.Namespace) -> int:
 
     # From here on the model speaks in the units of the data.
     fold_target_units(model)
-    model.save(folder / MODEL)
-    written = [("model", MODEL)]
+    place = save_somewhere(model, folder / MODEL)
+    written = [("model", MODEL)] if place == folder / MODEL else []
     if saving.saved or checkpoint is not None:
         written.append(("checkpoint", CHECKPOINT))
     if history.num_epochs:
-        renamed(history, loss_name).to_csv(folder / HISTORY)
-        written.append(("history", HISTORY))
+        try:
+            renamed(history, loss_name).to_csv(folder / HISTORY)
+            written.append(("history", HISTORY))
+        except OSError as error:
+            say_aside(f"no history: {sentence(error)}")
     y = outputs_of(model, data.x_validation_data)
-    say(report(model, data, y, history, metrics, loss_name))
+    if data.task == "regression":
+        with_regression_metrics(model, data, y, metrics)
+    for name, (x, t) in parts_of(data).items() if run.get("metrics") else ():
+        found = model.evaluate(x, t, metrics=run["metrics"])
+        metrics[name] = {**found, **metrics[name]}
+    say(report(data, y, history, metrics, loss_name))
     if not options.no_pictures:
         written += draw(model, data, y, history, folder, loss_name)
     if loss_name != "loss":
@@ -146,11 +183,14 @@ def run_train(options: argparse.Namespace) -> int:
             "\nThe scaled loss, here and in the history, is that of targets scaled to a standard "
             "deviation of 1;\nthe rms error is in the target's own units."
         )
-    width = max(len(name) for name, _ in written)
+    width = max((len(name) for name, _ in written), default=0)
     say("\n" + "\n".join(f"{name:{width}}  {folder / file}" for name, file in written))
     stale = [file for file in earlier if file not in {file for _, file in written}]
     if stale:
         say(f"removed, of an earlier training: {', '.join(stale)}")
+    say("\n" + "\n".join(wrapped([hint(data, y, history, metrics, run)])))
+    if place != folder / MODEL:
+        return 2
     if history.interrupted:
         say_aside(f"interrupted after {history.num_epochs} of {run['epochs']} epochs")
         return INTERRUPTED

@@ -16,6 +16,7 @@ from npnn.plots.style import (
     SECOND,
     colours_of,
     finish,
+    in_legend,
     legend_above,
     legend_rows,
     new_figure,
@@ -109,7 +110,7 @@ def decision_boundary(
             color=palette[i],
             edgecolors="white",
             linewidths=0.6,
-            label=labels[i],
+            label=in_legend(labels[i]),
             zorder=3,
         )
     wrong = x[answers != classes]

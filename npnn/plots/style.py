@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,20 @@ PALETTE = (
 FIRST, SECOND = PALETTE[0], PALETTE[1]
 INK, QUIET, RULE = "#222222", "#6B6B6B", "#E4E4E4"
 DPI = 150
+SHOWN = "\u200b"  # before a label that matplotlib would keep from the legend
+# Fonts with the letters of East Asia, as systems bring them.
+WIDE_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans JP",
+    "Source Han Sans",
+    "WenQuanYi Micro Hei",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -42,10 +57,25 @@ def new_figure(width: float, height: float) -> Figure:
 
 def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     """Return the picture, written to `path` if there is one."""
+    as_written(figure)
     if path is not None:
-        with replacing(path) as file:
+        with replacing(path) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box says it
             figure.savefig(file, format="png")
     return figure
+
+
+def as_written(figure: Figure) -> None:
+    """Take no text for a formula, as dollar signs make one, and find a font for its letters."""
+    from matplotlib.font_manager import fontManager
+    from matplotlib.text import Text
+
+    fonts = {font.name for font in fontManager.ttflist}
+    wide = [name for name in WIDE_FONTS if name in fonts]
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        if wide and max(text.get_text(), default="") > "\u2e7f":
+            text.set_fontfamily([*text.get_fontfamily(), *wide])
 
 
 def plain(axes: Axes, x_label: str, y_label: str, *, grid: bool = True) -> None:
@@ -69,7 +99,7 @@ def legend_above(axes: Axes, width: float) -> int:
     """Put the legend between title and axes, in as many rows as `width` inches make needful."""
     labels = axes.get_legend_handles_labels()[1]
     columns = _legend_columns(labels, width)
-    axes.legend(
+    legend = axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
         ncols=columns,
@@ -80,7 +110,14 @@ def legend_above(axes: Axes, width: float) -> int:
         columnspacing=1.2,
         labelcolor=INK,
     )
+    for text in legend.get_texts():
+        text.set_text(text.get_text().removeprefix(SHOWN))
     return legend_rows(labels, width)
+
+
+def in_legend(name: str) -> str:
+    """Return a name as a label, which else would be none where an underscore begins it."""
+    return SHOWN + name if name.startswith("_") else name
 
 
 def legend_rows(labels: Sequence[str], width: float) -> int:
@@ -117,11 +154,12 @@ def rgb(colour: str) -> tuple[float, float, float]:
 
 
 def shortened(names: Sequence[str], most: int = 24) -> list[str]:
-    """Return the names in at most `most` characters each, different ones still different.
+    """Return the names in a line of at most `most` characters each, different ones different.
 
     What is left out is the end, the middle or the beginning, whichever keeps them apart; where
     none does, their numbers, counted from 0, end them.
     """
+    names = [" ".join(name.split()) if "\n" in name or "\r" in name else name for name in names]
     half = (most - 1) // 2
     ways: tuple[Callable[[str], str], ...] = (
         lambda name: f"{name[: most - 1]}…",
