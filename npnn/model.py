@@ -12,7 +12,8 @@ from npnn.guided import guided
 from npnn.io import Place
 from npnn.layers.layer import Layer
 from npnn.locks import held
-from npnn.placing import Placed, backend_of
+from npnn.looked_into import LookedInto
+from npnn.placing import backend_of
 from npnn.plain import Reader, Writer
 from npnn.runner import Runner
 from npnn.scores import Metric
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from npnn.optimizers import Optimizer
 
 
-class Sequential(Placed):
+class Sequential(LookedInto):
     """Layers, one after the other; itself a layer.
 
     Parameters
