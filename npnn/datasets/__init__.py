@@ -21,11 +21,14 @@ from npnn.datasets.points import (
     XORTwoClasses,
 )
 from npnn.datasets.schema import TableColumn, TableSchema
+from npnn.datasets.shapes import Circles, Clusters, Spirals
 from npnn.datasets.table import Table
 
 __all__ = [
     "MNIST",
     "ANDFunction",
+    "Circles",
+    "Clusters",
     "Dataset",
     "Digits",
     "FashionMNIST",
@@ -34,6 +37,7 @@ __all__ = [
     "NoisyLinear",
     "NoisySine",
     "RawTable",
+    "Spirals",
     "Table",
     "TableColumn",
     "TableSchema",
