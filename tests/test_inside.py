@@ -287,6 +287,18 @@ def test_what_is_explained_is_what_the_next_step_does(optimizer):
     np.testing.assert_allclose(loss, model.chain.get_loss())
 
 
+def test_a_step_is_explained_on_every_backend(backend_name):
+    model = npnn.Sequential([npnn.Dense(3, 2), npnn.Softmax()], backend=backend_name, seed=0)
+    here = npnn.Sequential([npnn.Dense(3, 2), npnn.Softmax()], seed=0)
+    found, expected = inside.operations(model, X, C, 1), inside.operations(here, X, C, 1)
+    for one, other in zip(found, expected, strict=True):
+        assert one[:4] == other[:4]
+        for (name, value), (_, same) in zip(one.values, other.values, strict=True):
+            np.testing.assert_allclose(value, same, atol=1e-6, err_msg=name)
+    said = inside.findings(inside.distributions(model, X, C))
+    assert said == inside.findings(inside.distributions(here, X, C))
+
+
 def test_the_explanation_holds_every_operation_with_its_formula_and_numbers():
     model = npnn.Sequential([npnn.Dense(2, 2), npnn.ReLU(), npnn.Dense(2, 2), npnn.Softmax()])
     w = {"0.w": [[1.0, 2.0], [3.0, -4.0]], "0.b": [0.5, 0.25]}

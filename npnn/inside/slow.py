@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npnn import checked
+from npnn.acceptance import len_of
 from npnn.arrays import Array
 from npnn.backends.host import host_array
 from npnn.inside.formulas import as_text, blocks_of, formulas_of
@@ -79,7 +80,7 @@ def operations(
     x, t = _as_batch(model, x, t)
     checked.integer(sample, "sample")
     with looking(model, x, t, training=True) as found:
-        count = len(next(array for _, array in leaves(found.x)))
+        count = len_of(found.x)
         if not 0 <= sample < count:
             raise ValueError(f"sample must be from 0 to {count - 1}, of a batch of {count}")
         found.backward()

@@ -140,9 +140,7 @@ def _number(least: float, most: float, *, above: bool = False) -> Any:
 def _whole(least: int, most: int) -> Any:
     def look(value: Any, name: str) -> int:
         if type(value) is not int or not least <= value <= most:
-            raise ValueError(
-                f"{name} must be a whole number from {least} to {most}, not {value!r}"
-            )
+            raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
         return value
 
     return look

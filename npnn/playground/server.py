@@ -1,4 +1,4 @@
-"""The server of the page: on loopback, for who knows the address, and bounded in all that it takes."""
+"""The server of the page: on loopback, for who knows the address, and bounded in what it takes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Server(ThreadingHTTPServer):
         self.watchers = threading.BoundedSemaphore(MOST_WATCHERS)
         self._known: dict[socket.socket, bool] = {}  # connections, and whether they had the token
         self._since: dict[socket.socket, float] = {}
-        self._opened = threading.Lock()
+        self._opened = threading.RLock()
         super().__init__((host, port), Handler)
         self.host, self.port = host, int(self.server_address[1])
         shown = "127.0.0.1" if host in ("", "0.0.0.0") else host
@@ -107,15 +107,10 @@ class Server(ThreadingHTTPServer):
             if request in self._known:
                 self._known[request] = True
 
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection."""
-        super().shutdown_request(request)
-
     def close_request(self, request: Any) -> None:
         """Close a connection, and forget it."""
-        if not self._opened.locked():
-            with self._opened:
-                self._forget(request)
+        with self._opened:
+            self._forget(request)
         super().close_request(request)
 
     def _forget(self, request: Any) -> None:
@@ -274,7 +269,7 @@ class Handler(BaseHTTPRequestHandler):
         trainer = self.server.trainer
         try:
             self._begin(HTTPStatus.OK, "text/event-stream", None)
-            seen, structure = -1, -1
+            seen, structure = 0, -1
             with trainer.watched():
                 while trainer.is_alive():
                     number, frame, (of, told) = trainer.next_frame(seen, BEAT)

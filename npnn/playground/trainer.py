@@ -265,8 +265,8 @@ class Trainer(threading.Thread):
             return
         if differing & making.OF_DATA:
             data = making.data_of(chosen, self.table)
-            self.view.see(chosen, data)
             self.data, self._pending = data, None
+        self.view.see(chosen, self.data)
         making.set_running(self.optimizer, chosen)
         self.chosen = chosen
         if self.phases[-1][1] == 0 and len(self.phases) > 1:

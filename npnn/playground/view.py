@@ -99,15 +99,13 @@ class View:
             "outputs": math.prod(data.shape_out),
             "columns": self._columns(),
             "parameters": [
-                {"name": name, "shape": list(a.shape)}
-                for name, a in self.copy.parameters().items()
+                {"name": name, "shape": list(a.shape)} for name, a in self.copy.parameters().items()
             ],
             "points": self._points(),
             "limits": [self.low.tolist(), self.high.tolist()],
             "sizes": [data.num_train_data, data.num_validation_data],
             "table": table and table.replace("\\", "/").rsplit("/", 1)[-1],
             "table_columns": table_columns,
-            "curve": self.curve,
             "grid": [GRID, SMALL, LINE],
             "choices": choices(),
         }
@@ -156,6 +154,7 @@ class View:
         point = _point(step, shown)
         if more:
             self._add_to_curve(point)
+            found["curve"] = self.curve
         found["point"] = point
         return found
 

@@ -4,9 +4,9 @@ import { theme, readTheme, floats, drawPlane, drawCurves, drawChart, drawBars, d
 import { network, setUp, build, draw, mark, markPlace, make, nameOf, offsetOf } from "./network.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { told: null, frame: {}, curve: [], parameters: null, gradients: null, isNew: false, slow: null, at: 0, story: null, asked: 0 };
+const state = { told: null, frame: {}, curve: [], parameters: null, gradients: null, isNew: false, slow: null, at: 0, heard: 0, story: null, asked: 0 };
 const drawn = [];
-window.playground = { state, frames: 0, fps: 0 };
+window.playground = { state, frames: 0, fps: 0, lines: () => network.lines };
 
 // What is asked of the trainer --------------------------------------------------------------------
 
@@ -17,7 +17,8 @@ function say(text) {
 }
 
 function showMessage() {
-  const text = problem || state.frame.problem || "";
+  const isWaiting = state.told && state.frame.running !== false && performance.now() - state.heard > 1500;
+  const text = problem || state.frame.problem || (isWaiting ? `The step is being made ready on ${state.told.chosen.backend}…` : "");
   $("message").textContent = text;
   $("message").hidden = !text;
 }
@@ -36,7 +37,13 @@ async function get(name) {
   return answer;
 }
 
-const choose = (given) => ask("choose", given);
+let inFlight = 0;
+async function choose(given) {
+  inFlight += 1;
+  const done = await ask("choose", given);
+  inFlight -= 1;
+  if (!done) network.hidden = state.told.chosen.hidden;
+}
 
 function later(action, wait = 120) {
   let timer;
@@ -57,8 +64,10 @@ function hearStructure(told) {
   const same = state.told && JSON.stringify(state.told.columns) === JSON.stringify(told.columns) && state.told.chosen.problem === told.chosen.problem;
   const selected = same ? network.selected : null;
   state.told = told;
+  state.heard = performance.now();
+  if (!inFlight) network.hidden = told.chosen.hidden;
   state.frame = {};
-  state.curve = told.curve;
+  state.curve = [];
   state.parameters = state.gradients = null;
   build(told);
   showChosen(told);
@@ -71,8 +80,10 @@ function hearFrame(frame) {
   state.frame = { ...state.frame, ...frame };
   if (frame.parameters) state.parameters = floats(frame.parameters);
   if (frame.gradients) state.gradients = floats(frame.gradients);
+  if (frame.curve) state.curve = frame.curve;
   if (frame.point) addPoint(frame.point);
   state.isNew = true;
+  state.heard = performance.now();
   state.hasMore = state.hasMore || Boolean(frame.distributions);
 }
 
@@ -104,6 +115,7 @@ function count(now) {
   while (drawn.length && drawn[0] < now - 1000) drawn.shift();
   window.playground.fps = drawn.length;
   $("fps").textContent = drawn.length;
+  if (now - state.heard > 1500) showMessage();
 }
 
 function showNumbers(frame) {
@@ -307,7 +319,7 @@ function showLookedAt() {
     }
     $("story").hidden = !parameter;
   }
-  const rows = [], shown = (value) => (value === undefined ? "–" : Number(value).toPrecision(5));
+  const rows = [], shown = (value) => (value === undefined ? "–" : String(Number(value.toPrecision(4))));
   if (parameter) rows.push([before === undefined ? "bias" : "value", shown(numberAt(state.parameters, parameter))], ["its gradient ∂L/∂θ", shown(numberAt(state.gradients, parameter))]);
   const place = told.columns[column].place, mean = place && state.frame.units?.[place];
   if (before === undefined && mean) rows.push(["mean of what it gives", shown(mean[0][unit])], ["mean of ∂L/∂y there", shown(mean[1][unit])]);
@@ -396,7 +408,7 @@ async function copy() {
 }
 
 readTheme();
-setUp(choose, look);
+setUp(choose, look, () => { state.isNew = true; });
 wire();
 listen();
 requestAnimationFrame(tick);

@@ -3,12 +3,14 @@
 import { theme, drawSigned, drawCurveOf, bytes, fitted } from "./pictures.js";
 
 const MOST_SHOWN = 12;
-export const network = { columns: [], lines: [], told: null, selected: null };
-let choose, select;
+// The hidden layers as they were asked for last, which may be more than what was told since.
+export const network = { columns: [], lines: [], told: null, selected: null, hidden: [] };
+let choose, select, redraw;
 
-export function setUp(onChoose, onSelect) {
+export function setUp(onChoose, onSelect, onPlaced) {
   choose = onChoose;
   select = onSelect;
+  redraw = onPlaced;
   const canvas = document.getElementById("lines"), stage = document.getElementById("stage");
   stage.addEventListener("click", (event) => {
     if (event.target.closest("button, select")) return;
@@ -58,11 +60,16 @@ export function build(told) {
   });
   if (hidden.length < told.choices.most[0]) {
     const last = root.lastElementChild;
-    root.insertBefore(make("button", { class: "add", id: "add-layer", title: "Add a hidden layer", onclick: () => choose({ hidden: [...hidden, [hidden.length ? hidden.at(-1)[0] : 4, hidden.length ? hidden.at(-1)[1] : "Tanh"]] }) }, "+ layer"), last);
+    root.insertBefore(make("button", { class: "add", id: "add-layer", title: "Add a hidden layer", onclick: () => chooseHidden([...network.hidden, [...(network.hidden.at(-1) ?? [4, "Tanh"])]]) }, "+ layer"), last);
   }
   document.getElementById(focused)?.focus();
   drawInputs();
   place();
+}
+
+function chooseHidden(hidden) {
+  network.hidden = hidden;
+  choose({ hidden });
 }
 
 function top(told, column, number, hidden) {
@@ -70,16 +77,16 @@ function top(told, column, number, hidden) {
   const title = number === 0 ? "Inputs" : isHidden ? `Layer ${number}` : "Outputs";
   const box = make("div", { class: "top" }, make("strong", {}, title));
   if (!isHidden) { box.append(make("span", { class: "quiet" }, number === 0 ? `${column.units}` : `${column.units}${column.activation ? `, ${column.activation}` : ""}`)); return box; }
-  const changed = (units, activation) => choose({ hidden: hidden.map((layer, each) => (each === at ? [units, activation] : layer)) });
+  const changed = (by, name) => chooseHidden(network.hidden.map(([units, activation], each) => (each === at ? [Math.max(1, Math.min(told.choices.most[1], units + by)), name ?? activation] : [units, activation])));
   const [units, activation] = hidden[at];
-  const select = make("select", { id: `activation-${at}`, "aria-label": `Activation of layer ${number}`, onchange: (event) => changed(units, event.target.value) });
+  const select = make("select", { id: `activation-${at}`, "aria-label": `Activation of layer ${number}`, onchange: (event) => changed(0, event.target.value) });
   for (const name of told.choices.activations) select.append(new Option(name, name, false, name === activation));
   box.append(
     make("div", { class: "row" },
-      make("button", { id: `fewer-${at}`, "aria-label": `Fewer units in layer ${number}`, onclick: () => units > 1 && changed(units - 1, activation) }, "−"),
+      make("button", { id: `fewer-${at}`, "aria-label": `Fewer units in layer ${number}`, onclick: () => changed(-1) }, "−"),
       make("span", { "aria-label": "units" }, `${units}`),
-      make("button", { id: `more-${at}`, "aria-label": `More units in layer ${number}`, onclick: () => units < told.choices.most[1] && changed(units + 1, activation) }, "+"),
-      make("button", { id: `remove-${at}`, "aria-label": `Remove layer ${number}`, title: "Remove this layer", onclick: () => choose({ hidden: hidden.filter((_, each) => each !== at) }) }, "×")),
+      make("button", { id: `more-${at}`, "aria-label": `More units in layer ${number}`, onclick: () => changed(1) }, "+"),
+      make("button", { id: `remove-${at}`, "aria-label": `Remove layer ${number}`, title: "Remove this layer", onclick: () => chooseHidden(network.hidden.filter((_, each) => each !== at)) }, "×")),
     select);
   return box;
 }
@@ -166,7 +173,7 @@ export function place() {
     }));
   }
   network.size = [wide, high];
-
+  redraw();
 }
 
 function drawLines(parameters) {
