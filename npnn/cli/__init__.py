@@ -1,4 +1,4 @@
-"""The command line: ``npnn train``, ``predict``, ``export``, ``info``, ``profile`` and ``playground``.
+"""The command line: ``npnn train``, ``predict``, ``export``, ``info``, ``profile``, ``playground``.
 
 What a command needs is imported when it runs, so that small things start quickly.
 """

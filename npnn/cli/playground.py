@@ -17,8 +17,8 @@ def add_playground(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="watch a network learn, in the browser",
         description=(
-            "Serve a page on which a network is seen to learn, and changed while it does. The model "
-            "trains here, on the backend that is chosen; nothing is fetched from elsewhere."
+            "Serve a page on which a network is seen to learn, and changed while it does. The "
+            "model trains here, on the backend that is chosen; nothing comes from elsewhere."
         ),
         epilog=(
             "examples:\n"

@@ -107,7 +107,8 @@ class Circles(Shapes):
         low, high = np.where(classes == 0, 0.0, 0.7), np.where(classes == 0, 0.5, 1.0)
         radius = np.sqrt(rng.uniform(low**2, high**2))
         angle = rng.uniform(0.0, 2 * np.pi, len(classes))
-        return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        found: NDArray = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        return found
 
 
 class Spirals(Shapes):
@@ -146,4 +147,5 @@ class Spirals(Shapes):
     def points(self, rng: np.random.Generator, classes: NDArray) -> NDArray:
         along = rng.uniform(0.1, 1.0, len(classes))
         angle = 2 * np.pi * self.turns * along + np.pi * classes
-        return along[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        found: NDArray = along[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        return found

@@ -136,6 +136,10 @@ class Server(ThreadingHTTPServer):
         """Say nothing of a connection that broke."""
 
 
+class Refused(Exception):
+    """A request that is not answered: with which status, and why."""
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers one connection."""
 
@@ -149,10 +153,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Give the page, a part of it, or what is asked of the trainer."""
-        path = self._allowed()
-        if path is None:
+        try:
+            name, query = self._allowed()
+        except Refused as refused:
+            self._refuse(*refused.args)
             return
-        name, query = path
         found = self._answers().get(name)
         if name in PAGES:
             self._give_page(name)
@@ -165,13 +170,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Do what the page asks for."""
-        path = self._allowed()
-        if path is None:
+        try:
+            name, _ = self._allowed()
+            body = self._body()
+        except Refused as refused:
+            self._refuse(*refused.args)
             return
-        body = self._body()
-        if body is None:
-            return
-        action = self._actions().get(path[0])
+        action = self._actions().get(name)
         if action is None:
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such thing here")
             return
@@ -189,39 +194,42 @@ class Handler(BaseHTTPRequestHandler):
 
     # Who may ask -------------------------------------------------------------------------------
 
-    def _allowed(self) -> tuple[str, dict[str, str]] | None:
+    def _allowed(self) -> tuple[str, dict[str, str]]:
         """Return the name and the query of what is asked for, or refuse it."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         if not self.server.accepts_host(host):
-            return self._refuse(HTTPStatus.FORBIDDEN, "not the host of this page")
+            raise Refused(HTTPStatus.FORBIDDEN, "not the host of this page")
         if origin is not None and origin != f"http://{host}":
-            return self._refuse(HTTPStatus.FORBIDDEN, "not from this page")
-        if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            if self.command != "GET" or self.headers.get("Sec-Fetch-Mode") != "navigate":
-                return self._refuse(HTTPStatus.FORBIDDEN, "not from this page")
+            raise Refused(HTTPStatus.FORBIDDEN, "not from this page")
+        is_link = self.command == "GET" and self.headers.get("Sec-Fetch-Mode") == "navigate"
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        if site not in ("none", "same-origin") and not is_link:
+            raise Refused(HTTPStatus.FORBIDDEN, "not from this page")
         parts = urlsplit(self.path)
         _, _, rest = parts.path.partition("/")
         token, slash, name = rest.partition("/")
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
-            return self._refuse(HTTPStatus.FORBIDDEN, "the address must hold the token")
+            raise Refused(HTTPStatus.FORBIDDEN, "the address must hold the token")
         self.server.prove(self.connection)
         if not slash:
-            return self._refuse(HTTPStatus.NOT_FOUND, "the address ends with /")
+            raise Refused(HTTPStatus.NOT_FOUND, "the address ends with /")
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         return name or "index.html", query
 
-    def _body(self) -> bytes | None:
+    def _body(self) -> bytes:
         """Return the body of a request, or refuse one that is too large or of another kind."""
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip()
         length = self.headers.get("Content-Length", "")
         if kind != "application/json":
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON is needed")
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON is needed")
         if not length.isascii() or not length.isdigit() or "Transfer-Encoding" in self.headers:
-            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "the length must be said")
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "the length must be said")
         if len(length) > 12 or int(length) > MOST_BODY:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{MOST_BODY} bytes at most")
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{MOST_BODY} bytes at most")
         body = self.rfile.read(int(length))
-        return body if len(body) == int(length) else None
+        if len(body) < int(length):
+            raise Refused(HTTPStatus.BAD_REQUEST, "the body ended too early")
+        return body
 
     # What is there -----------------------------------------------------------------------------
 

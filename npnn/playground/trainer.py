@@ -49,6 +49,8 @@ class Trainer(threading.Thread):
         That were made since the model was new.
     """
 
+    _pending: Any = None  # a batch that was looked at, and is trained on next
+
     def __init__(self, chosen: Chosen, table: str | None = None) -> None:
         super().__init__(name="npnn playground", daemon=True)
         self.table, self.table_name = table, table
@@ -251,7 +253,8 @@ class Trainer(threading.Thread):
         self.chosen, self.data, self.model, self.optimizer = chosen, data, model, optimizer
         self.phases: list[tuple[Chosen, int]] = [(chosen, 0)]
         self.steps = self.samples = 0
-        self._pending, self.problem = None, ""
+        self._pending = None
+        self.problem = ""
         self.columns = making.column_names(chosen, self.table)
         self._per_slice, self._speed, self._then = 1, 0.0, (time.perf_counter(), 0)
         self._new_structure()

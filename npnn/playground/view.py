@@ -272,11 +272,13 @@ class _Projection:
 
     def down(self, x: Array) -> Array:
         """Return where samples lie in the plane."""
-        return (x - self.mean) @ self.directions.T
+        found: Array = (x - self.mean) @ self.directions.T
+        return found
 
     def up(self, points: Array) -> Array:
         """Return the samples that points of the plane are."""
-        return (self.mean + points @ self.directions).astype(np.float32)
+        found: Array = (self.mean + points @ self.directions).astype(np.float32)
+        return found
 
 
 def choices() -> dict[str, Any]:
