@@ -197,7 +197,7 @@ function drawLine(pen, wide, high, told, values) {
 // Lines against steps -----------------------------------------------------------------------------
 
 export function drawChart(pen, box, lines, { logarithmic = false, from = null, to = null, name = "" } = {}) {
-  const [left, upper, wide, high] = box, inner = [left + 44, upper + 16, wide - 52, high - 34];
+  const [left, upper, wide, high] = box, inner = [left + 54, upper + 16, wide - 62, high - 34];
   const values = lines.flatMap((line) => line.points.map((p) => p[1])).filter((v) => v !== null && Number.isFinite(v) && (!logarithmic || v > 0));
   const steps = lines.flatMap((line) => line.points.map((p) => p[0]));
   pen.fillStyle = theme.quiet; pen.font = "11px system-ui, sans-serif"; pen.textBaseline = "alphabetic"; pen.textAlign = "left";
@@ -242,7 +242,7 @@ export function drawBars(canvas, one) {
     pen.fillRect((at / count) * wide, high - 12 - tall, wide / count - 0.6, tall);
   });
   pen.fillStyle = theme.quiet; pen.font = "10px system-ui, sans-serif"; pen.textBaseline = "bottom";
-  pen.textAlign = "left"; pen.fillText(short(one.low), 0, high);
+  pen.textAlign = "left"; if (wide > 90) pen.fillText(short(one.low), 0, high);
   pen.textAlign = "right"; pen.fillText(short(one.high), wide, high);
 }
 
