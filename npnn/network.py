@@ -75,6 +75,7 @@ class Network:
         if not alone and self.links[-1].chain is not None:
             raise ValueError(f"the chain comes back to {self.links[-1].chain!r}")
         self._connect()
+        _check_norm_within(model)
         self.target_norm = self._find_target_norm()
         within = [layer for link in self.links for _, layer in link.walk()]
         self._changed = [(layer, layer.changed) for layer in within]
@@ -353,7 +354,7 @@ class Work:
         """Leave in the layers what a person may want to look at after an uncaptured step."""
         for (_, layer), twin in zip(self.network.layers, self.layers, strict=True):
             left = twin.__dict__
-            for name in (*layer.parameter_names, *layer.state_names):
+            for name in (*layer.parameter_names, *layer.state_names, "is_twin"):
                 left.pop(name, None)
             if list(layer.children()):
                 left = {name: value for name, value in left.items() if name not in vars(layer)}
@@ -365,6 +366,21 @@ _NEEDED = {
     "probabilities": ("probabilities that sum to 1", "Softmax"),
     "fractions": ("numbers from 0 to 1", "Sigmoid"),
 }
+
+
+def _check_norm_within(model: Any) -> None:
+    """Raise the error for a norm of a model within another one, which would be expected to count.
+
+    It maps the raw inputs of its own model alone.
+    """
+    place, inner = "model", model
+    while model.norm is None and isinstance(inner, Row) and len(inner):
+        place, inner = f"{place}.layers[0]", inner.layers[0]
+        if getattr(inner, "norm", None) is not None:
+            raise ValueError(
+                f"{place} has a norm, but as a layer it takes its inputs as they are: "
+                f"model.norm = {place}.norm has them normalised"
+            )
 
 
 def _of_shape(given: str, joined: bool) -> str:
@@ -384,6 +400,11 @@ def links_of(first: Link | None) -> list[Any]:
         links.append(link)
         link = link.chain
     return links
+
+
+def all_within(link: Link | None) -> Iterator[Any]:
+    """Yield a link, what is chained to it, and all layers within."""
+    return (layer for each in links_of(link) for _, layer in each.walk())
 
 
 def _within(layer: Layer) -> Iterator[Layer]:

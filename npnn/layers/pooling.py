@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import checked
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device, set_at
+from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.window import Pair, Window, as_image, check_outputs
 
@@ -19,6 +20,7 @@ class _Pool(Layer):
     """What both kinds of pooling have in common: a window, and how gradients go back into it."""
 
     window: Window | None = None
+    fixed = dict.fromkeys(("kernel_size", "stride"), ANEW)
 
     @classmethod
     def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ class AdamW(Adam):
         decay: float = 1e-2,
         **options: Any,
     ) -> None:
-        if options.get("weight_decay"):
+        if checked.not_negative(options.get("weight_decay", 0.0), "weight_decay"):
             raise TypeError(
                 "AdamW's weight decay, which is no part of the gradient, is decay: write AdamW("
                 f"decay={options['weight_decay']}); Adam(weight_decay=...) adds to the gradient"

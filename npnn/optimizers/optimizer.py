@@ -231,22 +231,28 @@ class Optimizer(Named, Settings):
         Of arrays that lie on a GPU the numbers are not looked at, which would be to wait for it. A
         step that fails changes nothing. Ctrl-C within a step is raised at its end.
         """
-        self._needed_model().runner.train(self, x, t, w)
+        model = self._model
+        if model is None or model.is_undecided:
+            model = self._needed_model(x)
+        model.runner.train(self, x, t, w)
 
     def predict(self, x: Any, t: Any = None, c: Any = None) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the loss's metrics."""
-        return self._needed_model().runner.predict(x, t)
+        return self._needed_model(x).runner.predict(x, t)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2.
 
         Of several outputs of Sigmoid, each is an answer of its own: 1 where it is > 1/2, else 0.
         """
-        return self._needed_model().runner.predict_class(x)
+        return self._needed_model(x).runner.predict_class(x)
 
-    def _needed_model(self) -> Sequential:
+    def _needed_model(self, x: Any) -> Sequential:
+        """Return the model, which computes where `x` is if it is to find that out."""
         if self._model is None:
             raise ValueError(f"{type(self).__name__} has no model: set optimizer.model first")
+        if self._model.is_undecided:
+            self._model.decide(x)
         return self._model
 
     # Files -------------------------------------------------------------------------------------
