@@ -104,15 +104,16 @@ def test_gradients_by_activations_and_inputs_agree_with_the_jacobian(backend_nam
     by_inputs = model.backend.to_numpy(model.gradients(X, C, by="inputs"))
     to_inputs = model.backend.to_numpy(model.jacobian(X))
     np.testing.assert_allclose(by_inputs, np.einsum("bn,bnk->bk", at_outputs, to_inputs))
-    for place in ("0", "2.0.0", "2.0", "3.layers.1", "6", "7"):
+    for place in ("0", "2.0.0", "2.0", "3.layers.1", "6", "7")[
+        :: 1 if backend_name == "numpy" else 2
+    ]:
         jacobian = model.backend.to_numpy(model.jacobian(X, by=place))
         expected = np.einsum("bn,bnk->bk", at_outputs, jacobian)
         np.testing.assert_allclose(by_activations[place], expected, atol=1e-12, err_msg=place)
 
 
-@pytest.mark.parametrize("capture", [True, False])
-def test_the_jacobian_is_that_of_finite_differences(backend_name, capture):
-    model = trained(backend_name, capture)
+def test_the_jacobian_is_that_of_finite_differences(backend_name):
+    model = trained(backend_name)
     jacobian = model.backend.to_numpy(model.jacobian(X))
     assert jacobian.shape == (5, 2, 3)
 
@@ -120,7 +121,7 @@ def test_the_jacobian_is_that_of_finite_differences(backend_name, capture):
         return model.backend.to_numpy(model.predict(x[None]))[0]
 
     np.testing.assert_allclose(jacobian[1], differences(predicted, X[1]), atol=1e-8)
-    for place in ("2.0.0", "6"):
+    for place in ("2.0.0", "6") if backend_name == "numpy" else ("2.0.0",):
 
         def given(x, place=place):
             return model.backend.to_numpy(model.activations(x[None])[place])[0]

@@ -219,6 +219,23 @@ def test_a_training_that_fails_is_paused_and_says_why(trainer, monkeypatch):
     assert trainer.is_alive()
 
 
+@pytest.mark.parametrize("problem", ["sine", "xor"])
+def test_a_loss_that_is_no_number_ends_the_training_and_is_said(trainer, problem):
+    hidden = [[8, "Linear"], [8, "Linear"]]
+    trainer.change({"problem": problem, "hidden": hidden, "optimizer": "SGD", "alpha": 100.0})
+    with trainer.watched():
+        trainer.play()
+        number, frame, end = 0, {}, time.monotonic() + 20
+        while not frame.get("problem") and time.monotonic() < end:
+            number, sent, _ = trainer.next_frame(number, 1)
+            frame = json.loads(sent, parse_constant=lambda name: pytest.fail(f"{name} in a frame"))
+    assert frame["problem"].startswith("The loss is no number any more.")
+    assert not frame["running"]
+    trainer.change({"alpha": 0.01, "seed": 1})
+    make_steps(trainer, 2)
+    assert trainer.problem == ""
+
+
 def test_the_new_datasets_are_what_they_say():
     for kind, least in (("Clusters", 0.95), ("Circles", 0.99), ("Spirals", 0.97)):
         data = getattr(npnn.datasets, kind)(seed=0, noise=0.01)
@@ -323,7 +340,7 @@ def test_a_body_is_bounded_before_it_is_read(server):
 
 
 def test_connections_that_stay_open_are_bounded_and_training_goes_on(server, monkeypatch):
-    monkeypatch.setattr(serving, "PATIENCE", 1.0)
+    monkeypatch.setattr(serving, "PATIENCE", 1000.0)
     trainer = server.trainer
     trainer.play()
     before, sockets = trainer.steps, []
@@ -336,6 +353,7 @@ def test_connections_that_stay_open_are_bounded_and_training_goes_on(server, mon
     while trainer.steps < before + 50 and time.monotonic() < end:
         time.sleep(0.02)
     assert trainer.steps >= before + 50
+    monkeypatch.setattr(serving, "PATIENCE", 0.1)
     while server._known and time.monotonic() < end:
         time.sleep(0.05)  # idle ones are dropped
     assert not server._known

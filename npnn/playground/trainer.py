@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import queue
 import tempfile
 import threading
@@ -22,12 +23,14 @@ from npnn.inside.slow import rows_of
 from npnn.playground import making
 from npnn.playground.chosen import Chosen
 from npnn.playground.view import View, shown_numbers
+from npnn.values import quiet
 
 R = TypeVar("R")
 SLICE = 0.004  # seconds of steps between two looks at what is to be done
 GAP = 1 / 30  # seconds between two views
 SHARE = 3.0  # times what a view took, at least, are trained before the next
 SELDOM = 0.25  # seconds between two looks at distributions, and at all if nobody watches
+DIVERGED = "The loss is no number any more. Reset, with a smaller rate."
 PATIENCE = 60.0  # seconds for what is asked of the thread
 
 
@@ -189,11 +192,12 @@ class Trainer(threading.Thread):
 
     def run(self) -> None:
         """Train, look, and do what is asked, until the end."""
-        while not self._ended:
-            self._do_tasks()
-            if self.is_running and not self._ended:
-                self._train_for_a_slice()
-            self._look()
+        with quiet():  # what is not finite, the page says
+            while not self._ended:
+                self._do_tasks()
+                if self.is_running and not self._ended:
+                    self._train_for_a_slice()
+                self._look()
 
     def _do_tasks(self) -> None:
         wait = None if self.is_running else 0.005 if self._is_stale else 1.0
@@ -301,6 +305,8 @@ class Trainer(threading.Thread):
             return
         try:
             numbers = self._measured()
+            if not math.isfinite(float(numbers["loss"])):
+                self.is_running, self.problem = False, DIVERGED
             frame = self.view.frame(self.model, self.steps, numbers, is_seldom)
         except Exception as error:
             self.is_running, self.problem = False, str(error)
@@ -318,7 +324,7 @@ class Trainer(threading.Thread):
             "shown": numbers,
             "problem": self.problem,
         }
-        encoded = json.dumps(frame).encode()
+        encoded = json.dumps(frame, allow_nan=False).encode()
         with self._news:
             self._number += 1
             self._frame = encoded

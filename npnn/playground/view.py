@@ -178,7 +178,7 @@ class View:
         """Return the outputs over the plane: shares of classes as bytes, or numbers."""
         if self.data.task == "regression":
             return _encoded(np.asarray(y, np.float32))
-        return _encoded(np.clip(y * 255.0, 0, 255).astype(np.uint8).T)
+        return _encoded(np.clip(np.nan_to_num(y) * 255.0, 0, 255).astype(np.uint8).T)
 
     def _images(self, arrays: dict[str, Array]) -> Array:
         """Return what each unit would like to see: its weights, multiplied through."""
@@ -199,7 +199,7 @@ class View:
             self.gradients = np.concatenate([np.ravel(gradients[name]) for name in self.names])
             at_units = seen.grad_outputs()
             mean = {
-                place: [np.mean(y, axis=0).tolist(), np.mean(at_units[place], axis=0).tolist()]
+                place: [_means(y), _means(at_units[place])]
                 for place, y in seen.outputs.items()
                 if place in at_units
             }
@@ -217,6 +217,9 @@ class View:
     def _confusion(self) -> list[list[int]] | None:
         data = self.data
         if data.c_validation_data is None:
+            return None
+        y = np.asarray(self.copy.predict(data.x_validation_data))
+        if not np.isfinite(y).all():
             return None
         answers = np.asarray(self.copy.predict_class(data.x_validation_data)).ravel()
         count = max(2, math.prod(data.shape_out))
@@ -308,8 +311,14 @@ def _point(step: int, shown: dict[str, str]) -> list[float | None]:
     return [step, *(n if n is not None and math.isfinite(n) else None for n in numbers)]
 
 
+def _means(values: Array) -> list[float | None]:
+    """Return the mean over samples of each unit; None where it is no number."""
+    return [m if math.isfinite(m) else None for m in np.mean(values, axis=0).tolist()]
+
+
 def _signed(values: Array) -> Array:
     """Return numbers as bytes, 128 being 0, the largest of them 255."""
+    values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     largest = float(np.abs(values).max()) or 1.0
     return np.clip(np.round(128.0 + 127.0 * values / largest), 0, 255).astype(np.uint8)
 

@@ -319,7 +319,7 @@ function showLookedAt() {
     }
     $("story").hidden = !parameter;
   }
-  const rows = [], shown = (value) => (value === undefined ? "–" : String(Number(value.toPrecision(4))));
+  const rows = [], shown = (value) => (value === undefined || value === null ? "–" : String(Number(value.toPrecision(4))));
   if (parameter) rows.push([before === undefined ? "bias" : "value", shown(numberAt(state.parameters, parameter))], ["its gradient ∂L/∂θ", shown(numberAt(state.gradients, parameter))]);
   const place = told.columns[column].place, mean = place && state.frame.units?.[place];
   if (before === undefined && mean) rows.push(["mean of what it gives", shown(mean[0][unit])], ["mean of ∂L/∂y there", shown(mean[1][unit])]);
