@@ -39,7 +39,8 @@ from npnn.callbacks import (
     ProgressBar,
     TerminateOnNaN,
 )
-from npnn.errors import DivergedError, FileError, MissingError
+from npnn.errors import DivergedError, FileError, GradientError, MissingError
+from npnn.gradient_check import check_gradients
 from npnn.history import History
 from npnn.layers import (
     AvgPool,
@@ -143,6 +144,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GradientDescent",
+    "GradientError",
     "History",
     "HuberLoss",
     "Inception",
@@ -182,6 +184,7 @@ __all__ = [
     "__version__",
     "backends",
     "callbacks",
+    "check_gradients",
     "datasets",
     "files",
     "initializers",

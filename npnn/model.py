@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import backends, checked, copies, files, initializers, summary, training
 from npnn.arrays import Array
+from npnn.function import Function
 from npnn.guided import guided
 from npnn.io import Place
 from npnn.layers.layer import Layer
@@ -284,6 +285,28 @@ class Sequential(LookedInto):
             checked.integer(batch_size, "batch_size", 1)
         self.decide(x)
         return self.runner.predict(x, alone=True, batch_size=batch_size)
+
+    def function(self) -> Function:
+        """Return a plain function of one array, for serving: what :meth:`predict` gives, sooner.
+
+        It holds a copy of the parameters and settings of now, so training the model further does
+        not change it. Threads may call it at once; each has memory of its own, and none waits for
+        another but where inputs of a new form come in. It can be pickled.
+
+        Raises
+        ------
+        ValueError
+            If the shape of the inputs is not known yet.
+
+        Examples
+        --------
+        >>> import npnn
+        >>> model = npnn.Sequential([npnn.Dense(2, 3), npnn.ReLU()], seed=0)
+        >>> function = model.function()
+        >>> function([[0.0, 0.0]])
+        array([[0., 0., 0.]], dtype=float32)
+        """
+        return Function(self)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2.

@@ -157,7 +157,7 @@ class Runner:
         if t is None:
             ready.network.check_targets_are_there(t)
         batch, is_raw = ready.side.accept.batch(x, t, w)
-        data = self._norm_data("norm", self.model.norm) if is_raw else NO_DATA
+        data = self.norm_data("norm", self.model.norm) if is_raw else NO_DATA
         ready(optimizer, data, batch, len_of(batch["x"]))
 
     def attach(self, optimizer: Optimizer) -> Ready:
@@ -229,7 +229,7 @@ class Runner:
             self.build_for(x)
         side = self.side(alone)
         batch, is_raw = side.accept.batch(x, t)
-        data = self._norm_data("norm", self.model.norm) if is_raw else {}
+        data = self.norm_data("norm", self.model.norm) if is_raw else {}
         if batch_size is None:
             return self.run_prediction(data, batch, len_of(batch["x"]), side=side)
         outputs = [
@@ -258,7 +258,7 @@ class Runner:
             **data,
             "parameters": arrays_in(side.network.parameters),
             "state": arrays_in(side.network.state),
-            **self._norm_data("target_norm", side.network.target_norm),
+            **self.norm_data("target_norm", side.network.target_norm),
         }
         weighted = "w" in inputs or "w" in data
         inputs = {**inputs, "metrics": sums_of(losses, self.zero, weighted)}
@@ -353,7 +353,8 @@ class Runner:
 
     # What comes in beside a batch --------------------------------------------------------------
 
-    def _norm_data(self, name: str, norm: Normalization | None) -> Tree:
+    def norm_data(self, name: str, norm: Normalization | None) -> Tree:
+        """Return a normalisation as what comes in beside a batch."""
         if norm is None:
             return {}
         if self._norms.get(name, (None,))[0] is not norm:

@@ -342,7 +342,7 @@ UNSUITABLE = [
     ([npnn.Dense(3, 2), npnn.Linear()], npnn.CrossEntropyLoss, r"layer 0, Dense"),
     ([npnn.Sequential([npnn.Dense(3, 2), npnn.ReLU()])], npnn.CrossEntropyLoss, r"layer 0.1, ReLU"),
     ([npnn.Dense(3, (2, 2)), npnn.Softmax(), npnn.layers.Flatten()], npnn.CrossEntropyLoss,
-     r"layer 1, Softmax\(\(2, 2\)\), gives numbers that need not sum to 1"),
+     r"layer 2, Flatten\(\(2, 2\)\), gives numbers that need not sum to 1"),
     ([npnn.Dense(3, 2)], npnn.BinaryCrossEntropyLoss, r"numbers from 0 to 1.*Sigmoid\(\) last"),
     ([npnn.Dense(3, 2), npnn.Tanh(), npnn.layers.Flatten()], npnn.BinaryCrossEntropyLoss, "Tanh"),
 ]  # fmt: skip

@@ -40,8 +40,10 @@ class Layer(Named, Settings):
         change stay as they are, too.
     gives : str
         What is known of the outputs: ``"probabilities"`` that sum to 1 over the last axis,
-        ``"fractions"`` from 0 to 1, ``"numbers"`` of any size, ``"inputs"`` that are given on,
-        perhaps in another shape, or nothing. It holds for the class itself, not for its subclasses.
+        ``"fractions"`` from 0 to 1, ``"numbers"`` of any size, ``"positives"``, which are numbers
+        above 0, ``"gaussians"``, which are as many means and variances, ``"inputs"`` that are given
+        on, perhaps in another shape, or nothing. It holds for the class itself, not for its
+        subclasses.
     takes_integers : bool
         Whether inputs that are integers shall stay integers.
     training : bool

@@ -168,11 +168,12 @@ class AvgPool(_Pool):
     """
 
     def forward(self, x: Array) -> Array:
+        x = x * (1.0 / len(self.taps))  # before the sum, which may be too large for the dtype
         first, *others = self.taps
         y = x[first]
         for tap in others:
             y = y + x[tap]
-        return y * (1.0 / len(self.taps))
+        return y
 
     def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
@@ -212,7 +213,8 @@ class GlobalAvgPool(Layer):
         return self.shape_out
 
     def forward(self, x: Array) -> Array:
-        return array_namespace(x).mean(x, axis=(1, 2))
+        # Shares are summed: the sum of the pixels may be too large for the dtype.
+        return array_namespace(x).sum(x * (1.0 / math.prod(x.shape[1:3])), axis=(1, 2))
 
     def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
