@@ -219,7 +219,7 @@ def test_nothing_of_the_model_is_changed():
 def steps_of(model, optimizer):
     """Return the recorded steps that the model would run."""
     runner = model.runner
-    training = runner.attach(optimizer).training(optimizer, runner)
+    training = runner.attach(optimizer).step
     return training, runner.side(alone=True).prediction(runner)
 
 
