@@ -115,10 +115,12 @@ class Trainer(threading.Thread):
             try:
                 chosen = self.chosen.changed({"problem": "table", "columns": []})
                 self._begin(chosen)
-            except BaseException:
-                self.table, self.table_name = kept
+            except BaseException as error:
+                called, (self.table, self.table_name) = self.table_name, kept
                 if before is not None:
                     path.write_text(before, encoding="utf-8")
+                if isinstance(error, ValueError):
+                    raise ValueError(str(error).replace(str(path), called)) from None
                 raise
 
         self.ask(opened)
