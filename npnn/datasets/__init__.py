@@ -21,6 +21,7 @@ from npnn.datasets.points import (
     XORTwoClasses,
 )
 from npnn.datasets.schema import TableSchema
+from npnn.datasets.shapes import Circles, Clusters, Spirals
 from npnn.datasets.sources import RawTable, read_table
 from npnn.datasets.table import Table
 
@@ -28,6 +29,8 @@ __all__ = [
     "MNIST",
     "ANDFunction",
     "CategoryColumn",
+    "Circles",
+    "Clusters",
     "Column",
     "Dataset",
     "DateColumn",
@@ -39,6 +42,7 @@ __all__ = [
     "NoisySine",
     "NumberColumn",
     "RawTable",
+    "Spirals",
     "Table",
     "TableSchema",
     "TextColumn",

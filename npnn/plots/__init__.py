@@ -6,6 +6,7 @@ a PNG file if it is given a path.
 
 from npnn.plots.answers import decision_boundary, predicted_against_true, regression
 from npnn.plots.confusion import confusion_matrix
+from npnn.plots.inside import draw, histograms, landscape
 from npnn.plots.style import shortened
 from npnn.plots.training import curves, profile
 
@@ -13,6 +14,9 @@ __all__ = [
     "confusion_matrix",
     "curves",
     "decision_boundary",
+    "draw",
+    "histograms",
+    "landscape",
     "predicted_against_true",
     "profile",
     "regression",
