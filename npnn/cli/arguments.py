@@ -13,7 +13,7 @@ from npnn import backends
 
 PLAINER = "npnn.plainer"
 """The way to write what an encoding has no letter for; see :func:`_plainer`."""
-_PLAIN = {"→": "-", "–": "-", "²": "2", "…": "..."}  # noqa: RUF001
+_PLAIN = {"→": "-", "–": "-", "²": "2", "…": "..."}
 
 
 def _plainer(error: UnicodeError) -> tuple[str | bytes, int]:
