@@ -33,6 +33,7 @@ from npnn.cli.recipes import (
     table_epochs,
 )
 from npnn.cli.report import described, described_model, draw, parts_of, renamed, report
+from npnn.cli.shown import Shown, add_shown_options
 from npnn.plain import field
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="go on from a checkpoint (that in the output folder), as if never stopped",
     )
+    add_shown_options(add)
     add("--no-capture", action="store_true", help="run each step plainly, for debugging")
     add("--quiet", action="store_true", help="print nothing but errors")
     train.set_defaults(run=run_train)
@@ -105,6 +107,7 @@ def run_train(options: argparse.Namespace) -> int:
     offset, scale = target_units(model)
     loss_name = "scaled loss" if np.any(scale != 1.0) else "loss"
     saving = SaveNowAndThen(folder / CHECKPOINT)
+    shown = Shown(options, data, folder)
     show = not options.quiet and sys.stderr.isatty()
     history = model.fit(
         data.x_train_data,
@@ -114,7 +117,7 @@ def run_train(options: argparse.Namespace) -> int:
         batch_size=run["batch_size"],
         optimizer=None if checkpoint is not None and options.alpha is None else new_optimizer(run),
         seed=run["seed"],
-        callbacks=[saving],
+        callbacks=[saving, *shown.callbacks],
         progress=show,
         resume=None if checkpoint is None else options.resume,
     )
@@ -141,6 +144,7 @@ def run_train(options: argparse.Namespace) -> int:
     say(report(model, data, y, history, metrics, loss_name))
     if not options.no_pictures:
         written += draw(model, data, y, history, folder, loss_name)
+    written += shown.write(model, history, run)
     if loss_name != "loss":
         say(
             "\nThe scaled loss, here and in the history, is that of targets scaled to a standard "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,10 +34,12 @@ DPI = 150
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty picture of so many inches."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError:
         raise extra("matplotlib", "plot") from None
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    from npnn.plots.notebook import Picture
+
+    return Picture(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
@@ -46,6 +48,20 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
         with replacing(path) as file:
             figure.savefig(file, format="png")
     return figure
+
+
+def hold_still(figure: Figure, places: list[Any]) -> None:
+    """Put the axes where those of an earlier picture are, whose `places` these are.
+
+    The first picture's are found and kept there.
+    """
+    if not places:
+        figure.draw_without_rendering()
+        places += [axes.get_position().frozen() for axes in figure.axes]
+    if len(places) == len(figure.axes):
+        figure.set_layout_engine("none")
+        for axes, place in zip(figure.axes, places, strict=True):
+            axes.set_position(place)
 
 
 def plain(axes: Axes, x_label: str, y_label: str, *, grid: bool = True) -> None:

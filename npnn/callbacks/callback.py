@@ -1,4 +1,4 @@
-"""What can happen beside training: stopping early, saving, logging, changing the rate."""
+"""The callbacks that watch, stop, save, log, and change the rate."""
 
 from __future__ import annotations
 
