@@ -33,8 +33,7 @@ extensions = [
 ]
 exclude_patterns = ["lessons", "solutions", "extensions", "examples", "_templates"]
 templates_path = ["_templates"]
-nitpicky = False
-math_numfig = False
+suppress_warnings = ["config.cache"]  # the gallery's settings are no plain values
 html_math_renderer = "mathml"
 
 autosummary_generate = True
@@ -74,6 +73,13 @@ def _within_the_site(app, docname, source) -> None:
         source[0] = source[0].replace(f"]({file})", f"]({page})")
 
 
+def _of_another_library(app, what, name, thing, skip, options) -> bool | None:
+    """Leave out what a class has of NumPy's, scikit-learn's or Python's."""
+    thing = getattr(thing, "fget", thing)
+    return True if not (getattr(thing, "__module__", None) or "npnn").startswith("npnn") else None
+
+
 def setup(app) -> None:
+    app.connect("autodoc-skip-member", _of_another_library)
     app.connect("source-read", _within_the_site)
     app.connect("include-read", lambda app, path, parent, source: _within_the_site(app, "", source))

@@ -52,7 +52,7 @@ def test_a_report_holds_all_that_it_needs(tmp_path):
     data = npnn.datasets.Digits(seed=0)
     path = tmp_path / "digits.html"
     report = Report(path, data, image_shape=(8, 8), frames=3, title="<Digits> & more")
-    model, history = trained(data, npnn.Dense(64, 10), npnn.Softmax(), callbacks=[report])
+    _, history = trained(data, npnn.Dense(64, 10), npnn.Softmax(), callbacks=[report])
     text = path.read_text()
     page = Page(text)
     assert page.asked

@@ -25,7 +25,7 @@ def check_writer(path: str) -> type:
     except ImportError:
         raise extra("matplotlib", "plot") from None
     if path.lower().endswith(".gif"):
-        return animation.PillowWriter  # type: ignore[no-any-return]
+        return animation.PillowWriter
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError:
@@ -33,7 +33,7 @@ def check_writer(path: str) -> type:
     else:
         own = get_ffmpeg_exe()
 
-    class Writer(animation.FFMpegWriter):  # type: ignore[misc]
+    class _Ffmpeg(animation.FFMpegWriter):
         """The one on the machine, or the one that imageio-ffmpeg brings."""
 
         @classmethod
@@ -41,13 +41,13 @@ def check_writer(path: str) -> type:
             found = str(super().bin_path())
             return found if own is None or shutil.which(found) else str(own)
 
-    if not Writer.isAvailable():
+    if not _Ffmpeg.isAvailable():
         raise MissingError(
             "ffmpeg is needed for an MP4 and is not there: pip install imageio-ffmpeg, or install "
             "ffmpeg (apt install ffmpeg, brew install ffmpeg, winget install ffmpeg); a path that "
             "ends in .gif needs none"
         )
-    return Writer
+    return _Ffmpeg
 
 
 def write(path: str, pictures: Sequence[bytes], seconds: float) -> None:

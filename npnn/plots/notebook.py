@@ -7,7 +7,7 @@ import io
 from matplotlib.figure import Figure
 
 
-class Picture(Figure):  # type: ignore[misc]
+class Picture(Figure):
     """A figure that shows itself in a notebook, whether matplotlib is set up there or not."""
 
     def _repr_png_(self) -> bytes:

@@ -130,7 +130,8 @@ def codes(
     axes = figure.add_subplot()
     for i, colour in enumerate(colours_of(num)):
         label = str(i) if class_names is None else str(class_names[i])
-        axes.scatter(*points[c == i].T, s=14, color=colour, linewidths=0, alpha=0.8, label=label)
+        x, y = points[c == i].T
+        axes.scatter(x, y, s=14, color=colour, linewidths=0, alpha=0.8, label=label)
     names = ("first", "second")
     plain(axes, *(f"{n} direction" if wide else f"{n} number" for n in names), grid=False)
     axes.tick_params(colors=QUIET)
