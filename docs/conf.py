@@ -1,5 +1,6 @@
 """How the site is built: ``make docs``."""
 
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -49,6 +50,7 @@ sphinx_gallery_conf = gallery.settings(DOCS)
 
 html_theme = "pydata_sphinx_theme"
 html_title = "npnn"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
@@ -79,7 +81,17 @@ def _of_another_library(app, what, name, thing, skip, options) -> bool | None:
     return True if not (getattr(thing, "__module__", None) or "npnn").startswith("npnn") else None
 
 
+def _arguments(app, what, name, thing, options, signature, returned) -> tuple[str, None] | None:
+    """Show the arguments of a class's constructor, and not those of its base's ``__new__``."""
+    if what != "class" or "__init__" not in dir(thing) or issubclass(thing, BaseException):
+        return None
+    found = inspect.signature(thing.__init__)
+    shown = [p.replace(annotation=p.empty) for p in found.parameters.values()][1:]
+    return str(inspect.Signature(shown)), None
+
+
 def setup(app) -> None:
+    app.connect("autodoc-process-signature", _arguments)
     app.connect("autodoc-skip-member", _of_another_library)
     app.connect("source-read", _within_the_site)
     app.connect("include-read", lambda app, path, parent, source: _within_the_site(app, "", source))

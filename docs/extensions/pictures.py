@@ -134,7 +134,7 @@ def draw_way(folder: Path) -> None:
     figure = Figure(figsize=(10.0, 2.3), dpi=110, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.set_axis_off()
-    axes.set(xlim=(-0.55, len(WAY) - 0.45), ylim=(-0.9, 0.75))
+    axes.set(xlim=(-0.55, len(WAY) - 0.45), ylim=(-0.75, 1.05))
     for i, (name, said) in enumerate(WAY):
         colour = style.SECOND if name == "step" else style.FIRST
         box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": colour}
@@ -144,11 +144,11 @@ def draw_way(folder: Path) -> None:
             arrow = {"arrowstyle": "->", "color": style.QUIET}
             axes.annotate("", (i - 0.3, 0.3), (i - 0.7, 0.3), arrowprops=arrow)
     axes.annotate(
-        "", (1.0, 0.55), (5.0, 0.55),
-        arrowprops={"arrowstyle": "->", "color": style.QUIET, "connectionstyle": "arc3,rad=0.12"},
+        "", (1.0, 0.58), (5.0, 0.58),
+        arrowprops={"arrowstyle": "->", "color": style.QUIET, "connectionstyle": "arc3,rad=0.05"},
     )  # fmt: skip
     axes.text(
-        3.0, 0.72, "parameters, moments and state for the next batch", ha="center", fontsize=9
+        3.0, 0.93, "parameters, moments and state for the next batch", ha="center", fontsize=9
     )
     figure.savefig(folder / "batch.png")
     layers = [npnn.Dense(2, 4), npnn.Tanh(), npnn.Dense(4, 2), npnn.Softmax()]
