@@ -4,6 +4,9 @@ PYTHON ?= python3
 WORKERS ?= 2
 ARGS ?=
 PROGRAMS ?= 500
+CAMPAIGNS := NPNN_HOSTILE=20000 NPNN_KILLS=1000 NPNN_RESUMES=200 NPNN_RANDOM=2000 NPNN_THREADS=30 \
+	NPNN_SIGNALS=2000
+CAMPAIGN_FILES := hostile_files saving resuming random_models model_threads interrupts
 MODELS ?= 200
 
 BIN := .venv/bin
@@ -15,7 +18,7 @@ ON_TWO := EMU_NDEV=2 EMU_MODE=random EMU_STRICT=1 $(EMULATED)
 FOR_RACES := EMU_RACE=1 EMU_POOL=0 EMU_SHUFFLE=1 EMU_NVRTC=0 EMU_STRICT=1 $(EMULATED)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
+.PHONY: help train test campaigns test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +34,9 @@ train: .venv/plot.stamp ## train on the digits and draw what came of it
 
 test: .venv/test.stamp ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+campaigns: .venv/test.stamp ## files, kills, threads, signals and random models by the thousand: 40 minutes
+	$(CAMPAIGNS) $(BIN)/python -m pytest -n $(WORKERS) -rfEP $(patsubst %,tests/test_%.py,$(CAMPAIGN_FILES)) $(ARGS)
 
 test-cupy: .venv-cupy/test.stamp ## run the tests of CuPy on an emulated GPU; those of steps also for races
 	$(ON_TWO) -m pytest -n $(WORKERS) -m gpu $(ARGS)

@@ -6,12 +6,20 @@ The mathematics in ``npnn`` knows none of this; a model is handed one :class:`Ba
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import Any
 
-from npnn.backends.backend import DTYPES, Backend
-from npnn.errors import MissingError
+import numpy as np
 
-__all__ = ["DTYPES", "Backend", "available", "get", "names", "register"]
+from npnn import checked
+from npnn.arrays import array_namespace, device
+from npnn.backends.backend import DTYPES, Backend, device_name
+from npnn.errors import MissingError
+from npnn.trees import first
+
+__all__ = [
+    "DTYPES", "Backend", "available", "device_name", "get", "library", "names", "of", "register",
+]  # fmt: skip
 
 # Name -> where its class is, so that a library is imported only when it is asked for.
 _register: dict[str, str | type[Backend]] = {
@@ -42,13 +50,13 @@ def register(name: str, backend: type[Backend]) -> None:
     if name in _register:
         raise ValueError(f"a backend named {name!r} is registered already")
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
-        raise TypeError(f"backend must be a subclass of Backend, not {backend!r}")
+        raise TypeError(f"backend must be a subclass of Backend, not {checked.shown(backend)}")
     _register[name] = backend
 
 
 def get(
     backend: str | Backend,
-    dtype: str = "float32",
+    dtype: Any = "float32",
     device: str | int | None = None,
     precision: str | None = None,
 ) -> Backend:
@@ -63,7 +71,29 @@ def get(
     """
     if isinstance(backend, Backend):
         return backend
+    if isinstance(dtype, np.dtype) or dtype is np.float32 or dtype is np.float64:
+        dtype = np.dtype(dtype).name
     return _class(backend)(dtype, device, precision)
+
+
+def of(x: Any) -> tuple[str, str | None]:
+    """Return the name and the device of the backend whose arrays `x` is; of several, the first.
+
+    What is no array of such a library is NumPy's.
+    """
+    try:
+        array = first(x)
+        name, where = library(array_namespace(array)), device_name(device(array))
+    except (TypeError, AttributeError, IndexError, StopIteration):  # a number, a table, or nothing
+        return "numpy", None
+    return (name, where) if name in _register else ("numpy", None)
+
+
+def library(module: ModuleType) -> str:
+    """Return the name of a module's library: of jax.numpy, say, or of array_api_compat.torch."""
+    parts = module.__name__.split(".")
+    return next((part for part in reversed(parts) if part in _register and
+                 (part != "numpy" or parts[0] != "jax")), module.__name__)  # fmt: skip
 
 
 def available() -> dict[str, dict[str, Any]]:
@@ -86,7 +116,7 @@ def available() -> dict[str, dict[str, Any]]:
 
 def _class(name: str) -> type[Backend]:
     if not isinstance(name, str) or name not in _register:
-        raise ValueError(f"unknown backend {name!r}; there are {', '.join(_register)}")
+        raise ValueError(f"unknown backend {checked.shown(name)}; there are {', '.join(_register)}")
     entry = _register[name]
     if isinstance(entry, str):
         module, _, attribute = entry.partition(":")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from npnn import checked
 from npnn.arrays import array_namespace, read_each
 from npnn.backends.host import host_array
 from npnn.errors import MissingError
@@ -74,8 +75,10 @@ class Backend:
         device: str | int | None = None,
         precision: str | None = None,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        checked.word(dtype, "dtype", DTYPES)
+        if not isinstance(device, (str, int, type(None))) or isinstance(device, bool):
+            shown = checked.shown(device)
+            raise TypeError(f"device must be the name or the number of one, or None, not {shown}")
         if precision is not None:
             self._check_precision(precision, dtype)
         self.precision = precision or dtype
@@ -86,15 +89,15 @@ class Backend:
         self.device = self.find_device(device)
 
     def _check_precision(self, precision: str, dtype: str) -> None:
-        if precision not in self.precisions:
+        if not isinstance(precision, str) or precision not in self.precisions:
             if len(self.precisions) == 1:
                 raise ValueError(
                     f"precision must be left out, or 'float32', for backend {self.name!r}, which "
-                    f"rounds no factors of products; it is {precision!r}"
+                    f"rounds no factors of products; it is {checked.shown(precision)}"
                 )
             raise ValueError(
                 f"precision must be one of {', '.join(self.precisions)} for backend "
-                f"{self.name!r}, not {precision!r}"
+                f"{self.name!r}, not {checked.shown(precision)}"
             )
         if dtype != "float32":
             raise ValueError(
@@ -301,6 +304,14 @@ class Backend:
         device = "" if self.device is None else f", device={str(self.device)!r}"
         rounded = "" if self.precision == self.dtype_name else f", precision={self.precision!r}"
         return f"<backend {self.name}: {self.dtype_name}{rounded}{device}>"
+
+
+def device_name(device: Any) -> str | None:
+    """Return what a library's device is called when a backend is constructed."""
+    number, platform = getattr(device, "id", None), getattr(device, "platform", "cuda")
+    if number is not None:
+        return f"{platform}:{number}"
+    return None if device is None or "cpu" in str(device).lower() else str(device)
 
 
 def _is_on_host(x: Any) -> bool:

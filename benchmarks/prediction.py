@@ -30,7 +30,7 @@ def weights() -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-def _npnn(backend: str) -> Predict:
+def _npnn(backend: str, plain: bool = False) -> Predict:
     import npnn
 
     layers: list[npnn.Layer] = []
@@ -41,7 +41,7 @@ def _npnn(backend: str) -> Predict:
     for number, (w, b) in enumerate(weights()):
         given |= {f"{2 * number}.w": w, f"{2 * number}.b": b}
     model.set_arrays(given)
-    return lambda x: model.backend.to_numpy(model.predict(x))
+    return model.function() if plain else lambda x: model.backend.to_numpy(model.predict(x))
 
 
 def torch_eager() -> Predict:
@@ -102,14 +102,18 @@ def onnx_runtime() -> Predict:
 
 NEEDS = {
     "npnn numpy": "numpy",
+    "npnn numpy, function()": "numpy",
     "npnn numba": "numba",
+    "npnn numba, function()": "numba",
     "PyTorch": "torch",
     "JAX, jit": "jax",
     "ONNX Runtime": "onnxruntime",
 }
 CONTESTANTS: dict[str, Callable[[], Predict]] = {
     "npnn numpy": lambda: _npnn("numpy"),
+    "npnn numpy, function()": lambda: _npnn("numpy", plain=True),
     "npnn numba": lambda: _npnn("numba"),
+    "npnn numba, function()": lambda: _npnn("numba", plain=True),
     "PyTorch": torch_eager,
     "JAX, jit": jax_jit,
     "ONNX Runtime": onnx_runtime,

@@ -41,7 +41,8 @@ from npnn.callbacks import (
     Report,
     TerminateOnNaN,
 )
-from npnn.errors import DivergedError, FileError, MissingError
+from npnn.errors import DivergedError, FileError, GradientError, MissingError
+from npnn.gradient_check import check_gradients
 from npnn.history import History
 from npnn.layers import (
     AvgPool,
@@ -144,6 +145,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GradientDescent",
+    "GradientError",
     "History",
     "HuberLoss",
     "Inception",
@@ -185,6 +187,7 @@ __all__ = [
     "__version__",
     "backends",
     "callbacks",
+    "check_gradients",
     "datasets",
     "files",
     "initializers",

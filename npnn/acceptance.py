@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import labels
+from npnn import known, labels
 from npnn.arrays import Array, array_namespace, fits
 from npnn.backends.backend import Backend
 from npnn.backends.host import host_array, is_text
@@ -61,6 +61,7 @@ class Acceptance:
         self._shapes: set[object] = set()  # of inputs that were taken in
         self._forms: dict[object, bool] = {}  # of targets that were; whether they are classes
         self._norm: object = None
+        self._unsure = bool(network.unsure)
         # Forms of batches that a step takes in as they are, and the look at their targets.
         self._plain: dict[object, Callable[[np.ndarray], bool]] = {}
 
@@ -89,6 +90,7 @@ class Acceptance:
             x, is_raw = self._inputs(x, backend)
             if t is not None:
                 t = self._targets(t, len_of(x), backend)
+            self._look_at_outputs(x, t, is_raw)
         scaled = t if t is None else self._scaled(t, backend)
         batch = {"x": x} if t is None else {"x": x, "t": scaled}
         if type(x) is np.ndarray and x is given[0] and t is not None and scaled is given[1]:
@@ -98,6 +100,12 @@ class Acceptance:
         if w is not None:
             batch["w"] = as_weights(w, len_of(x), backend)
         return batch, is_raw
+
+    def _look_at_outputs(self, x: Any, t: Any, is_raw: bool) -> None:
+        """Look once whether the losses have use for what is made of inputs."""
+        if self._unsure and t is not None:
+            self._unsure, norm = False, self.model.norm
+            known.look(self.network, norm(x) if is_raw and norm is not None else x)
 
     def _as_before(self, x: Any, t: Any, backend: Backend) -> tuple[Any, Any, bool] | None:
         """Return a batch, rounded, that has the form of one before it and nothing wrong in it.
@@ -171,6 +179,7 @@ class Acceptance:
             if t is not None:
                 found = self._targets(t, count, backend, name, whole=True, training=training)
                 data["t"] = self._scaled(found, backend)
+                self._look_at_outputs(x, t, False)
             if w is not None:
                 data["w"] = as_weights(w, count, backend)
         return data
@@ -389,6 +398,12 @@ def as_weights(w: Any, count: int, backend: Backend) -> Array:
         if not good or not bool(xp.any(array > 0.0)):
             raise ValueError(
                 "weights w must be finite numbers of at least 0, and not all of them 0"
+            )
+        total, info = float(xp.sum(array)), xp.finfo(array.dtype)
+        if not float(info.smallest_normal) <= total / count <= total <= float(info.max) / 1e6:
+            raise ValueError(
+                f"weights w must have a sum that {backend.dtype_name} holds, with many more of its "
+                "kind: divide them by w.max()"
             )
     return array
 

@@ -96,7 +96,7 @@ def as_shape(shape: Any, name: str) -> Any:
     if any(isinstance(part, (tuple, list, dict)) for part in axes):
         return tuple(as_shape(part, f"{name}[{number}]") for number, part in enumerate(axes))
     if not axes:
-        raise ValueError(f"{name} must have at least one axis, not {shape!r}")
+        raise ValueError(f"{name} must have at least one axis, not {checked.shown(shape)}")
     if len(axes) > MOST_AXES:
         raise ValueError(f"{name} has {len(axes)} axes, and no array has more than {MOST_AXES}")
     found = []
@@ -105,9 +105,11 @@ def as_shape(shape: Any, name: str) -> Any:
             any_length = axis is None and len(axes) > 1
             found.append(None if any_length else checked.integer(axis, name))
         except TypeError:
-            raise TypeError(f"{name} must be an int or a tuple of ints, not {shape!r}") from None
+            raise TypeError(
+                f"{name} must be an int or a tuple of ints, not {checked.shown(shape)}"
+            ) from None
     if any(axis is not None and axis < 1 for axis in found):
-        raise ValueError(f"{name} must be positive, not {shape!r}")
+        raise ValueError(f"{name} must be positive, not {checked.shown(shape)}")
     if math.prod(axis or 1 for axis in found) > MOST_NUMBERS:
         raise ValueError(f"{name} is larger than any array can be: {shape!r:.200}")
     return tuple(found)

@@ -16,6 +16,12 @@ from typing import Any
 import numpy as np
 
 
+def shown(value: Any, most: int = 100) -> str:
+    """Return what a value looks like, in one line of at most so many letters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def integer(value: Any, name: str, least: int | None = None, most: int | None = None) -> int:
     """Return `value` as an int, from `least` to `most`."""
     try:
@@ -23,7 +29,7 @@ def integer(value: Any, name: str, least: int | None = None, most: int | None = 
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an int, not {value!r}") from None
+        raise TypeError(f"{name} must be an int, not {shown(value)}") from None
     if least is not None and number < least:
         raise ValueError(f"{name} must be at least {least}, not {number}")
     if most is not None and number > most:
@@ -39,7 +45,7 @@ def seed(value: Any, name: str = "seed") -> int | None:
 def number(value: Any, name: str) -> float:
     """Return `value` as a finite float; zero has no sign."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, not {value!r}")
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value}")
     return float(value) + 0.0
@@ -90,9 +96,9 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     try:
         first, second = [integer(n, name) for n in both]
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an int or a pair of ints, not {value!r}") from None
+        raise TypeError(f"{name} must be an int or a pair of ints, not {shown(value)}") from None
     if min(first, second) < least:
-        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+        raise ValueError(f"{name} must be at least {least}, not {shown(value)}")
     return first, second
 
 
@@ -107,7 +113,7 @@ def sequence(value: Any, name: str, what: str) -> list[Any]:
             raise TypeError
         return list(value)
     except TypeError:  # of an array without axes, too
-        raise TypeError(f"{name} must be a list of {what}, not {value!r}") from None
+        raise TypeError(f"{name} must be a list of {what}, not {shown(value)}") from None
 
 
 def strings(value: Any, name: str) -> tuple[str, ...]:
@@ -117,7 +123,7 @@ def strings(value: Any, name: str) -> tuple[str, ...]:
         if not all(isinstance(part, str) for part in found):
             raise TypeError
     except TypeError:
-        raise TypeError(f"{name} must be a sequence of strings, not {value!r}") from None
+        raise TypeError(f"{name} must be a sequence of strings, not {shown(value)}") from None
     return tuple(map(str, found))  # not NumPy's, which a file could not hold
 
 
@@ -137,21 +143,28 @@ def path(value: Any, name: str) -> str:
             raise TypeError
         return str(os.fspath(value))
     except TypeError:
-        raise TypeError(f"{name} must be the path of a file, not {value!r}") from None
+        raise TypeError(f"{name} must be the path of a file, not {shown(value)}") from None
+
+
+def word(value: Any, name: str, words: tuple[str, ...], or_else: str = "") -> str:
+    """Return one of some words; `or_else` says what may be there instead of one."""
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{name} must be one of {', '.join(words)}{or_else}, not {shown(value)}")
+    return value
 
 
 def flag(value: Any, name: str) -> bool:
     """Return a bool; an array, or a word such as "no", is none."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
     return bool(value)
 
 
 def function(value: Any, name: str, arguments: tuple[str, ...]) -> Any:
     """Return what can be called with so many arguments; they are named in the error."""
-    shown = f"a function of ({', '.join(arguments)})"
+    kind = f"a function of ({', '.join(arguments)})"
     if not callable(value) or isinstance(value, type):
-        raise TypeError(f"{name} must be {shown}, not {value!r}")
+        raise TypeError(f"{name} must be {kind}, not {shown(value)}")
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):  # of a builtin, perhaps
@@ -159,7 +172,7 @@ def function(value: Any, name: str, arguments: tuple[str, ...]) -> Any:
     try:
         signature.bind(*arguments)
     except TypeError:
-        raise TypeError(f"{name} must be {shown}, not of {signature}") from None
+        raise TypeError(f"{name} must be {kind}, not of {signature}") from None
     return value
 
 
@@ -172,4 +185,4 @@ def instance(value: Any, kind: type, name: str, example: str, called: str = "") 
     hint = f" such as {example}"
     if isinstance(value, type) and issubclass(value, kind):
         hint = f", not a class: write {value.__name__}(...)"
-    raise TypeError(f"{name} must be {article} {called}{hint}; it is {value!r}")
+    raise TypeError(f"{name} must be {article} {called}{hint}; it is {shown(value)}")

@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from npnn import files
+from npnn.backends import device_name
 from npnn.plain import is_ours
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def packed(model: Sequential, backend: Any) -> tuple[Any, ...]:
         "capture": model.capture,
         "rng": model.rng.bit_generator.state,
         "epochs": model.runner.epochs,
+        "is_undecided": model.is_undecided,
     }
     # The classes come along so that the modules that define them are imported first.
     classes = {type(layer) for _, layer in model.walk() if not is_ours(type(layer))}
@@ -46,6 +48,7 @@ def unpacked(
         model.chain = chain
     model.rng.bit_generator.state = settings["rng"]
     model.runner.epochs = settings["epochs"]
+    model.is_undecided = settings["is_undecided"]
     return model
 
 
@@ -58,14 +61,10 @@ def copied(model: Sequential, memo: dict[int, Any]) -> Sequential:
 def named(backend: Backend) -> dict[str, Any]:
     """Return the arguments that give such a backend in any process."""
     precision = None if backend.precision == backend.dtype_name else backend.precision
-    device = backend.device
-    if device is not None:
-        number, platform = getattr(device, "id", None), getattr(device, "platform", "cuda")
-        device = str(device) if number is None else f"{platform}:{number}"
     return {
         "backend": backend.name,
         "dtype": backend.dtype_name,
-        "device": device,
+        "device": device_name(backend.device),
         "precision": precision,
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 from npnn import checked
 from npnn.layers.layer import Link
 from npnn.layers.row import Row
+from npnn.locks import changed
 from npnn.losses import LossLayer
 from npnn.normalization import Normalization
 
@@ -18,6 +19,18 @@ class Described(Row):
     _norm: Normalization | None = None
     _target_norm: Normalization | None = None
     _class_names: list[str] | None = None
+    _details: dict[str, Any]
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What else is saved with the model."""
+        return self._details
+
+    @details.setter
+    def details(self, details: dict[str, Any]) -> None:
+        if not isinstance(details, dict):
+            raise TypeError(f"details must be a dict, not {checked.shown(details)}")
+        self._details = details
 
     @property
     def class_names(self) -> list[str] | None:
@@ -65,4 +78,5 @@ class Described(Row):
                 loss.accept(self.shape_out)
             except ValueError as error:
                 raise ValueError(f"{loss!r} after {self._layers[-1]!r}: {error}") from None
-        self._follow(loss)
+        with changed(self):
+            self._follow(loss)

@@ -34,3 +34,7 @@ def extra(library: str, extra_name: str) -> MissingError:
         f"{library} is needed for this and is not installed: pip install 'npnn-xp[{extra_name}]', "
         f"or pip install {library}"
     )
+
+
+class GradientError(AssertionError):
+    """A derivative is not that of its formula; the message says which one, and by how much."""

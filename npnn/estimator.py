@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from npnn import lbfgs
+from npnn import checked, lbfgs
 from npnn.callbacks import Callback, EarlyStopping
 from npnn.errors import MissingError
 from npnn.history import History
@@ -60,7 +61,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        hidden: Sequence[int] = (100,),
+        hidden: int | Sequence[int] = (100,),
         *,
         activation: str = "relu",
         dropout: float = 0.0,
@@ -126,7 +127,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         -------
         self
         """
-        return self._fit(X, y, sample_weight, new=not (self.warm_start and hasattr(self, "model_")))
+        goes_on = checked.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
+        return self._fit(X, y, sample_weight, new=not goes_on)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, new: bool, epochs: int = 0) -> Any:
         self._check_arguments()
@@ -173,7 +175,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         activation, loss = self._head()
         if self.model is None:
             layers: list[Layer] = []
-            for width in self.hidden:
+            for width in self._widths():
                 layers += [Dense(None, int(width)), ACTIVATIONS[self.activation]()]
                 layers += [Dropout(self.dropout)] if self.dropout else []
             layers += [Dense(None, self.n_outputs_), *activation]
@@ -269,13 +271,46 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             )
 
     def _check_arguments(self) -> None:
-        names = {"activation": ACTIVATIONS, "optimizer": [*OPTIMIZERS, "lbfgs"]}
-        for name, known in names.items():
-            value = getattr(self, name)
-            if isinstance(value, str) and value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-        if isinstance(self.batch_size, str) and self.batch_size != "auto":
-            raise ValueError(f"batch_size must be a number or 'auto', not {self.batch_size!r}")
+        """Raise the error for an argument of the wrong kind; a constructor may look at none."""
+        for width in self._widths():
+            checked.integer(width, "hidden", 1)
+        checked.word(self.activation, "activation", tuple(ACTIVATIONS))
+        checked.fraction(self.dropout, "dropout")
+        if self.model is not None and not isinstance(self.model, Sequential):
+            checked.function(self.model, "model", ("features", "outputs"))
+        if self.loss is not None:
+            checked.instance(self.loss, LossLayer, "loss", "HuberLoss()")
+        if not isinstance(self.optimizer, Optimizer):
+            checked.word(self.optimizer, "optimizer", (*OPTIMIZERS, "lbfgs"), " or an Optimizer")
+        checked.positive(self.alpha, "alpha")
+        checked.not_negative(self.weight_decay, "weight_decay")
+        if isinstance(self.batch_size, str):
+            checked.word(self.batch_size, "batch_size", ("auto",), " or a number")
+        else:
+            checked.integer(self.batch_size, "batch_size", 1)
+        checked.integer(self.epochs, "epochs", 1)
+        if self.tol is not None:
+            checked.not_negative(self.tol, "tol")
+        checked.integer(self.patience, "patience", 1)
+        checked.fraction(self.validation_fraction, "validation_fraction")
+        for name in ("early_stopping", "standardize", "warm_start"):
+            checked.flag(getattr(self, name), name)
+        if not isinstance(self.verbose, (bool, np.bool_, int)):  # scikit-learn's are numbers, too
+            checked.flag(self.verbose, "verbose")
+        checked.sequence(self.callbacks, "callbacks", "callbacks")
+        try:
+            check_random_state(self.random_state)
+        except ValueError:
+            shown = checked.shown(self.random_state)
+            raise ValueError(
+                f"random_state must be None, an int or a RandomState, not {shown}"
+            ) from None
+
+    def _widths(self) -> list[Any]:
+        """Return the width of each hidden layer; a number alone is one."""
+        if isinstance(self.hidden, numbers.Integral):
+            return [self.hidden]
+        return checked.sequence(self.hidden, "hidden", "widths")
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Return what the network gives for raw inputs."""

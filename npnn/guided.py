@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 import reprlib
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from npnn import words
+from npnn.plain import arguments, is_ours
 
 P = ParamSpec("P")
 R = TypeVar("R")
+ANEW = "make a new one"
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
@@ -19,10 +21,18 @@ _REST = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 class Guided:
     """Base of what people construct: its errors say what there is instead of what there is not.
 
-    A class that shares its constructor's arguments between ways of writing them looks at them, as
-    they were written, in ``_look_at(args, options)``; that of a base serves only as long as its
-    constructor does.
+    What is set later on is looked at as the constructor does, and kept in its form. A class that
+    shares its constructor's arguments between ways of writing them looks at them, as they were
+    written, in ``_look_at(args, options)``; that of a base serves only as long as its constructor
+    does.
+
+    Attributes
+    ----------
+    fixed : dict of str to str
+        What cannot be set once it is constructed, and what to do instead.
     """
+
+    fixed: ClassVar[Mapping[str, str]] = {}
 
     if not TYPE_CHECKING:  # who checks types knows the constructor and the attributes better
 
@@ -41,6 +51,30 @@ class Guided:
 
         def __getattr__(self, name: str) -> Any:
             raise _NotThere(self, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in vars(self) and name in _arguments(type(self)):
+                value = self._suiting(name, value)
+            object.__setattr__(self, name, value)
+
+    def _suiting(self, name: str, value: Any) -> Any:
+        """Return what a constructor's argument is to be from now on as the constructor keeps it.
+
+        It raises the constructor's error for one that it refuses; who wrote a class, and its
+        constructor, looks himself.
+        """
+        cls: type = type(self)
+        self._check_not_fixed(name, value)
+        names = {n for n in arguments(cls) if n != name and hasattr(self, n)}
+        if not is_ours(_constructed_by(cls)) or not _required(cls) <= {*names, name}:
+            return value
+        return getattr(cls(**{n: getattr(self, n) for n in names}, **{name: value}), name)
+
+    def _check_not_fixed(self, name: str, value: Any) -> None:
+        """Raise the error for a value of what cannot be set, unless it is the one that it has."""
+        if name in self.fixed and value is not getattr(self, name):
+            who = type(self).__name__
+            raise AttributeError(f"{who}.{name} is fixed once it is made: {self.fixed[name]}")
 
     def _missing(self, name: str) -> AttributeError:
         """Return the error for an attribute that there is not."""
@@ -123,6 +157,26 @@ def _look_of(cls: type) -> Callable[[Sequence[Any], dict[str, Any]], None] | Non
         if "__init__" in vars(base):
             return None
     return None
+
+
+@functools.cache
+def _arguments(cls: type) -> frozenset[str]:
+    """Return the names of a constructor's arguments."""
+    return frozenset(arguments(cls))
+
+
+@functools.cache
+def _constructed_by(cls: type) -> type:
+    """Return the class that the constructor of another one is of."""
+    return next(base for base in cls.__mro__ if "__init__" in vars(base))
+
+
+@functools.cache
+def _required(cls: type) -> frozenset[str]:
+    """Return the names of the arguments that a constructor cannot do without."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+    needed = (p.name for p in parameters if p.default is p.empty and p.kind not in _REST)
+    return frozenset(needed)
 
 
 @functools.cache

@@ -15,10 +15,11 @@ import numpy as np
 from npnn import checked, words
 from npnn.arrays import Shape
 from npnn.errors import FileError
+from npnn.guided import Guided
 from npnn.plain import Named, Writer, is_ours
 
 
-class Initializer(Named):
+class Initializer(Named, Guided):
     """Base of the initializers: a function ``(rng, shape, fan_in, fan_out) -> array``."""
 
     file_kind = "initializer"

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -23,6 +24,7 @@ Place: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 """A path, or a binary file that is open."""
 
 SLOTS = 8  # temporary files of one name that are looked for
+PATIENCE = 60.0  # seconds, without locks, for a file that is closed and waits to be renamed
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
@@ -184,7 +186,8 @@ def _remove_left_behind(name: str) -> None:
     """Remove a temporary file if nobody writes to it."""
     if fcntl is None:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            if time.time() - os.stat(name).st_mtime > PATIENCE:
+                os.unlink(name)
         return
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

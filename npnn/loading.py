@@ -23,7 +23,7 @@ def load(
         What :meth:`Sequential.save` or the Checkpoint callback wrote; an open file is read to its
         end.
     backend : str, default "numpy"
-        Not necessarily the one the model was trained on.
+        Not necessarily the one the model was trained on; ``"auto"`` as for :class:`Sequential`.
     dtype : str, optional
         The file's own if None.
     device : str or int, optional
@@ -40,7 +40,7 @@ def load(
         that nobody has defined.
     """
     description, arrays, _ = files.read(path)
-    dtype = dtype or description["dtype"]
+    dtype = description["dtype"] if dtype is None else dtype
     model = Sequential(backend=backend, dtype=dtype, device=device, precision=precision)
     files.fill(model, path, description, arrays)
     return model

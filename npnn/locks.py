@@ -136,6 +136,16 @@ def trained(locks: Callable[[], Locks | Joined]) -> Iterator[Locks | Joined]:
         _waiting.pop(this, None)  # Ctrl-C may have ended the wait
 
 
+@contextlib.contextmanager
+def changed(thing: Settings) -> Iterator[None]:
+    """Let this thread alone change what others may train, or compute with."""
+    if "locks" not in vars(thing):
+        yield
+        return
+    with trained(lambda: locks_of([thing])) as locks, locks.step:
+        yield
+
+
 def _check_for_circle(this: int) -> None:
     """Raise the error for a thread that would wait for one that waits for it."""
     reached, threads = {0, this}, [this]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from npnn.arrays import Array, array_namespace
 
 GROWTH = 2000  # steps without an overflow after which the loss is scaled twice as much
+LEAST, MOST = 2.0**-24, 2.0**64  # by which it is scaled: that stays a number, whatever comes
 
 
 def unscaled(
@@ -25,6 +26,7 @@ def unscaled(
     streak = xp.where(finite, streak + 1.0, 0.0)
     grows = streak >= GROWTH
     scale = xp.where(finite, xp.where(grows, 2.0 * scale, scale), 0.5 * scale)
+    scale = xp.minimum(xp.maximum(scale, LEAST), MOST)
     return gradients, finite, [scale, xp.where(grows, 0.0, streak)]
 
 

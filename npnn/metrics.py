@@ -57,6 +57,26 @@ class Measured(NamedTuple):
         return dict(zip(self.names, values, strict=False))
 
 
+def sums_of(losses: Sequence[LossLayer], zero: Array, weighted: bool = True) -> list[list[Array]]:
+    """Return the sums that a step goes on from: those of each loss, which begin at `zero`."""
+    found = []
+    for loss in losses:
+        sums = loss.sums(weighted)
+        # Arrays of the backend from the first batch on, which would else be a special case.
+        if type(sums[0]) is float:
+            sums = [zero] * len(sums)
+        elif type(sums[-1]) is float:
+            sums[-1] = zero
+        found.append(sums)
+    return found
+
+
+def take_sums(losses: Sequence[LossLayer], sums: list[list[Array]], num_samples: int) -> None:
+    """Put in what :func:`sums_of` gave, after a step on so many samples without weights."""
+    for loss, values in zip(losses, sums, strict=True):
+        loss.set_sums(values, num_samples)
+
+
 def metric_names(losses: Sequence[LossLayer]) -> list[str]:
     """Return the names of the metrics of a chain with these losses."""
     each = [f"loss_{number}" for number in range(len(losses))] if len(losses) > 1 else []

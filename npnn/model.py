@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from npnn import backends, checked, copies, files, initializers, summary, training
 from npnn.arrays import Array
+from npnn.function import Function
 from npnn.guided import guided
 from npnn.io import Place
 from npnn.layers.layer import Layer
 from npnn.locks import held
-from npnn.placing import Placed, backend_of
+from npnn.optimizers import Optimizer
+from npnn.placing import Placed, backend_of, checked_capture
 from npnn.plain import Reader, Writer
 from npnn.runner import Runner
 from npnn.scores import Metric
+from npnn.values import like
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from npnn.callbacks import AnyCallback
     from npnn.history import History
     from npnn.losses import LossLayer
-    from npnn.optimizers import Optimizer
 
 
 class Sequential(Placed):
@@ -34,7 +36,9 @@ class Sequential(Placed):
     layers : sequence of Layer, optional
         They may also be assigned later. Shapes are inferred from layer to layer and checked.
     backend : str, module or Backend, default "numpy"
-        The array library: ``npnn.backends.available()`` lists those that work here.
+        The array library: ``npnn.backends.available()`` lists those that work here. ``"auto"`` is
+        that of the first data: CuPy's, PyTorch's or JAX's arrays are computed on by their own
+        library, where they are; all else, as until then, by NumPy.
     dtype : str, default "float32"
         ``"float32"`` or ``"float64"``.
     device : str or int, optional
@@ -95,18 +99,12 @@ class Sequential(Placed):
         if unlisted:
             shown = ", ".join(map(repr, (layers, *unlisted)))
             raise TypeError(f"the layers must be one list: Sequential([{shown}])")
-        checked.seed(seed)
-        checked.flag(capture, "capture")
+        self.is_undecided = isinstance(backend, str) and backend == "auto"
         self.backend = backend_of(backend, dtype, device, precision)
         self.dtype = self.backend.dtype_name
-        if not capture and self.backend.precision != self.dtype:
-            raise ValueError(
-                f"precision={self.backend.precision!r} needs capture=True: the products of a step "
-                "that is run layer by layer are the library's own"
-            )
-        self.seed, self.capture = seed, capture
+        self.seed, self.capture = checked.seed(seed), checked_capture(capture, self.backend)
         self.rng = initializers.generator(seed)
-        self.details: dict[str, Any] = {}
+        self.details = {}
         # It runs the model's steps, and holds the parameters.
         self.runner = Runner(self)
         super().__init__(layers)
@@ -241,6 +239,7 @@ class Sequential(Placed):
         >>> len(history["loss"])
         3
         """
+        self.decide(x)
         with self.backend.current():  # for the callbacks too
             return training.fit(
                 self,
@@ -283,13 +282,37 @@ class Sequential(Placed):
         """
         if batch_size is not None:
             checked.integer(batch_size, "batch_size", 1)
+        self.decide(x)
         return self.runner.predict(x, alone=True, batch_size=batch_size)
+
+    def function(self) -> Function:
+        """Return a plain function of one array, for serving: what :meth:`predict` gives, sooner.
+
+        It holds a copy of the parameters and settings of now, so training the model further does
+        not change it. Threads may call it at once; each has memory of its own, and none waits for
+        another but where inputs of a new form come in. It can be pickled.
+
+        Raises
+        ------
+        ValueError
+            If the shape of the inputs is not known yet.
+
+        Examples
+        --------
+        >>> import npnn
+        >>> model = npnn.Sequential([npnn.Dense(2, 3), npnn.ReLU()], seed=0)
+        >>> function = model.function()
+        >>> function([[0.0, 0.0]])
+        array([[0., 0., 0.]], dtype=float32)
+        """
+        return Function(self)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2.
 
         Of several outputs of Sigmoid, each is an answer of its own: 1 where it is > 1/2, else 0.
         """
+        self.decide(x)
         return self.runner.predict_class(x, alone=True)
 
     @guided
@@ -316,6 +339,7 @@ class Sequential(Placed):
             What else to measure, as in :meth:`fit`.
         """
         checked.integer(batch_size, "batch_size", 1)
+        self.decide(x)
         return self.runner.evaluate(x, t, w, batch_size, metrics)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -341,27 +365,27 @@ class Sequential(Placed):
         """Return the arrays that training carries along without a gradient, by name."""
         return self._named("state_names")
 
-    def set_arrays(self, arrays: dict[str, Any]) -> None:
+    def set_arrays(self, arrays: Mapping[str, Any]) -> None:
         """Replace parameters and state by those of the given names; all must fit, or none is.
 
         Raises
         ------
+        TypeError
+            If something is no array of real numbers.
         ValueError
             If a name is missing or unknown, or a shape differs.
         """
-        current = {**self.parameters(), **self.state()}
-        for name in sorted(current.keys() ^ arrays.keys()):
-            raise ValueError(f"{name!r} is {'missing' if name in current else 'not in the model'}")
-        for name, array in current.items():
-            if tuple(arrays[name].shape) != tuple(array.shape):
-                raise ValueError(
-                    f"{name!r} has shape {tuple(arrays[name].shape)}, but the model needs "
-                    f"{tuple(array.shape)}"
-                )
+        if not isinstance(arrays, Mapping):
+            raise TypeError(f"arrays must be a dict of names and arrays, not {arrays!r:.100}")
         with held("step", self.runner.locks), self.backend.current():
+            current = {**self.parameters(), **self.state()}
+            for name in sorted(current.keys() ^ arrays.keys(), key=str):
+                where = "missing" if name in current else "not in the model"
+                raise ValueError(f"{name!r} is {where}")
+            new = {name: like(array, arrays[name], repr(name)) for name, array in current.items()}
             for name, layer, attribute in self._slots("parameter_names", "state_names"):
-                new = self.backend.asarray(arrays[name], copy=True)
-                (array,) = self.backend.store([getattr(layer, attribute)], [new])
+                copied = self.backend.copy(new[name])
+                (array,) = self.backend.store([getattr(layer, attribute)], [copied])
                 vars(layer)[attribute] = array
 
     def _named(self, kind: str) -> dict[str, Array]:
@@ -401,6 +425,8 @@ class Sequential(Placed):
             plan, a sentence that says so.
         """
         checked.integer(batch_size, "batch_size", 1)
+        if optimizer is not None:
+            checked.instance(optimizer, Optimizer, "optimizer", "Adam()")
         with held("step", self.runner.locks):
             return summary.training_plan(self, batch_size, optimizer)
 
@@ -411,10 +437,11 @@ class Sequential(Placed):
         return model_html(self)
 
     def __repr__(self) -> str:
+        backend = "auto" if self.is_undecided else self.backend.name
         if not self._layers:
-            return f"Sequential(backend={self.backend.name!r})"
+            return f"Sequential(backend={backend!r})"
         layers = "\n".join(f"    {layer!r}," for layer in self._layers)
-        return f"Sequential([\n{layers}\n], backend={self.backend.name!r}, dtype={self.dtype!r})"
+        return f"Sequential([\n{layers}\n], backend={backend!r}, dtype={self.dtype!r})"
 
     # Files -------------------------------------------------------------------------------------
 

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npnn.arrays import Array
+from npnn.known import after as known_after
+from npnn.known import check, passes_on
+from npnn.layers.activations import Softmax
 from npnn.layers.layer import Layer, Link, given_by
 from npnn.layers.row import Row
 
@@ -60,6 +63,9 @@ class Network:
         The layers of all models, and the losses, each with its place.
     layers : list of (str, Layer)
         Those and all layers within them.
+    unsure : list of (int, int)
+        Where losses stand that need to know what comes, and where that is made, of which nothing
+        is known.
     trained, frozen, state : list of Slot
         Parameters that training changes, those that it does not, and what is carried along.
 
@@ -75,6 +81,7 @@ class Network:
         if not alone and self.links[-1].chain is not None:
             raise ValueError(f"the chain comes back to {self.links[-1].chain!r}")
         self._connect()
+        _check_norm_within(model)
         self.target_norm = self._find_target_norm()
         within = [layer for link in self.links for _, layer in link.walk()]
         self._changed = [(layer, layer.changed) for layer in within]
@@ -84,6 +91,7 @@ class Network:
         self._may_train: list[bool] = []
         for number, link in enumerate(self.links):
             self._add(str(number) if number else "", link, True)
+        self.unsure: list[tuple[int, int]] = []
         self.losses_at, self.activations = self._find_losses()
         self.losses: list[LossLayer] = [self.row[at][1] for at in self.losses_at]  # type: ignore[misc]
         for loss in self.losses:
@@ -131,38 +139,36 @@ class Network:
     def _find_losses(self) -> tuple[list[int], set[int]]:
         """Return where losses stand, and where activations whose inputs those take instead."""
         losses, activations = [], set()
+        given, made = "", -1  # what is known of what comes, and where it was made
         loss: Any
         for at, (_, loss) in enumerate(self.row):
             if not _is_loss(loss):
+                known = known_after(loss, given)
+                made = made if passes_on(loss) and known == given and made >= 0 else at
+                given = known
                 continue
             losses.append(at)
-            before, joined = self._outputs_before(at, loss.canonical_activation)
-            if before is None:
-                continue
-            place, layer = self.row[before]
-            given = _of_shape(given_by(layer), joined)
-            suits = not loss.needs or given in ("", "probabilities", loss.needs)
-            if suits and type(layer) is loss.canonical_activation and loss.chain is None:
+            if made >= 0 and not check(loss, given, *self.row[made]):
+                self.unsure.append((at, made))
+            before = self._canonical_before(at, loss.canonical_activation)
+            if before is not None and loss.chain is None:
                 activations.add(before)
-            if not suits:
-                needed, activation = _NEEDED[loss.needs]
-                raise ValueError(
-                    f"{type(loss).__name__} needs {needed}, but layer {place}, {layer!r}, gives "
-                    f"{_GIVEN[given]}: put npnn.{activation}() last"
-                )
         return losses, activations
 
-    def _outputs_before(self, at: int, canonical: type[Layer] | None) -> tuple[int | None, bool]:
-        """Return where what comes to a loss is made, and whether its last axis is another there."""
-        joined = False
+    def _canonical_before(self, at: int, canonical: type[Layer] | None) -> int | None:
+        """Return where the activation is of which a loss takes the inputs, if there is one.
+
+        Between them is nothing but what gives the same numbers on, along the same last axis.
+        """
         for before in range(at - 1, -1, -1):
             layer: Any = self.row[before][1]
-            if _is_loss(layer):
-                break
-            if type(layer) is canonical or given_by(layer) != "inputs":
-                return before, joined
-            joined |= layer.shape_in[-1] != layer.shape_out[-1]
-        return None, joined
+            if type(layer) is canonical:
+                return before
+            if _is_loss(layer) or given_by(layer) != "inputs":
+                return None
+            if layer.shape_in[-1] != layer.shape_out[-1] and canonical is Softmax:
+                return None
+        return None
 
     def answers(self) -> str:
         """Return what is known of the outputs, as `Layer.gives` says it, of which classes are made.
@@ -172,16 +178,25 @@ class Network:
         ValueError
             If they are known to be any numbers, as those of a regression are.
         """
-        models = [at for at, (_, layer) in enumerate(self.row) if not _is_loss(layer)]
-        at, joined = self._outputs_before(models[-1] + 1, None)
-        if at is None:
-            return ""
-        place, layer = self.row[at]
-        given = _of_shape(given_by(layer), joined)
-        if given == "numbers":
+        given, made, joined = "", -1, False
+        for at, (_, layer) in enumerate(self.row):
+            if not _is_loss(layer):
+                known = known_after(layer, given)
+                joined = given == "probabilities" and known == "fractions"
+                made = made if passes_on(layer) and known == given and made >= 0 else at
+                given = known
+        place, last = self.row[made] if made >= 0 else ("", self.model)
+        if given == "" and made >= 0:
+            given = _by_loss(links_of(self.model)[-1])
+        if given in ("numbers", "positives", "gaussians"):
             raise ValueError(
                 "predict_class tells classes of what Softmax or Sigmoid gives, but the model ends "
-                f"with layer {place}, {layer!r}: predict returns its numbers"
+                f"with layer {place}, {last!r}: predict returns its numbers"
+            )
+        if joined:
+            raise ValueError(
+                "predict_class needs the probabilities of an answer along the last axis, of which "
+                f"layer {place}, {last!r}, has made another: leave it out"
             )
         return given
 
@@ -353,27 +368,37 @@ class Work:
         """Leave in the layers what a person may want to look at after an uncaptured step."""
         for (_, layer), twin in zip(self.network.layers, self.layers, strict=True):
             left = twin.__dict__
-            for name in (*layer.parameter_names, *layer.state_names):
+            for name in (*layer.parameter_names, *layer.state_names, "is_twin"):
                 left.pop(name, None)
             if list(layer.children()):
                 left = {name: value for name, value in left.items() if name not in vars(layer)}
             layer.__dict__.update(left)
 
 
-_GIVEN = {"numbers": "numbers of any size", "fractions": "numbers that need not sum to 1"}
-_NEEDED = {
-    "probabilities": ("probabilities that sum to 1", "Softmax"),
-    "fractions": ("numbers from 0 to 1", "Sigmoid"),
-}
+def _check_norm_within(model: Any) -> None:
+    """Raise the error for a norm of a model within another one, which would be expected to count.
 
-
-def _of_shape(given: str, joined: bool) -> str:
-    """Return what is known of outputs whose last axis may be another by now."""
-    return "fractions" if joined and given == "probabilities" else given
+    It maps the raw inputs of its own model alone.
+    """
+    place, inner = "model", model
+    while model.norm is None and isinstance(inner, Row) and len(inner):
+        place, inner = f"{place}.layers[0]", inner.layers[0]
+        if getattr(inner, "norm", None) is not None:
+            raise ValueError(
+                f"{place} has a norm, but as a layer it takes its inputs as they are: "
+                f"model.norm = {place}.norm has them normalised"
+            )
 
 
 def _is_loss(layer: Layer) -> bool:
     return isinstance(layer, Link) and layer.is_loss
+
+
+def _by_loss(loss: Any) -> str:
+    """Return what a loss says of the outputs before it, of which nothing else is known."""
+    if getattr(loss, "is_loss", False) and loss.power_of_scale is not None:
+        return "numbers"
+    return str(getattr(loss, "needs", ""))
 
 
 def links_of(first: Link | None) -> list[Any]:
@@ -384,6 +409,11 @@ def links_of(first: Link | None) -> list[Any]:
         links.append(link)
         link = link.chain
     return links
+
+
+def all_within(link: Link | None) -> Iterator[Any]:
+    """Yield a link, what is chained to it, and all layers within."""
+    return (layer for each in links_of(link) for _, layer in each.walk())
 
 
 def _within(layer: Layer) -> Iterator[Layer]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from npnn.arrays import Array, array_namespace, device
 from npnn.backends.host import host_array
-from npnn.guided import Guided
+from npnn.guided import ANEW, Guided
 
 
 class Normalization(Guided):
@@ -36,6 +36,8 @@ class Normalization(Guided):
     >>> norm([[1.0, 30.0]])
     array([[-1.,  1.]])
     """
+
+    fixed = {"offset": ANEW, "scale": ANEW}
 
     def __init__(self, offset: Any = 0.0, scale: Any = 1.0) -> None:
         self.offset, scale = _numbers(offset, "offset"), _numbers(scale, "scale")

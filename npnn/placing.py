@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from npnn import backends, words
+from npnn import backends, checked, words
 from npnn.described import Described
+from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.network import links_of
 from npnn.runner import Runner
@@ -19,7 +20,6 @@ _ON_GPU = "backend='cupy' computes on a GPU, and so does backend='torch', device
 _NO_BACKENDS = {
     **dict.fromkeys(("cuda", "gpu"), _ON_GPU),
     "cpu": "backend='numpy' computes on the CPU, and backend='numba' faster",
-    "auto": "name one, such as backend='torch' for tensors of PyTorch",
     "pytorch": "write backend='torch'",
 }
 
@@ -28,13 +28,21 @@ def backend_of(
     backend: Any, dtype: str, device: str | int | None, precision: str | None
 ) -> Backend:
     """Return the backend that a name, or the module of an array library, stands for."""
-    name = _library(backend) if isinstance(backend, ModuleType) else backend
+    name = backends.library(backend) if isinstance(backend, ModuleType) else backend
+    if isinstance(name, str) and name == "auto":
+        for argument, value in (("device", device), ("precision", precision)):
+            if value is not None:
+                raise ValueError(
+                    f"{argument}={value!r} needs a backend by its name: backend='auto' finds one "
+                    "out from the first data"
+                )
+        name = "numpy"
     if isinstance(name, str) and name not in backends.names():
         closest = words.closest(name, backends.names())
         hint = _NO_BACKENDS.get(name.lower()) or (closest and f"did you mean {closest!r}?")
         there_are = f"there are {', '.join(backends.names())}"
-        raise ValueError(f"unknown backend {name!r}: {hint}; {there_are}" if hint else
-                         f"unknown backend {name!r}; {there_are}")  # fmt: skip
+        raise ValueError(f"unknown backend {checked.shown(name)}: {hint}; {there_are}" if hint else
+                         f"unknown backend {checked.shown(name)}; {there_are}")  # fmt: skip
     try:
         return backends.get(name, dtype, device, precision)
     except ValueError as error:
@@ -48,6 +56,33 @@ class Placed(Described):
 
     backend: Backend
     runner: Runner
+    is_undecided: bool = False
+    fixed = {
+        **dict.fromkeys(("backend", "device"), "model.to('torch'), say, moves it"),
+        "dtype": f"{ANEW}, or npnn.load(path, dtype='float64')",
+    }
+
+    @property
+    def device(self) -> Any:
+        """Where the arrays are; :meth:`to` moves them."""
+        return self.backend.device
+
+    @property
+    def precision(self) -> str:
+        """What the factors of matrix products are rounded to."""
+        return self.backend.precision
+
+    def _suiting(self, name: str, value: Any) -> Any:
+        self._check_not_fixed(name, value)
+        if name == "capture":
+            return checked_capture(value, self.backend)
+        return checked.seed(value) if name == "seed" else super()._suiting(name, value)
+
+    def decide(self, x: Any) -> None:
+        """Have a model of ``backend="auto"`` compute where the first data are that it is given."""
+        if self.is_undecided:
+            data = getattr(x, "x_train_data", x)
+            self.to(*backends.of(data))
 
     def to(self, where: Any, device: str | int | None = None) -> Any:
         """Have the model compute elsewhere from now on, and return it.
@@ -63,14 +98,17 @@ class Placed(Described):
             Of the new backend; its default if None.
         """
         _move(self, where, device)
+        for link in links_of(self):
+            if not link.is_loss:
+                link.is_undecided = False
         return self
 
     def compute_on(self, backend: Backend) -> None:
         """Forget what was recorded on another backend: the arrays are on this one now."""
         epochs = self.runner.epochs
         model: Any = self
-        self.backend = backend
-        self.runner = Runner(model)  # which asks the model for it
+        vars(self)["backend"] = backend
+        Runner.__init__(self.runner, model)  # others who wait for it go on there
         self.runner.epochs = epochs
 
     def place_on(self, backend: Backend) -> None:
@@ -79,6 +117,7 @@ class Placed(Described):
 
     def forward(self, x: Array) -> Array:
         """Return what the last layer gives for a batch `x`, an array of the model's backend."""
+        self.decide(x)
         with self.backend.current():
             return super().forward(x)
 
@@ -86,6 +125,16 @@ class Placed(Described):
         """Return the gradient at the inputs, leaving those of the parameters in the layers."""
         with self.backend.current():
             return super().backward(grad_y)
+
+
+def checked_capture(capture: Any, backend: Backend) -> bool:
+    """Return whether steps are captured, which those must be whose products are rounded."""
+    if not checked.flag(capture, "capture") and backend.precision != backend.dtype_name:
+        raise ValueError(
+            f"precision={backend.precision!r} needs capture=True: the products of a step "
+            "that is run layer by layer are the library's own"
+        )
+    return bool(capture)
 
 
 def _move(model: Placed, where: Any, device: str | int | None) -> None:
@@ -137,10 +186,3 @@ def _arrays(links: list[Any]) -> list[tuple[Layer, str, Array]]:
 
 def _at(new: Backend, old: Backend, array: Array) -> Array:
     return new.asarray(old.to_numpy(array), copy=True)
-
-
-def _library(module: ModuleType) -> str:
-    """Return the name of a module's library: of jax.numpy, say, or of array_api_compat.torch."""
-    parts = module.__name__.split(".")
-    return next((part for part in reversed(parts) if part in backends.names() and
-                 (part != "numpy" or parts[0] != "jax")), module.__name__)  # fmt: skip

@@ -50,8 +50,9 @@ def profile(
     with model.runner.training(optimizer) as locks, locks.step, model.backend.current():
         if model.chain is None:
             model.chain = default_loss(model)
-        side = model.runner.side()
-        plan = model.runner.training_plan(optimizer or Adam(), side.accept.data(x, t))
+        optimizer = optimizer or Adam()
+        ready = model.runner.attach(optimizer)
+        plan = ready.plan(optimizer, ready.side.accept.data(x, t))
         if plan is None:
             raise ValueError(
                 f"backend {model.backend.name!r} runs the step as {model.backend.execution}: there "

@@ -9,41 +9,36 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from npnn import interrupts
-from npnn.acceptance import Acceptance, check_inputs, len_of, raw_inputs
+from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array, array_namespace
 from npnn.batches import rows_of
 from npnn.locks import Joined, Locks, held, locks_of, trained
 from npnn.losses import default_loss
-from npnn.metrics import Measured, apart
-from npnn.network import Network, arrays_in, links_of
+from npnn.metrics import Measured, apart, sums_of, take_sums
+from npnn.network import Network, all_within, arrays_in
 from npnn.packing import Packing
+from npnn.ready import Ready
 from npnn.scores import Metric, Scores, scored
 from npnn.settings import changes, look_again
-from npnn.step import predict_step, train_step
+from npnn.side import Side
 from npnn.trees import Path, leaves, mapped
 from npnn.values import check_finite
-from npnn.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from npnn.backends.backend import Step, Tree
-    from npnn.backends.planning.plan import Plan
+    from npnn.backends.backend import Tree
     from npnn.layers.layer import Link
-    from npnn.losses import LossLayer
     from npnn.model import Sequential
     from npnn.normalization import Normalization
     from npnn.optimizers import Optimizer
-    from npnn.settings import Settings
 
-MOST_OPTIMIZERS = 4  # whose recorded steps are kept
 MOST_SIDES = 4  # of a model whose layers are frozen and thawed
 MOST_COPIED = 1 << 24  # numbers
+NO_DATA: Tree = {}
 
 
 class Runner:
@@ -66,7 +61,7 @@ class Runner:
         self._current: dict[bool, Side] = {}
         self._seen = -1
         self._locks: tuple[int, Locks | Joined] = (-1, Locks())
-        self._attached: tuple[int, Callable[[], Optimizer | None], Side | None]
+        self._attached: tuple[int, Callable[[], Optimizer | None], Ready | None]
         self._attached = -1, lambda: None, None
         self._data: dict[Path, Array] = {}
         self._data_are_used = False
@@ -81,18 +76,18 @@ class Runner:
         seen, locks = self._locks
         if seen != changes[0]:
             seen = changes[0]
-            locks = locks_of(_within(self.model))
+            locks = locks_of(all_within(self.model))
             self._locks = seen, locks
         return locks
 
     def _locks_with(self, optimizer: Optimizer | None, chain: Link | None) -> Locks | Joined:
         """Return the locks of all that an optimizer trains, or shall when it is chained."""
-        locks, others = self.locks(), [*_within(chain)]
+        locks, others = self.locks(), [*all_within(chain)]
         if optimizer is not None:
             others.append(optimizer)
         if all(vars(other).get("locks") is locks for other in others):
             return locks
-        return locks_of([*_within(self.model), *others])
+        return locks_of([*all_within(self.model), *others])
 
     def side(self, alone: bool = False) -> Side:
         """Return the model's network, alone or with what is chained to it, as it is now."""
@@ -137,7 +132,8 @@ class Runner:
         if seen != changes[0]:
             locks = self.locks()
         with locks.step:
-            if optimizer.__dict__.get("locks") is locks and not locks.trainer:
+            known = optimizer.__dict__.get("locks") is locks and not locks.trainer
+            if known and self._locks == (changes[0], locks):
                 self._train(optimizer, x, t, w)
                 return
         with self.training(optimizer) as locks, locks.step:
@@ -157,77 +153,23 @@ class Runner:
     def _train(self, optimizer: Optimizer, x: Any, t: Any, w: Any) -> None:
         if self.model.shape_in is None:
             self.build_for(x)
-        side = self.attach(optimizer)
+        ready = self.attach(optimizer)
         if t is None:
-            side.network.check_targets_are_there(t)
-        batch, is_raw = side.accept.batch(x, t, w)
-        data = self._norm_data("norm", self.model.norm) if is_raw else {}
-        self.run_training(optimizer, data, batch, len_of(batch["x"]), side=side)
+            ready.network.check_targets_are_there(t)
+        batch, is_raw = ready.side.accept.batch(x, t, w)
+        data = self.norm_data("norm", self.model.norm) if is_raw else NO_DATA
+        ready(optimizer, data, batch, len_of(batch["x"]))
 
-    def run_training(
-        self,
-        optimizer: Optimizer,
-        data: Tree,
-        inputs: Tree,
-        num_samples: int,
-        rng: np.random.Generator | None = None,
-        side: Side | None = None,
-    ) -> None:
-        """Do one training step on accepted arrays, and store what it gives.
+    def attach(self, optimizer: Optimizer) -> Ready:
+        """Return the training steps of an optimizer, its parameters packed and with moments.
 
-        Whoever calls this, or :meth:`run_prediction`, holds the locks.
+        Whoever calls them, or :meth:`run_prediction`, holds the locks.
         """
-        side = side or self.attach(optimizer)
-        network, losses = side.network, side.network.losses
-        for loss in losses:
-            loss.begin(training=True)
-        weighted = "w" in inputs or "w" in data
-        # What is captured writes into the parameters, or ends; the code of others may not.
-        held_back = self.model.capture and interrupts.hold()
-        optimizer.steps += 1
-        try:
-            inputs["scalars"] = optimizer.scalars()
-            inputs["noise"] = self._draw_noise(side, num_samples, rng) if network.noisy else []
-            inputs["metrics"] = self._sums(losses, weighted)
-            carry = self._carry(optimizer, network)
-            data = {**data, "frozen": arrays_in(network.frozen)}
-            updated, outputs = side.training(optimizer, self)(carry, data, inputs)
-            held_back = held_back or interrupts.hold()
-            if updated is not carry:
-                self._store(optimizer, side, updated)
-            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
-        except BaseException:
-            optimizer.steps -= 1
-            raise
-        finally:
-            if held_back:
-                interrupts.release()
-
-    def training_plan(self, optimizer: Optimizer, inputs: Tree) -> Plan | None:
-        """Return the static plan of a training step on a batch; None if the backend makes none."""
-        side = self.attach(optimizer)
-        captured = side.capture(self, train_step(side.network, optimizer, self.backend, side.watch))
-        if not hasattr(captured, "plan"):
-            return None
-        steps, optimizer.steps = optimizer.steps, max(1, optimizer.steps)
-        inputs = {
-            **inputs,
-            "scalars": optimizer.scalars(),
-            "noise": self._draw_noise(side, len_of(inputs["x"])),
-            "metrics": self._sums(side.network.losses, "w" in inputs),
-        }
-        optimizer.steps = steps
-        data = {"frozen": arrays_in(side.network.frozen)}
-        plan: Plan | None = captured.plan(self._carry(optimizer, side.network), data, inputs)
-        return plan
-
-    def attach(self, optimizer: Optimizer) -> Side:
-        """Return what the optimizer trains, its parameters packed and with moments for them."""
-        seen, attached, side = self._attached
-        if side is not None and attached() is optimizer and seen == changes[0]:
+        seen, attached, ready = self._attached
+        if ready is not None and attached() is optimizer and seen == changes[0]:
             if not self.backend.in_place:
                 self.packing.read_again()
-            return side
+            return ready
         seen = changes[0]
         side = self.side()
         side.network.check_trains()
@@ -236,8 +178,9 @@ class Runner:
             number = look_again()
             seen = number if number == seen + 1 else seen  # else something was changed meanwhile
         self.packing.give_moments(optimizer)
-        self._attached = seen, weakref.ref(optimizer), side
-        return side
+        ready = Ready(self, side, optimizer)
+        self._attached = seen, weakref.ref(optimizer), ready
+        return ready
 
     @contextlib.contextmanager
     def lasting(self, data: Tree) -> Iterator[Tree]:
@@ -265,24 +208,6 @@ class Runner:
         finally:
             self._data_are_used = False
 
-    def _carry(self, optimizer: Optimizer, network: Network) -> Tree:
-        return {
-            "parameters": self.packing.arrays,
-            "moments": optimizer.state,
-            "state": arrays_in(network.state),
-            "scaling": self.scaling,
-        }
-
-    def _store(self, optimizer: Optimizer, side: Side, updated: Tree) -> None:
-        store = self.backend.store
-        self.scaling = updated["scaling"]
-        optimizer.state = [
-            store(*pair) for pair in zip(optimizer.state, updated["moments"], strict=True)
-        ]
-        self.packing.replace(updated["parameters"])
-        for slot, array in zip(side.network.state, updated["state"], strict=True):
-            slot.put(array)
-
     # Prediction --------------------------------------------------------------------------------
 
     def predict(
@@ -293,9 +218,10 @@ class Runner:
         if seen != changes[0]:
             locks = self.locks()
         with locks.step:
-            if t is None or not locks.trainer:
+            if self._locks == (changes[0], locks) and (t is None or not locks.trainer):
                 return self._predict(x, t, alone, batch_size)
-        with self.training() as locks, locks.step:
+        alone_at_it = contextlib.nullcontext() if t is None else self.training()
+        with alone_at_it, held("step", self.locks):
             return self._predict(x, t, alone, batch_size)
 
     def _predict(self, x: Any, t: Any, alone: bool, batch_size: int | None) -> Array:
@@ -303,7 +229,7 @@ class Runner:
             self.build_for(x)
         side = self.side(alone)
         batch, is_raw = side.accept.batch(x, t)
-        data = self._norm_data("norm", self.model.norm) if is_raw else {}
+        data = self.norm_data("norm", self.model.norm) if is_raw else {}
         if batch_size is None:
             return self.run_prediction(data, batch, len_of(batch["x"]), side=side)
         outputs = [
@@ -332,13 +258,13 @@ class Runner:
             **data,
             "parameters": arrays_in(side.network.parameters),
             "state": arrays_in(side.network.state),
-            **self._norm_data("target_norm", side.network.target_norm),
+            **self.norm_data("target_norm", side.network.target_norm),
         }
         weighted = "w" in inputs or "w" in data
-        inputs = {**inputs, "metrics": self._sums(losses, weighted)}
+        inputs = {**inputs, "metrics": sums_of(losses, self.zero, weighted)}
         _, outputs = side.prediction(self)({}, data, inputs)
         if measured:
-            _take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
+            take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
         return outputs["y"]
 
     def predict_class(self, x: Any, *, alone: bool = False) -> Array:
@@ -365,7 +291,7 @@ class Runner:
         with held("step", self.locks):
             self.build_for(x)
             if self.model.chain is None:
-                self.model.chain = default_loss(self.model)
+                self.model._follow(default_loss(self.model))
             side = self.side()
             side.network.check_targets_are_there(t)
             scores, outputs = Scores(metrics, side.network), []
@@ -382,20 +308,12 @@ class Runner:
     def measured(self) -> Measured:
         """Return what the metrics are made of, without waiting for it."""
         side = self.side()
-        return Measured.of(side.network.losses, self._sums(side.network.losses))
+        return Measured.of(side.network.losses, sums_of(side.network.losses, self.zero))
 
     def metrics(self) -> dict[str, float]:
         """Return the loss (of all losses together), and the accuracy of the last one."""
         measured = self.measured()
         return measured.metrics(self.backend.read(measured.sums))
-
-    def _sums(self, losses: list[LossLayer], weighted: bool = True) -> list[list[Array]]:
-        # The zeros are arrays of the backend too, so that the first batch is no special case.
-        zero = self.zero
-        return [
-            [zero if type(value) is float else value for value in loss.sums(weighted)]
-            for loss in losses
-        ]
 
     # Parameters and state ----------------------------------------------------------------------
 
@@ -435,7 +353,8 @@ class Runner:
 
     # What comes in beside a batch --------------------------------------------------------------
 
-    def _norm_data(self, name: str, norm: Normalization | None) -> Tree:
+    def norm_data(self, name: str, norm: Normalization | None) -> Tree:
+        """Return a normalisation as what comes in beside a batch."""
         if norm is None:
             return {}
         if self._norms.get(name, (None,))[0] is not norm:
@@ -443,58 +362,13 @@ class Runner:
             self._norms[name] = (norm, {name: [asarray(norm.offset), asarray(norm.scale)]})
         return self._norms[name][1]
 
-    def _draw_noise(
+    def draw_noise(
         self, side: Side, num_samples: int, rng: np.random.Generator | None = None
     ) -> list[Array]:
+        """Return the random numbers of a step."""
         rng = rng or self.model.rng
         backend = self.backend.entrance() if self.model.capture else self.backend
         return [
             backend.random(str(layer.noise), (num_samples, *layer.noise_shape), rng)
             for layer in side.network.noisy
         ]
-
-
-class Side:
-    """A network, with what looks at its inputs and layers, and its recorded steps."""
-
-    def __init__(self, network: Network, alone: bool, capture: bool) -> None:
-        self.network, self.alone = network, alone
-        self.accept = Acceptance(network)
-        self.watch = Watch(keeps=not capture)
-        self._training: OrderedDict[object, Step] = OrderedDict()  # by the optimizer's recipe
-        self._last: tuple[int, int, Step] | None = None
-        self._prediction: Step | None = None
-
-    def training(self, optimizer: Optimizer, runner: Runner) -> Step:
-        """Return the training step of an optimizer, recorded or to be."""
-        if self._last is not None and self._last[:2] == (id(optimizer), optimizer.changed):
-            return self._last[2]
-        recipe = optimizer.recipe()
-        if recipe not in self._training:
-            step = train_step(self.network, optimizer.twin(), runner.backend, self.watch)
-            self._training[recipe] = self.capture(runner, step)
-            while len(self._training) > MOST_OPTIMIZERS:
-                self._training.popitem(last=False)
-        self._last = id(optimizer), optimizer.changed, self._training[recipe]
-        return self._training[recipe]
-
-    def prediction(self, runner: Runner) -> Step:
-        """Return the prediction, recorded or to be."""
-        if self._prediction is None:
-            self._prediction = self.capture(runner, predict_step(self.network, self.watch))
-        return self._prediction
-
-    def capture(self, runner: Runner, step: Step) -> Step:
-        """Return what runs a step, as the model wants it."""
-        backend = runner.backend
-        return (backend.capture if runner.model.capture else backend.uncaptured)(step)
-
-
-def _within(link: Link | None) -> Iterator[Settings]:
-    """Yield a link, what is chained to it, and all layers within."""
-    return (layer for each in links_of(link) for _, layer in each.walk())
-
-
-def _take_sums(losses: Sequence[LossLayer], sums: list[list[Array]], num_samples: int) -> None:
-    for loss, values in zip(losses, sums, strict=True):
-        loss.set_sums(values, num_samples)

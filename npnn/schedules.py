@@ -163,7 +163,10 @@ class Cosine(Schedule):
 
         \frac{n + 1}{w} \quad (n < w), \qquad
         f + (1 - f) \, \tfrac{1}{2} \Big(1 + \cos \pi \frac{n - w}{N - w} \Big)
+        = f + (1 - f) \sin^2 \Big( \frac{\pi}{2} \frac{N - n}{N - w} \Big)
         \quad (w \le n \le N)
+
+    of which the second form keeps its digits to the end.
 
     Parameters
     ----------
@@ -192,8 +195,8 @@ class Cosine(Schedule):
     def __call__(self, count: int) -> float:
         if count < self.warm_up:
             return (count + 1) / self.warm_up
-        progress = min(1.0, (count - self.warm_up) / (self.length - self.warm_up))
-        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        left = max(self.length - count, 0) / (self.length - self.warm_up)
+        return self.final + (1.0 - self.final) * math.sin(0.5 * math.pi * left) ** 2
 
 
 class ReduceOnPlateau(Schedule):

@@ -335,7 +335,9 @@ def _of_function(function: Callable[[np.ndarray, np.ndarray], Any], name: str) -
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise TypeError(f"the metric {name!r} must give a number, not {value!r}") from None
+            raise TypeError(
+                f"the metric {name!r} must give a number, not {checked.shown(value)}"
+            ) from None
 
     return measure
 

@@ -15,8 +15,8 @@ from functools import cache, cached_property
 from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
-from npnn import words
-from npnn.guided import Guided
+from npnn import checked, words
+from npnn.guided import ANEW, Guided
 from npnn.plain import arguments
 
 changes = [0]
@@ -62,6 +62,13 @@ class Settings(Guided):
         if name not in known:
             self._refuse(name, known)
         old = vars(self).get(name, _NOTHING)
+        if name in self.switches:
+            value = checked.flag(value, name)
+        elif name in settings and old is not _NOTHING and old is not value:
+            value = self._suiting(name, value)
+        elif _is_read_only(type(self), name):
+            who = type(self).__name__
+            raise AttributeError(f"{who}.{name} cannot be set: {self.fixed.get(name, ANEW)}")
         object.__setattr__(self, name, value)
         if name in settings and not _same(old, value):
             if name in self.switches:
@@ -110,6 +117,10 @@ def _attributes(cls: type[Settings]) -> tuple[frozenset[str], frozenset[str]]:
     properties = {n for base in cls.__mro__ for n, v in vars(base).items() if hasattr(v, "__set__")}
     cls._working = frozenset(known - settings - properties)
     return frozenset(known), frozenset(settings)
+
+
+def _is_read_only(cls: type, name: str) -> bool:
+    return isinstance(found := getattr(cls, name, None), property) and found.fset is None
 
 
 def _functions(cls: type) -> Iterator[FunctionType]:

@@ -26,8 +26,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     Parameters
     ----------
-    hidden : sequence of int, default (100,)
-        Units of each hidden layer.
+    hidden : int or sequence of int, default (100,)
+        Units of each hidden layer; a number is that of the only one.
     activation : str, default "relu"
         Of the hidden layers: ``"relu"``, ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"swish"``
         or ``"linear"``.
@@ -104,7 +104,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     def __init__(
         self,
-        hidden: Sequence[int] = (100,),
+        hidden: int | Sequence[int] = (100,),
         *,
         activation: str = "relu",
         dropout: float = 0.0,

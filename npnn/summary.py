@@ -81,16 +81,16 @@ def recorded(model: Sequential, batch_size: int, optimizer: Optimizer | None = N
     """Return the plan of a training step, or None."""
     loss = model.chain
     if loss is None:
-        model.chain = default_loss(model)
+        model._follow(default_loss(model))
     try:
-        runner = model.runner
-        network = runner.network
-        inputs = {"x": _zeros(model, batch_size, network.shape_in)}
-        inputs["t"] = _zeros(model, batch_size, network.shape_out)
-        return runner.training_plan(optimizer or Adam(), inputs)
+        optimizer = optimizer or Adam()
+        ready = model.runner.attach(optimizer)
+        inputs = {"x": _zeros(model, batch_size, ready.network.shape_in)}
+        inputs["t"] = _zeros(model, batch_size, ready.network.shape_out)
+        return ready.plan(optimizer, inputs)
     finally:
         if loss is None:
-            model.chain = None
+            model._follow(None)
 
 
 def _zeros(model: Sequential, batch_size: int, shape: Any) -> Any:

@@ -213,9 +213,8 @@ class Training:
         self.callbacks, self.epochs, self.batch_size = callbacks, epochs, batch_size
         self.seed, self.epochs_before, self.epoch, self.step = seed, 0, 0, 0
         self.num_samples, self.num_validation = sizes
-        self.losses = self.runner.network.losses
         self.scores, self.functions = scores, scores.functions
-        own = metric_names(self.losses) + scores.names
+        own = metric_names(self.runner.network.losses) + scores.names
         self.metric_names = own + [f"val_{name}" for name in own if self.num_validation]
         self.metric_names += [name for callback in callbacks for name in callback.metric_names]
         self.history = History()
@@ -299,11 +298,12 @@ class Training:
     ) -> None:
         num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
         with self._locks.step:
-            self.runner.run_training(self.optimizer, data.bound, inputs, num_samples, noise)
+            ready = self.runner.attach(self.optimizer)
+            ready(self.optimizer, data.bound, inputs, num_samples, noise)
 
     def _reset(self) -> None:
         with self._locks.step:
-            for loss in self.losses:
+            for loss in self.runner.network.losses:
                 loss.reset()
 
     def _measure(self, data: Data) -> Measured:
@@ -318,9 +318,10 @@ class Training:
         if not self.scores or data is None:
             return {}
         outputs = []
-        for part in data.rows(VALIDATION_BATCH):
-            y = self.runner.run_prediction({}, {"x": part["x"]}, len_of(part["x"]))
-            outputs.append(self.runner.backend.to_numpy(y))
+        with self._locks.step:
+            for part in data.rows(VALIDATION_BATCH):
+                y = self.runner.run_prediction({}, {"x": part["x"]}, len_of(part["x"]))
+                outputs.append(self.runner.backend.to_numpy(y))
         return scored(self.scores, outputs, data.arrays, self.runner.backend)
 
     def _read(self, *measured: Measured) -> tuple[bool, list[dict[str, float]]]:
@@ -414,7 +415,9 @@ def _as_callbacks(callbacks: object) -> list[Callback]:
     """Return a list of callbacks, of which each may be a function."""
     if not isinstance(callbacks, (list, tuple)):
         hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
-        raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}{hint}")
+        raise TypeError(
+            f"callbacks must be a list of callbacks, not {checked.shown(callbacks)}{hint}"
+        )
     found = []
     for number, callback in enumerate(callbacks):
         if callable(callback) and not isinstance(callback, (Callback, Layer, type)):
@@ -455,4 +458,4 @@ def _described(value: object) -> str:
         return f"an array of shape {tuple(shape)}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"{value!r}"
+    return checked.shown(value)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npnn.arrays import Array, array_namespace
+from npnn.arrays import Array, array_namespace, device
 from npnn.backends.backend import Backend
 from npnn.backends.host import host_array
 
@@ -35,8 +35,9 @@ def all_fractions(x: np.ndarray) -> bool:
 
 def all_probabilities(x: np.ndarray) -> bool:
     """Return whether no number is negative, and each row sums to 1; False says nothing."""
-    sums = np.dot(x, _ones(x.shape[-1], x.dtype))
-    if sums.tobytes() != _of_ones(sums.shape, x.dtype):  # as where each is of one class
+    ones, all_one = _ones(x.shape, x.dtype)
+    sums = x.dot(ones)
+    if sums.tobytes() != all_one:  # as where each is of one class
         sums -= 1.0
         if not np.vdot(sums, sums) < 1e-4:
             return False
@@ -53,14 +54,10 @@ UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 ONES = {4: int(np.float32(1).view(np.uint32)), 8: int(np.float64(1).view(np.uint64))}
 
 
-@functools.cache
-def _ones(count: int, dtype: Any) -> np.ndarray:
-    return np.ones(count, dtype)
-
-
-@functools.cache
-def _of_ones(shape: tuple[int, ...], dtype: Any) -> bytes:
-    return np.ones(shape, dtype).tobytes()
+@functools.lru_cache(64)
+def _ones(shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, bytes]:
+    """Return a row of ones, and the bytes of as many ones as there are rows."""
+    return np.ones(shape[-1], dtype), np.ones(shape[:-1], dtype).tobytes()
 
 
 def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
@@ -90,6 +87,49 @@ def check_finite(array: Array, raw: Any, backend: Backend, what: str) -> None:
             "scale them" + _wider(backend)
         )
     raise ValueError(f"{what} must be finite numbers, but there is a {host[place]} {_where(place)}")
+
+
+def like(old: Array, value: Any, what: str) -> Array:
+    """Return numbers as an array such as an `old` one: of its library, dtype, device and shape.
+
+    Raises
+    ------
+    TypeError
+        If they are no real numbers.
+    ValueError
+        If they have another shape, or one is too large for the dtype; `what` is what they are.
+    """
+    xp = array_namespace(old)
+    host = None if _is_of(xp, value, old) else _numbers_of(value, what)
+    shape = tuple((value if host is None else host).shape)
+    if shape != tuple(old.shape):
+        raise ValueError(f"{what} must have shape {tuple(old.shape)}, not {shape}")
+    if host is None:
+        return value
+    with quiet():
+        array = xp.asarray(host, dtype=old.dtype, device=device(old))
+    if np.isfinite(host).all() and not bool(xp.all(xp.isfinite(array))):
+        raise ValueError(f"{what} must fit {old.dtype}, but there is a {np.abs(host).max()}")
+    return array
+
+
+def _is_of(xp: Any, value: Any, old: Array) -> bool:
+    """Return whether a value is an array of a namespace, and lies where another one does."""
+    try:
+        return (
+            array_namespace(value) is xp
+            and value.dtype == old.dtype
+            and device(value) == device(old)
+        )
+    except TypeError:  # such as of a list
+        return False
+
+
+def _numbers_of(value: Any, what: str) -> np.ndarray:
+    try:
+        return host_array(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def check_exact(array: np.ndarray, raw: np.ndarray, backend: Backend, what: str) -> None:

@@ -54,7 +54,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("step_size", "step"), ("every",)),
     **dict.fromkeys(("gamma", "decay_rate"), ("factor",)),
     **dict.fromkeys(("eta_min", "min_lr"), ("final", "smallest")),
-    "from_logits": (_WITHOUT + "behind Softmax or Sigmoid it is taken from the logits",),
+    "from_logits": (_WITHOUT + "put Softmax or Sigmoid last, before which it takes the logits",),
     **dict.fromkeys(("reduction", "size_average"), (_WITHOUT + "it is the mean over samples",)),
     **dict.fromkeys(("restore_best_weights", "save_best_only"), ("restore_best", "best_only")),
     **dict.fromkeys(("filepath", "filename"), ("path",)),

@@ -1,5 +1,7 @@
 """The backends that work here, as fixtures; a new one joins by being registered."""
 
+import contextlib
+import importlib.metadata
 import os
 import signal
 import sys
@@ -8,6 +10,11 @@ from collections import Counter
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # it compiles longer than it runs
+with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+    # In a sixth of the time. Another version may end at once at a flag that it does not have.
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ.setdefault("XLA_FLAGS", flags)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Else the threads of products, which wait awake, take the processors from the other workers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

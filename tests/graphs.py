@@ -6,16 +6,24 @@ could jump (comparisons, signs, casts), so that the order of a sum changes nothi
 """
 
 import math
+import os
 
 import array_api_compat.numpy as real
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from npnn.arrays import array_namespace
 from npnn.backends.recording.capture import CapturedStep
 
 SHAPES = [(3, 4), (4, 4), (1, 4), (4, 1), (2, 3)]
 LARGEST = 50.0  # magnitude of what is carried from step to step
+TIMES = int(os.environ.get("NPNN_TIMES", "1"))
+
+
+def examples(count):
+    """Return the settings of a test of so many random programs, or a campaign's multiple of it."""
+    return settings(max_examples=count * TIMES)
 
 
 class NothingFitsError(Exception):

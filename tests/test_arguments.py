@@ -185,6 +185,22 @@ def test_a_number_of_classes_is_an_integer(num_classes):
         reports.confusion_counts([0, 1], [1, 0], num_classes)
 
 
+def test_what_came_is_told_in_one_line():
+    wide = np.arange(300).reshape(100, 3)
+    for use in (
+        lambda: fit(shuffle=wide),
+        lambda: fit(epochs=wide),
+        lambda: fit(validation_data={"x": wide, "t": wide}),
+        lambda: npnn.Dropout(wide),
+        lambda: npnn.Checkpoint({"path": wide}),
+        lambda: fit(callbacks=wide.tobytes()),
+    ):
+        with pytest.raises(TypeError) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 250
+
+
 # Shapes that are often meant otherwise ------------------------------------------------------------
 
 

@@ -177,7 +177,7 @@ def test_an_unknown_metric_is_named_with_those_there_are():
     ("make", "message"),
     [
         (lambda: npnn.EarlyStopping(0), "patience must be at least 1, not 0"),
-        (lambda: npnn.EarlyStopping(mode="up"), "mode must be 'min', 'max' or None, not 'up'"),
+        (lambda: npnn.EarlyStopping(mode="up"), "mode must be one of min, max or None, not 'up'"),
         (lambda: npnn.Checkpoint("x", every=0), "every must be at least 1, not 0"),
     ],
 )

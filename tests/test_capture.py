@@ -11,8 +11,8 @@ import warnings
 
 import numpy as np
 import pytest
-from graphs import interpreted
-from hypothesis import given, settings
+from graphs import examples, interpreted
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, by_name, host_parameters
 
@@ -160,7 +160,7 @@ def test_a_noisy_model_trains_the_same_from_the_same_seed(backend, dtype, tolera
 OPTIONS = [{}, {"clip_norm": 0.5}, {"clip_value": 0.01}, {"weight_decay_l1": 0.1}]
 
 
-@settings(max_examples=100)
+@examples(30)
 @given(
     st.lists(st.sampled_from(KINDS), min_size=1, max_size=2),
     st.sampled_from(LOSSES),

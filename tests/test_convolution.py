@@ -173,7 +173,7 @@ def test_weights_are_drawn_as_the_number_of_places_suits():
         (lambda: UpConv2D(None, 2, 3, padding=2), (1, 1, 1), "takes away all 3 rows: at most 1"),
         (lambda: Conv2D(None, 2, 0), (5, 5, 1), "kernel_size must be at least 1, not 0"),
         (lambda: Conv2D(None, 2, stride=(1, 0)), (5, 5, 1), "stride must be at least 1"),
-        (lambda: Conv2D(None, 2, padding="full"), (5, 5, 1), "padding must be 'valid', 'same'"),
+        (lambda: Conv2D(None, 2, padding="full"), (5, 5, 1), "padding must be one of valid, same"),
         (lambda: Conv2D(None, 2, padding=-1), (5, 5, 1), "padding must be"),
         (lambda: Conv2D(None, 2, groups=0), (5, 5, 1), "groups must be at least 1"),
         (lambda: Conv2D(None, (2, 2)), (5, 5, 1), "number of channels or"),

@@ -532,6 +532,13 @@ def test_mnist_is_downloaded_once_and_checked(tmp_path, monkeypatch):
     with pytest.raises(MissingError, match=r"could not download http.*no route.* as folder"):
         nd.FashionMNIST()
 
+    def homeless(name):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(pooch, "os_cache", homeless)
+    with pytest.raises(MissingError, match=r"no folder to download Fashion.* as folder"):
+        nd.FashionMNIST()
+
 
 @pytest.mark.skipif(not MNIST_FOLDER.is_dir(), reason="the MNIST test images are not here")
 def test_the_real_test_images():

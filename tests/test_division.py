@@ -4,8 +4,8 @@ import importlib.util
 
 import numpy as np
 import pytest
-from graphs import STORING, assert_replay_is_eager, check, check_program, interpreted
-from hypothesis import given, settings
+from graphs import STORING, assert_replay_is_eager, check, check_program, examples, interpreted
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import LOSSES, OPTIMIZERS
 from test_capture import KINDS, OPTIONS, assert_close, model_of, trained
@@ -36,14 +36,14 @@ def several(request, monkeypatch):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=60)
+@examples(20)
 @given(st.binary(min_size=2, max_size=150), st.sampled_from([4, 8, 14, 20]))
 def test_a_random_step_gives_what_it_gives_uncaptured(several, target, source, length):
     check_program(source, target, length=length)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=40)
+@examples(15)
 @given(st.binary(min_size=2, max_size=150), st.booleans())
 def test_a_random_run_of_operations_gives_what_it_gives_uncaptured(several, target, source, stores):
     options = {"instructions": STORING} if stores else {"fused": True}
@@ -51,7 +51,7 @@ def test_a_random_run_of_operations_gives_what_it_gives_uncaptured(several, targ
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=25)
+@examples(8)
 @given(
     st.lists(st.sampled_from(KINDS), min_size=1, max_size=2),
     st.sampled_from(LOSSES),

@@ -518,7 +518,6 @@ BACKENDS = {
     "'cuda': backend='cupy' computes on a GPU": {"backend": "cuda"},
     "'gpu': backend='cupy'": {"backend": "gpu"},
     "'cpu': backend='numpy'": {"backend": "cpu"},
-    "'auto': name one": {"backend": "auto"},
     "'pytorch': write backend='torch'": {"backend": "pytorch"},
     "'nump': did you mean 'numpy'": {"backend": "nump"},
     "'math'; there are numpy": {"backend": __import__("math")},

@@ -80,7 +80,9 @@ def test_the_mathematics_name_no_array_library():
         if name.startswith("npnn.backends"):
             continue
         roots = {m.partition(".")[0] for m in imported(ast.parse(file.read_text()), {})}
-        assert not roots & {"cupy", "torch", "jax", "numba"}, name
+        # But the file that reads what PyTorch wrote.
+        own = {"torch"} if name == "npnn.torch" else set()
+        assert not roots & {"cupy", "torch", "jax", "numba"} - own, name
         if name.startswith(("npnn.layers", "npnn.losses", "npnn.optimizers")) or name in {
             "npnn.step", "npnn.network", "npnn.runner", "npnn.packing", "npnn.loss_scaling",
             "npnn.metrics", "npnn.watch", "npnn.arrays",

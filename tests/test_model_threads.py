@@ -397,3 +397,74 @@ def test_a_process_that_forks_while_threads_train_has_a_whole_model_that_nobody_
     command = [sys.executable, "-W", "ignore", "-c", FORKING, __file__, backend]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Changes of a model that others use ---------------------------------------------------------------
+
+
+def other_layers(model):
+    for width in (8, 16) * 4:
+        layers = [npnn.Dense(6, width), npnn.Tanh(), npnn.Dense(width, 3), npnn.Softmax()]
+        model.layers = layers
+
+
+def other_rows(model):
+    for width in (8, 16) * 4:
+        model.layers[0].layers = [npnn.Dense(6, width), npnn.Tanh(), npnn.Dense(width, 6)]
+
+
+def another_loss(model):
+    for number in range(20):
+        model.chain = npnn.CrossEntropyLoss(label_smoothing=0.1 * (number % 2))
+
+
+def other_weights(model):
+    for number in range(20):
+        model.set_arrays({name: np.array(a) for name, a in model.parameters().items()})
+        model.layers[-2].b = [0.1 * number] * 3
+
+
+def other_settings(model):
+    for number in range(200):
+        model.layers[-2].trainable = number % 2 == 0
+        model.norm = npnn.Normalization(0.1 * (number % 3))
+        model.capture = number % 50 != 0
+
+
+def elsewhere(model):
+    for name in ("array_api_strict", "numpy") * 5:
+        model.to(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [other_layers, other_rows, another_loss, other_weights, other_settings, elsewhere],
+)
+def test_a_model_is_changed_between_the_steps_of_others(change, tmp_path):
+    within = npnn.Sequential([npnn.Dense(6, 6), npnn.Tanh()])
+    model = npnn.Sequential([within, npnn.Dense(6, 3), npnn.Softmax()], seed=0)
+    model.chain = npnn.CrossEntropyLoss()
+    histories = []
+
+    def fit():
+        optimizer = npnn.Adam(1e-4)
+        histories.append(model.fit(X, T, epochs=3, batch_size=4, optimizer=optimizer))
+
+    others = everything(model, tmp_path / "model.npnn")
+    others.pop()  # a file holds no weights of which some are drawn anew meanwhile
+    together(lambda: change(model), fit, fit, *others)
+    assert [history.num_epochs for history in histories] == [3, 3]
+    assert left_behind(model) == []
+    model.to("numpy")
+    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(model.fit(X, T, epochs=1)["loss"]).all()
+
+
+def test_a_callback_may_give_its_training_another_loss():
+    class Another(npnn.Callback):
+        def on_epoch_begin(self, training):
+            weight = 100.0**training.epoch
+            training.model.chain = npnn.CrossEntropyLoss(class_weights=[weight] * 3)
+
+    history = classifier().fit(X, T, epochs=3, callbacks=[Another()])
+    assert history["loss"][2] > 10 * history["loss"][1] > 100 * history["loss"][0]

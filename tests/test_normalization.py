@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import npnn
 from npnn import Normalization
 
 TABLES = hnp.arrays(
@@ -84,3 +85,17 @@ def test_a_map_survives_its_config_and_is_equal_to_its_like():
     assert again != Normalization([1.0, 2.0], [3.0, 5.0])
     assert norm != "Normalization"
     assert repr(norm) == "Normalization(offset=[1.0, 2.0], scale=[3.0, 4.0])"
+
+
+def test_a_norm_of_a_model_within_another_one_is_no_norm_of_that():
+    inner = npnn.Sequential([npnn.Dense(2, 3)], seed=0)
+    inner.norm = npnn.Normalization(5.0, 2.0)
+    around = npnn.Sequential([inner])
+    outer = npnn.Sequential([around, npnn.Dense(3, 1)])
+    x = np.ones((4, 2))
+    for use in (outer.predict, lambda x: outer.fit(x, x[:, :1], epochs=1)):
+        with pytest.raises(ValueError, match=r"model.layers\[0\].layers\[0\] has a norm, but as a"):
+            use(x)
+    outer.norm = inner.norm
+    np.testing.assert_allclose(around.forward((x - 5.0) / 2.0), inner.predict(x), rtol=1e-6)
+    assert outer.predict(x).shape == (4, 1)

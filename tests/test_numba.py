@@ -4,8 +4,8 @@ import importlib.util
 
 import numpy as np
 import pytest
-from graphs import STORING, assert_replay_is_eager, check, check_program, interpreted
-from hypothesis import given, settings
+from graphs import STORING, assert_replay_is_eager, check, check_program, examples, interpreted
+from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import CARRIES, carried, numbers
 
@@ -62,13 +62,13 @@ def groups(function, *arrays):
 # Random steps ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@examples(50)
 @given(st.binary(min_size=2, max_size=150), st.sampled_from([4, 8, 14, 20]))
 def test_a_random_step_gives_what_it_gives_uncaptured(sources, source, length):
     check_program(source, MachineCode(), length=length)
 
 
-@settings(max_examples=250)
+@examples(80)
 @given(st.binary(min_size=2, max_size=150), st.sampled_from([8, 16]))
 def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(
     sources, source, length
@@ -76,7 +76,7 @@ def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(
     check_program(source, MachineCode(), length=length, fused=True)
 
 
-@settings(max_examples=400)
+@examples(120)
 @given(st.binary(min_size=20, max_size=200), st.sampled_from([4, 8]), st.booleans())
 def test_parts_of_arrays_that_loops_write_give_what_they_give_uncaptured(
     sources, source, length, fused

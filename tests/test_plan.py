@@ -4,8 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from graphs import assert_replay_is_eager, check, check_program, interpreted
-from hypothesis import given, settings
+from graphs import assert_replay_is_eager, check, check_program, examples, interpreted
+from hypothesis import given
 from hypothesis import strategies as st
 
 from npnn.arrays import array_namespace
@@ -46,13 +46,13 @@ def numbers(*shape, seed=0):
 # Random steps ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@examples(60)
 @given(st.binary(min_size=2, max_size=150), st.sampled_from([4, 8, 14, 20]))
 def test_a_random_step_gives_what_it_gives_uncaptured(limits, source, length):
     check_program(source, length=length)
 
 
-@settings(max_examples=100)
+@examples(50)
 @given(st.binary(min_size=2, max_size=150))
 def test_a_random_run_of_elementwise_operations_gives_what_it_gives_uncaptured(saving, source):
     check_program(source, length=12, fused=True)

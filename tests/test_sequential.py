@@ -173,7 +173,7 @@ def test_set_arrays_replaces_all_parameters_by_copies(backend_name):
         (lambda arrays: arrays.update({"3.w": np.zeros(1)}), "'3.w' is not in the model"),
         (
             lambda arrays: arrays.update({"2.w": np.zeros((2, 5))}),
-            r"'2.w' has shape \(2, 5\), but the model needs \(5, 2\)",
+            r"'2.w' must have shape \(5, 2\), not \(2, 5\)",
         ),
     ],
 )

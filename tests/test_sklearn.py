@@ -200,13 +200,36 @@ def test_weights_are_routed_through_a_pipeline():
     ("options", "message"),
     [
         ({"activation": "rellu"}, r"activation must be one of relu, .* not 'rellu'"),
-        ({"optimizer": "adma"}, r"optimizer must be one of adam, .*lbfgs, not 'adma'"),
-        ({"batch_size": "all"}, r"batch_size must be a number or 'auto', not 'all'"),
+        (
+            {"optimizer": "adma"},
+            r"optimizer must be one of adam, .*lbfgs or an Optimizer, not 'adma'",
+        ),
+        ({"batch_size": "all"}, r"batch_size must be one of auto or a number, not 'all'"),
     ],
 )
 def test_a_wrong_parameter_is_said_at_fit(options, message):
     with pytest.raises(ValueError, match=message):
         quick(**options).fit(X, Y)
+
+
+@pytest.mark.parametrize("name", sorted(set(NetworkRegressor().get_params()) - {"backend"}))
+def test_a_parameter_of_the_wrong_kind_is_said_at_fit_in_one_line(name):
+    wide = np.arange(900).reshape(300, 3)
+    for junk in ("no", float("nan"), object(), b"x", [1, "x"], wide, {"a": 1}):
+        estimator = NetworkRegressor(**{"epochs": 1, name: junk})
+        with pytest.raises((TypeError, ValueError), match=rf"^{name}\b") as caught:
+            estimator.fit(X, Y)
+        assert "\n" not in str(caught.value)
+        assert not hasattr(estimator, "model_") or name == "callbacks"  # fit looks into the list
+
+
+def test_numbers_of_numpy_and_a_width_alone_are_parameters():
+    options = {"epochs": np.int64(2), "alpha": np.float32(0.01), "standardize": np.True_}
+    one = quick(hidden=np.int64(8), verbose=0, **options).fit(X, Y)
+    assert one.model_.layers[0].shape_out == (8,)
+    np.testing.assert_array_equal(
+        one.predict_proba(X), quick(hidden=[8], **options).fit(X, Y).predict_proba(X)
+    )
 
 
 def test_npnn_alone_imports_no_scikit_learn():

@@ -41,7 +41,7 @@ C = Language(
 )
 TOKEN = re.compile("@([0-9]+)@")  # an element of an array
 
-PRELUDE = Path(__file__).with_name("prelude.cu").read_text()
+PRELUDE = Path(__file__).with_name("prelude.cu").read_text(encoding="utf-8")
 
 
 class Launch:

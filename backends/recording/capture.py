@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,11 +35,23 @@ FROM_RECORDING = (
 RAISED_IN = (NotRecorded.__module__, np.exceptions.AxisError.__module__)
 
 
+class _Last(NamedTuple):
+    """The last call of a captured step: what it bound, the form of its inputs, what answered it."""
+
+    carry: Tree | None = None
+    data: Tree | None = None
+    names: tuple[str, ...] = ()
+    form_of: Callable[..., Any] = id
+    form: Any = None
+    replay: Any = None
+
+
 class CapturedStep:
     """A step that is recorded at its first call for each batch shape, and replayed after.
 
     Arrays of the carry and of the data are bound to the plan: other arrays get another plan.
-    Inputs are copied into the plan's own memory, outputs out of it.
+    Inputs are copied into the plan's own memory, outputs out of it. A carry, or data, that comes
+    again as the same dict holds the same arrays.
 
     Parameters
     ----------
@@ -57,8 +69,8 @@ class CapturedStep:
         self.step, self.dtype, self.target = step, dtype, target or Target()
         self.plans: OrderedDict[Any, tuple[Plan, Callable[..., Any]]] = OrderedDict()
         self.replays: dict[Any, Callable[..., Any]] = {}
-        self._last: Callable[..., Any] | None = None
-        self._keys: dict[Any, Callable[..., Any]] = {}
+        self._last = _Last()
+        self._forms: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self.recordable = True
         self.count = 0
         # What NumPy is to do about errors is the caller's affair: half a step is none.
@@ -67,23 +79,37 @@ class CapturedStep:
 
     def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
         """Return what the step gives; the arrays of `carry` are changed and returned."""
-        structure = (*inputs, None, *data)
-        make_key = self._keys.get(structure)
-        if make_key is None:
-            make_key = self._keys[structure] = _key_function(carry, data, inputs)
-        key = (structure, make_key(carry, data, inputs))
-        replay = self.replays.get(key)
-        if replay is None:
-            replay = self._record(key, carry, data, inputs) if self.recordable else self.step
-            self._last = replay
-        elif replay is not self._last:
-            self.plans.move_to_end(key)
-            self._last = replay
+        last, names = self._last, tuple(inputs)
+        if not (
+            carry is last.carry
+            and data is last.data
+            and names == last.names
+            and last.form_of(inputs) == last.form
+        ):
+            last = self._find(carry, data, inputs, names)
         self.count += 1
         if self.denormals_are_slow and self.count % tuning.FLUSH_EVERY == 0:
             _flush_denormals(leaves(carry))
-        result: tuple[Tree, Tree] = replay(carry, data, inputs)
+        result: tuple[Tree, Tree] = last.replay(carry, data, inputs)
         return result
+
+    def _find(self, carry: Tree, data: Tree, inputs: Tree, names: tuple[str, ...]) -> _Last:
+        """Return how a call is answered; by a plan that is made for it if there is none."""
+        structure = (*names, None, *data)
+        if structure not in self._forms:
+            self._forms[structure] = _bound_function(carry, data), _form_function(inputs)
+        bound_of, form_of = self._forms[structure]
+        form = form_of(inputs)
+        key = structure, bound_of(carry, data), form
+        replay = self.replays.get(key)
+        if replay is None:
+            replay = self._record(key, carry, data, inputs) if self.recordable else self.step
+        elif replay is not self._last.replay:
+            self.plans.move_to_end(key)
+        last = _Last(carry, data, names, form_of, form, replay)
+        if self.recordable:
+            self._last = last
+        return last
 
     def plan(self, carry: Tree, data: Tree, inputs: Tree) -> Plan | None:
         """Return the plan of such a call, its inputs filled but not run; None if there is none."""
@@ -212,16 +238,29 @@ def expression(name: str, path: Path) -> str:
     return name + "".join(f"[{part!r}]" for part in path)
 
 
-def _key_function(carry: Tree, data: Tree, inputs: Tree) -> Callable[..., Any]:
-    """Compile the function that tells which plan a call needs."""
-    parts = []
-    for name, tree in (("carry", carry), ("data", data)):
-        parts += [f"id({expression(name, path)})" for path, _ in leaves(tree)]
-    for path, value in leaves(inputs):
-        if not isinstance(value, float) and np.ndim(value):
-            place = expression("inputs", path)
-            parts += [f"{place}.shape", f"{place}.dtype"]
-    code = f"lambda carry, data, inputs: ({''.join(part + ', ' for part in parts)})"
+def _bound_function(carry: Tree, data: Tree) -> Callable[..., Any]:
+    """Compile the function that tells which arrays a call binds."""
+    places = [
+        expression(name, path)
+        for name, tree in (("carry", carry), ("data", data))
+        for path, _ in leaves(tree)
+    ]
+    return _compiled("lambda carry, data", [f"id({place})" for place in places])
+
+
+def _form_function(inputs: Tree) -> Callable[..., Any]:
+    """Compile the function that tells the form of a call's inputs."""
+    places = [
+        expression("inputs", path)
+        for path, value in leaves(inputs)
+        if not isinstance(value, float) and np.ndim(value)
+    ]
+    parts = [f"{place}.{name}" for place in places for name in ("shape", "dtype")]
+    return _compiled("lambda inputs", parts)
+
+
+def _compiled(signature: str, parts: list[str]) -> Callable[..., Any]:
+    code = f"{signature}: ({''.join(part + ', ' for part in parts)})"
     return eval(code)  # type: ignore[no-any-return]  # of paths only, which are keys of ours
 
 

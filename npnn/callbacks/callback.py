@@ -102,10 +102,10 @@ class Monitor(Callback):
     """
 
     def __init__(self, monitor: str | None = None, mode: str | None = None) -> None:
-        if mode not in (None, "min", "max"):
-            raise ValueError(f"mode must be 'min', 'max' or None, not {mode!r}")
+        if mode is not None:
+            checked.word(mode, "mode", ("min", "max"), " or None")
         if monitor is not None and not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a metric, not {monitor!r}")
+            raise TypeError(f"monitor must be the name of a metric, not {checked.shown(monitor)}")
         if monitor is not None and monitor.startswith("validation "):
             monitor = f"val_{monitor.removeprefix('validation ')}"
         self.monitor, self.mode = monitor, mode
@@ -319,6 +319,24 @@ class LearningRateSchedule(Callback):
     ) -> None:
         self.schedule = as_schedule(schedule, "schedule", "Cosine(100)")
         self.watch = Monitor(monitor, mode)
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric that the schedule watches."""
+        return self.watch.monitor
+
+    @monitor.setter
+    def monitor(self, monitor: str | None) -> None:
+        self.watch.monitor = monitor
+
+    @property
+    def mode(self) -> str | None:
+        """Whether it is good when it is small, or large."""
+        return self.watch.mode
+
+    @mode.setter
+    def mode(self, mode: str | None) -> None:
+        self.watch.mode = mode
 
     def on_train_begin(self, training: Training) -> None:
         self.watch.check(training, type(self).__name__)

@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that small things start quickl
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         By default those of the process.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # which may have no letters for some names
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
     except SystemExit as stop:

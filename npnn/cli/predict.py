@@ -82,6 +82,7 @@ def run_predict(options: argparse.Namespace) -> int:
         writer.writerow(columns)
     writer.writerows(rows)
     if options.output in (None, "-"):
+        _check_letters(text.getvalue(), getattr(sys.stdout, "encoding", None) or "utf-8")
         sys.stdout.write(text.getvalue())
         sys.stdout.flush()
     else:
@@ -96,6 +97,17 @@ def run_predict(options: argparse.Namespace) -> int:
         shown = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
         print(f"{len(x):,} rows: {shown}", file=sys.stderr)
     return 0
+
+
+def _check_letters(text: str, encoding: str) -> None:
+    """Raise the error for answers that an encoding cannot tell apart from others."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the answers hold {text[error.start]!a}, which the output's encoding, {encoding}, has "
+            "not: write them into a file with --output, or set PYTHONUTF8=1"
+        ) from None
 
 
 def _check_output(options: argparse.Namespace) -> None:

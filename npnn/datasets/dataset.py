@@ -129,8 +129,12 @@ class Dataset:
         num_train: int | None = None,
         strata: npt.ArrayLike | None = None,
     ) -> None:
-        if task is not None and task not in TASKS:
-            raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+        if task is not None:
+            checked.word(task, "task", TASKS)
+        if norm is not None:
+            checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {checked.shown(name)}")
         if class_names is not None:
             class_names = checked.strings(class_names, "class_names")
         split_rng, train_rng, validation_rng = generators(seed)[:3]

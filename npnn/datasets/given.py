@@ -147,7 +147,9 @@ def as_class_names(names: Sequence[str] | None, task: str, outputs: int) -> tupl
 
 def feature_names_of(x: Any, names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
     """Return the names of the features: those given, or those of a table's columns."""
-    return _names("feature_names", names or labels.columns_of(x), count, "feature")
+    return _names(
+        "feature_names", labels.columns_of(x) if names is None else names, count, "feature"
+    )
 
 
 def _names(

@@ -97,7 +97,13 @@ class MNIST(Dataset):
             import pooch
         except ImportError:
             raise extra("pooch", "data") from None
-        cache = Path(pooch.os_cache("npnn")) / cls.__name__.lower()
+        try:
+            cache = Path(pooch.os_cache("npnn")) / cls.__name__.lower()
+        except (RuntimeError, KeyError) as error:  # a user whom the system does not know
+            raise MissingError(
+                f"there is no folder to download {cls.__name__} into ({error}): set XDG_CACHE_HOME "
+                "to one, or put the four files into a folder and pass its path as folder"
+            ) from None
         store = pooch.create(path=cache, base_url=cls.url, registry=cls.checksums)
         for name in cls.checksums:
             try:

@@ -134,6 +134,8 @@ class LeakyReLU(Activation):
 class Tanh(Activation):
     r"""The hyperbolic tangent, :math:`y = \tanh x` with :math:`dy/dx = 1 - y^2`.
 
+    The derivative is 0 where y rounds to 1, beyond 9 in float32 and 19 in float64.
+
     Parameters
     ----------
     shape : int or tuple of int, optional
@@ -157,9 +159,10 @@ class Sigmoid(Activation):
     .. math::
 
         y = \frac{1}{1 + e^{-x}} = \frac{e^{\min(x, 0)}}{1 + e^{-|x|}}, \qquad
-        \frac{dy}{dx} = y (1 - y)
+        \frac{dy}{dx} = y (1 - y) = \frac{e^{-|x|}}{(1 + e^{-|x|})^2}
 
-    The second form never raises e to a positive power, so no finite x overflows.
+    The second forms never raise e to a positive power, so no finite x overflows, and lose no digits
+    where y is near 1.
 
     Parameters
     ----------
@@ -171,11 +174,13 @@ class Sigmoid(Activation):
     operations = 5
 
     def forward(self, x: Array) -> Array:
-        self.y = _sigmoid(x)
+        xp = array_namespace(x)
+        self.e = xp.exp(-xp.abs(x))
+        self.y = xp.where(x < 0.0, self.e, 1.0) / (1.0 + self.e)
         return self.y
 
     def backward(self, grad_y: Array) -> Array:
-        return grad_y * (self.y * (1.0 - self.y))
+        return grad_y * (self.e / (1.0 + self.e) ** 2)
 
 
 class Swish(Activation):
@@ -225,7 +230,7 @@ class Softplus(Activation):
     Dugas et al. 2001, "Incorporating second-order functional knowledge for better option pricing".
     """
 
-    gives = "numbers"
+    gives = "positives"
     default_initializer = "HeNormal"
     operations = 5
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.guided import ANEW
 from npnn.layers.activations import ReLU
 from npnn.layers.convolution import Conv2D
 from npnn.layers.layer import Layer
@@ -52,6 +53,8 @@ class Parallel(Layer):
     >>> heads.build(4, np.random.default_rng(0))
     (5,)
     """
+
+    fixed = {"branches": ANEW}
 
     def __init__(self, branches: Sequence[Branch], shape_in: int | Shape | None = None) -> None:
         self.branches = [
@@ -131,6 +134,7 @@ class Residual(Layer):
     """
 
     gives = "numbers"
+    fixed = {"layers": ANEW}
 
     def __init__(self, layers: Branch, shape_in: int | Shape | None = None) -> None:
         self.layers = _row(layers)
@@ -194,6 +198,11 @@ class Inception(Parallel):
     Szegedy et al. 2014, "Going deeper with convolutions", figure 2b and table 1.
     """
 
+    fixed = dict.fromkeys(
+        ("channels_1x1", "reduce_3x3", "channels_3x3", "reduce_5x5", "channels_5x5",
+         "channels_pool"), ANEW,
+    )  # fmt: skip
+
     def __init__(
         self,
         shape_in: Shape | None = None,
@@ -204,9 +213,12 @@ class Inception(Parallel):
         channels_5x5: int = 32,
         channels_pool: int = 32,
     ) -> None:
-        self.channels_1x1, self.channels_pool = channels_1x1, channels_pool
-        self.reduce_3x3, self.channels_3x3 = reduce_3x3, channels_3x3
-        self.reduce_5x5, self.channels_5x5 = reduce_5x5, channels_5x5
+        self.channels_1x1 = checked.integer(channels_1x1, "channels_1x1", 1)
+        self.reduce_3x3 = checked.integer(reduce_3x3, "reduce_3x3", 1)
+        self.channels_3x3 = checked.integer(channels_3x3, "channels_3x3", 1)
+        self.reduce_5x5 = checked.integer(reduce_5x5, "reduce_5x5", 1)
+        self.channels_5x5 = checked.integer(channels_5x5, "channels_5x5", 1)
+        self.channels_pool = checked.integer(channels_pool, "channels_pool", 1)
         # No pixel is smaller than the margin, so that it is never the largest.
         largest = [Pad2D(None, 1, 1, float("-inf")), MaxPool(None, None, 3, 1)]
         super().__init__(
@@ -240,7 +252,7 @@ def _row(layers: Branch) -> Row:
 
 
 def _build_row(row: Row, parent: Layer, shape: Shape, rng: np.random.Generator | None) -> Shape:
-    row.dtype, row.following = parent.dtype, parent.following
+    vars(row).update(dtype=parent.dtype, following=parent.following)
     return row.build(shape, rng)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import checked, initializers
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device
+from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.weighted import Weighted
 from npnn.layers.window import (
@@ -34,6 +35,7 @@ class _Convolution(Weighted):
     """What both directions have in common: their arguments, and the parameters w and b."""
 
     window: Window
+    fixed = dict.fromkeys(("kernel_size", "stride", "groups", "padding"), ANEW)
 
     @classmethod
     def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:
@@ -342,9 +344,10 @@ def _matrix(w: Array, groups: int) -> Array:
 
 
 def _check_padding(padding: str | int) -> str | int:
-    if isinstance(padding, bool) or not (isinstance(padding, str) or hasattr(padding, "__index__")):
-        raise TypeError(f"padding must be 'valid', 'same' or an int, not {padding!r}")
-    wrong = padding not in ("valid", "same") if isinstance(padding, str) else padding < 0
-    if wrong:
-        raise ValueError(f"padding must be 'valid', 'same' or at least 0, not {padding!r}")
-    return padding
+    if isinstance(padding, str):
+        return checked.word(padding, "padding", ("valid", "same"), ", or an int of at least 0")
+    try:
+        return checked.integer(padding, "padding", 0)
+    except TypeError:
+        shown = checked.shown(padding)
+        raise TypeError(f"padding must be 'valid', 'same' or an int, not {shown}") from None

@@ -14,8 +14,6 @@ from npnn.layers.weighted import both_shapes, look_at_shapes
 if TYPE_CHECKING:
     import numpy as np
 
-LEAST_VARIANCE = 1e-37  # what one is taken for that was rounded to 0: it has a logarithm
-
 
 class Latent(Parallel):
     r"""Two heads of a Dense layer each: the means and the variances of n gaussians.
@@ -47,7 +45,7 @@ class Latent(Parallel):
     Kingma and Welling 2013, "Auto-encoding variational Bayes", section 3.
     """
 
-    gives = "numbers"
+    gives = "gaussians"
     _look_at: ClassVar[Any] = classmethod(look_at_shapes)
 
     def __init__(
@@ -111,12 +109,18 @@ class Sample(Layer):
         if not self.training:
             self.slope = xp.zeros_like(mean)
             return mean
-        deviation = xp.sqrt(xp.maximum(variance, LEAST_VARIANCE))
+        deviation = xp.sqrt(at_least_tiny(variance))
         self.slope = 0.5 * self.random / deviation
         return mean + deviation * self.random
 
     def backward(self, grad_y: Array) -> Array:
         return array_namespace(grad_y).concat([grad_y, grad_y * self.slope], axis=-1)
+
+
+def at_least_tiny(variance: Array) -> Array:
+    """Return variances of which none is 0, as one may be rounded to, and all have a logarithm."""
+    xp = array_namespace(variance)
+    return xp.maximum(variance, float(xp.finfo(variance.dtype).smallest_normal))
 
 
 def _half(shape: Shape) -> Shape:

@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npnn import initializers
+from npnn import checked, initializers
 from npnn.arrays import Array, Shape, as_shape, fits
+from npnn.locks import changed
 from npnn.plain import Named, Reader, Writer
 from npnn.settings import Settings
+from npnn.values import like
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +40,10 @@ class Layer(Named, Settings):
         change stay as they are, too.
     gives : str
         What is known of the outputs: ``"probabilities"`` that sum to 1 over the last axis,
-        ``"fractions"`` from 0 to 1, ``"numbers"`` of any size, ``"inputs"`` that are given on,
-        perhaps in another shape, or nothing. It holds for the class itself, not for its subclasses.
+        ``"fractions"`` from 0 to 1, ``"numbers"`` of any size, ``"positives"``, which are numbers
+        above 0, ``"gaussians"``, which are as many means and variances, ``"inputs"`` that are given
+        on, perhaps in another shape, or nothing. It holds for the class itself, not for its
+        subclasses.
     takes_integers : bool
         Whether inputs that are integers shall stay integers.
     training : bool
@@ -65,6 +69,7 @@ class Layer(Named, Settings):
     dtype: str = "float32"
     trainable: bool = True
     place: str = ""  # in the network of a step
+    is_twin: bool = False
     following: Layer | None = None
 
     def __init__(self) -> None:
@@ -104,6 +109,20 @@ class Layer(Named, Settings):
                 "layer whose first shape_in is known, or when the model sees its first data"
             )
         return super()._missing(name)
+
+    def _suiting(self, name: str, value: Any) -> Any:
+        if name in (*self.parameter_names, *self.state_names):
+            if self.is_twin:  # a step knows what it computes
+                return value
+            return like(vars(self)[name], value, f"{name} of {type(self).__name__}")
+        if name in ("shape", "shape_in", "shape_out"):  # build sets them, too
+            return None if value is None else as_shape(value, name)
+        return super()._suiting(name, value)
+
+    def _hold(self, name: str, array: Array) -> None:
+        """Set a parameter or a state to an array, of whatever library, dtype and shape."""
+        vars(self)[name] = array
+        self.mark_changed()
 
     def forward(self, x: Array) -> Array:
         """Return y for a batch `x`, keeping what :meth:`backward` needs."""
@@ -159,7 +178,7 @@ class Layer(Named, Settings):
         stands in two places keeps for each what its backward needs.
         """
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
+        twin.__dict__.update(self.__dict__, is_twin=True)
         if type(self).children is not Layer.children:
             own = [child for _, child in self.children()]
             twin.__dict__.update({name: _twins(value, own) for name, value in vars(self).items()})
@@ -187,7 +206,7 @@ class Layer(Named, Settings):
         read from a file, it is the array that the file holds.
         """
         if isinstance(rng, initializers.Drawn):
-            setattr(self, name, rng.find(self, name, shape).astype(self.dtype, copy=False))
+            self._hold(name, rng.find(self, name, shape).astype(self.dtype, copy=False))
             return
         if initializer is None and self.following is not None:
             initializer = self.following.default_initializer
@@ -196,13 +215,13 @@ class Layer(Named, Settings):
         if rng is None and not isinstance(function, initializers.Constant):
             raise TypeError(f"{type(self).__name__}.build needs rng to draw {name!r}")
         array = function(rng, shape, fan_in, fan_out)  # type: ignore[arg-type]
-        setattr(self, name, array.astype(self.dtype))
+        self._hold(name, array.astype(self.dtype))
 
     def to(self, backend: Backend) -> Any:
         """Move the parameters and the state to arrays of `backend`, and return the layer."""
         for _, layer in self.walk():
             for name in (*layer.parameter_names, *layer.state_names):
-                setattr(layer, name, backend.asarray(getattr(layer, name)))
+                layer._hold(name, backend.asarray(getattr(layer, name)))
         return self
 
     def to_config(self) -> dict[str, Any]:
@@ -267,11 +286,13 @@ class Link(Layer, abstract=True):
 
     @chain.setter
     def chain(self, link: Link | None) -> None:
-        self._follow(link)
+        with changed(self):
+            self._follow(link)
 
     def _follow(self, link: Link | None) -> None:
+        """Put a link behind this one; who holds the lock of a step calls this."""
         if link is not None and not isinstance(link, Link):
-            raise TypeError(f"chain must be a loss or a model, not {link!r}")
+            raise TypeError(f"chain must be a loss or a model, not {checked.shown(link)}")
         if link is not self._chain:
             self._chain = link
             self.mark_changed()

@@ -143,7 +143,8 @@ class BatchNorm(_Normalizing):
             if self.of_batch:
                 variance, centred = squares / count, within
             self._follow(xp.reshape(mean, (-1,)), squares, count)
-        self.scale = 1.0 / xp.sqrt(variance + self.epsilon)
+        variance = variance + self.epsilon
+        self.scale = xp.sqrt(variance) / variance  # NaN, and not 0, where that is too large
         self.normal = centred * self.scale
         return self.gamma * self.normal + self.beta
 
@@ -166,7 +167,7 @@ class BatchNorm(_Normalizing):
         before, squares_before = self.running_weight, xp.maximum(self.running_weight - 1.0, 0.0)
         weight = kept * before + count
         away = mean - self.running_mean
-        between = (kept * before * count / weight) * (away * away)
+        between = (kept * before * count / weight) * away * away
         total = kept * squares_before * self.running_variance + squares + between
         self.running_mean = self.running_mean + count / weight * away
         # One value has no variance.
@@ -184,7 +185,10 @@ class LayerNorm(_Normalizing):
         \hat x = \frac{x - \mu}{\sigma}, \qquad y = \gamma \hat x + \beta, \qquad
         \mu = \overline{x}, \qquad \sigma^2 = \overline{(x - \mu)^2} + \epsilon
 
-    with means over the last axis, in training and outside it. With sums over the other axes,
+    with means over the last axis, in training and outside it. Any origin and any unit give the
+    same; the code takes the first channel, and how far the others are from it: so the mean of
+    numbers far from 0 is not rounded by more than they differ, and no square is too large or too
+    small. With sums over the other axes,
 
     .. math::
 
@@ -223,10 +227,14 @@ class LayerNorm(_Normalizing):
 
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
-        _, centred = _centred(x, (-1,))
+        least = max(math.sqrt(self.epsilon), float(xp.finfo(x.dtype).smallest_normal))
+        x = x - x[..., :1]
+        unit = xp.maximum(xp.mean(xp.abs(x), axis=-1, keepdims=True), least)
+        x = x * (1.0 / unit)
+        centred = x - xp.mean(x, axis=-1, keepdims=True)
         variance = xp.mean(centred * centred, axis=-1, keepdims=True)
-        self.scale = 1.0 / xp.sqrt(variance + self.epsilon)
-        self.normal = centred * self.scale
+        per_deviation = 1.0 / xp.sqrt(variance + (math.sqrt(self.epsilon) / unit) ** 2)
+        self.normal, self.scale = centred * per_deviation, per_deviation / unit
         return self.gamma * self.normal + self.beta
 
     def backward(self, grad_y: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from npnn import checked
 from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device, set_at
+from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.window import Pair, Window, as_image, check_outputs
 
@@ -19,6 +20,7 @@ class _Pool(Layer):
     """What both kinds of pooling have in common: a window, and how gradients go back into it."""
 
     window: Window | None = None
+    fixed = dict.fromkeys(("kernel_size", "stride"), ANEW)
 
     @classmethod
     def _look_at(cls, args: Sequence[Any], options: dict[str, Any]) -> None:
@@ -166,11 +168,12 @@ class AvgPool(_Pool):
     """
 
     def forward(self, x: Array) -> Array:
+        x = x * (1.0 / len(self.taps))  # before the sum, which may be too large for the dtype
         first, *others = self.taps
         y = x[first]
         for tap in others:
             y = y + x[tap]
-        return y * (1.0 / len(self.taps))
+        return y
 
     def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)
@@ -210,7 +213,8 @@ class GlobalAvgPool(Layer):
         return self.shape_out
 
     def forward(self, x: Array) -> Array:
-        return array_namespace(x).mean(x, axis=(1, 2))
+        # Shares are summed: the sum of the pixels may be too large for the dtype.
+        return array_namespace(x).sum(x * (1.0 / math.prod(x.shape[1:3])), axis=(1, 2))
 
     def backward(self, grad_y: Array) -> Array:
         xp = array_namespace(grad_y)

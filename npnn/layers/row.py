@@ -9,6 +9,7 @@ from npnn import checked
 from npnn.arrays import Array, Shape
 from npnn.errors import FileError
 from npnn.layers.layer import Layer, Link
+from npnn.locks import changed
 from npnn.plain import Reader, Writer
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Row(Link):
             if not isinstance(layer, Layer):
                 hint = ": an activation is a layer too, such as npnn.ReLU()"
                 hint *= isinstance(layer, str) or callable(layer)
-                raise TypeError(f"layer {number} must be a Layer, not {layer!r}{hint}")
+                raise TypeError(f"layer {number} must be a Layer, not {checked.shown(layer)}{hint}")
             if any(part is self for _, part in layer.walk(str(number))):
                 raise ValueError(
                     f"layer {number} must not be, or hold, the {type(self).__name__} that it is "
@@ -63,14 +64,15 @@ class Row(Link):
                 )
         if not layers:
             raise ValueError("a model needs at least one layer")
-        old = self._layers, self.shape_in, self.shape_out
-        self._take_in(layers)
-        try:
-            self._take_up()
-        except BaseException:
-            self._layers, self.shape_in, self.shape_out = old
-            raise
-        self.mark_changed()
+        with changed(self):
+            old = self._layers, self.shape_in, self.shape_out
+            self._take_in(layers)
+            try:
+                self._take_up()
+            except BaseException:
+                self._layers, self.shape_in, self.shape_out = old
+                raise
+            self.mark_changed()
 
     def _take_in(self, layers: list[Layer]) -> None:
         self._layers, self.shape_in, self.shape_out = layers, None, None
@@ -92,7 +94,7 @@ class Row(Link):
         shape = start = self.accept(shape_in)
         followers = [*self._layers[1:], self.following]
         for number, (layer, following) in enumerate(zip(self._layers, followers, strict=True)):
-            layer.dtype, layer.following = self.dtype, following
+            vars(layer).update(dtype=self.dtype, following=following)
             try:
                 if layer.is_built:
                     layer.accept(shape)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import arrays, checked
 from npnn.arrays import Array, array_namespace, as_shape
+from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.weighted import both_shapes, look_at_shapes
 from npnn.layers.window import Pair, as_image, crop, pad
@@ -40,6 +41,8 @@ class Pad2D(Layer):
     ValueError
         If a margin is negative, or what comes in is no image.
     """
+
+    fixed = dict.fromkeys(("pad_axis0", "pad_axis1"), ANEW)
 
     def __init__(
         self,

@@ -43,6 +43,13 @@ class Weighted(Layer):
     def activation(self) -> None:
         """None: an activation is a layer of its own."""
 
+    def _suiting(self, name: str, value: Any) -> Any:
+        if name == "initializer" and self.is_built:
+            raise AttributeError(
+                f"{type(self).__name__}.initializer draws w, and w is drawn: set w itself"
+            )
+        return super()._suiting(name, value)
+
     def _take_bias(self, bias: bool) -> None:
         if not checked.flag(bias, "bias"):
             vars(self)["parameter_names"] = ("w",)

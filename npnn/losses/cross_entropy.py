@@ -284,7 +284,7 @@ def _class_weights(given: Any) -> tuple[float, ...] | dict[int, float] | str | N
     except TypeError:
         raise TypeError(
             "class_weights must be a number for each class, a dict of classes and numbers, or "
-            f"'balanced', not {given!r}"
+            f"'balanced', not {checked.shown(given)}"
         ) from None
     return tuple(checked.not_negative(w, "class_weights") for w in found)
 

@@ -30,7 +30,7 @@ class RMSLoss(LossLayer):
     power = 2
 
     def value(self, y: Array, t: Array) -> Array:
-        return 0.5 * (y - t) ** 2
+        return 0.5 * (y - t) * (y - t)
 
     def derivative(self, y: Array, t: Array) -> Array:
         return y - t

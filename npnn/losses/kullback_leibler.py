@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace
-from npnn.layers.latent import LEAST_VARIANCE
+from npnn.layers.latent import at_least_tiny
 from npnn.losses.loss import LossLayer
 
 
@@ -16,7 +16,7 @@ class KullbackLeiblerLoss(LossLayer):
         L = \frac{\beta}{\mathrm{batch}} \sum_{\mathrm{batch}} \sum_n \tfrac{1}{2}
             \big( \mu_n^2 + \sigma_n^2 - \ln \sigma_n^2 - 1 \big), \qquad
         \frac{d\,\mathrm{value}}{d\mu} = \beta \mu, \qquad
-        \frac{d\,\mathrm{value}}{d\sigma^2} = \frac{\beta}{2} \Big( 1 - \frac{1}{\sigma^2} \Big)
+        \frac{d\,\mathrm{value}}{d\sigma^2} = \frac{\beta}{2} \frac{\sigma^2 - 1}{\sigma^2}
 
     of outputs :math:`y = (\mu, \sigma^2)`, joined along the last axis. It needs no targets, and
     stands between two models::
@@ -26,7 +26,7 @@ class KullbackLeiblerLoss(LossLayer):
         decoder.chain = RMSLoss()
 
     where the encoder ends with ``Latent``, and the decoder begins with ``Sample``. A variance that
-    was rounded to 0 counts as 1e-37.
+    was rounded to 0 counts as the smallest normal number of its dtype.
 
     Parameters
     ----------
@@ -46,6 +46,7 @@ class KullbackLeiblerLoss(LossLayer):
     et al. 2017, "beta-VAE".
     """
 
+    needs = "gaussians"
     needs_targets = False
 
     def __init__(self, shape_in: int | Shape | None = None, beta: float = 1.0) -> None:
@@ -72,9 +73,9 @@ class KullbackLeiblerLoss(LossLayer):
 
     def derivative(self, y: Array, t: Array) -> Array:
         xp, (mean, variance) = array_namespace(y), _halves(y)
-        return self.beta * xp.concat([mean, 0.5 - 0.5 / variance], axis=-1)
+        return self.beta * xp.concat([mean, 0.5 * (variance - 1.0) / variance], axis=-1)
 
 
 def _halves(y: Array) -> tuple[Array, Array]:
     half = y.shape[-1] // 2
-    return y[..., :half], array_namespace(y).maximum(y[..., half:], LEAST_VARIANCE)
+    return y[..., :half], at_least_tiny(y[..., half:])

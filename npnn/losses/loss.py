@@ -38,8 +38,9 @@ class LossLayer(Link, abstract=True):
     loss : array
         The loss of each output in the last batch.
     needs : str
-        What the layer before must give, if it says so: ``"probabilities"`` or ``"fractions"``; all
-        is well if this is empty.
+        What the layer before must give: ``"probabilities"``, ``"fractions"`` or ``"gaussians"``;
+        all is well if this is empty. Where a layer does not say what it gives, its outputs for the
+        first batch are looked at.
     needs_targets : bool
         False for a loss that judges the outputs alone.
     takes_classes : bool

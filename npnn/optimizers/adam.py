@@ -24,7 +24,10 @@ class Adam(Optimizer):
     The code takes the corrections out of the arrays, as the paper suggests at the end of its
     section 2: with :math:`c = \sqrt{1 - \beta_2^t}` the last formula is
     :math:`\theta - \alpha_t m / (\sqrt{v} + \epsilon_t)` for
-    :math:`\alpha_t = \alpha c / (1 - \beta_1^t)` and :math:`\epsilon_t = \epsilon c`.
+    :math:`\alpha_t = \alpha c / (1 - \beta_1^t)` and :math:`\epsilon_t = \epsilon c`. The mean v
+    moves towards :math:`g^2` as :math:`v + (1 - \beta_2) (g^2 - v)`: where a square is too large
+    for the dtype (g beyond 1e19 in float32, which `clip_value` prevents) the next step gives NaN,
+    and no parameter that stands still.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ class Adam(Optimizer):
     ) -> tuple[Array, ...]:
         xp = array_namespace(g)
         m = self.beta1 * m + (1.0 - self.beta1) * g
-        v = self.beta2 * v + (1.0 - self.beta2) * (g * g)
+        v = v + (1.0 - self.beta2) * (g * g - v)
         return p - rate * (m / (xp.sqrt(v) + epsilon)), m, v
 
 
@@ -107,7 +110,7 @@ class AdamW(Adam):
         decay: float = 1e-2,
         **options: Any,
     ) -> None:
-        if options.get("weight_decay"):
+        if checked.not_negative(options.get("weight_decay", 0.0), "weight_decay"):
             raise TypeError(
                 "AdamW's weight decay, which is no part of the gradient, is decay: write AdamW("
                 f"decay={options['weight_decay']}); Adam(weight_decay=...) adds to the gradient"

@@ -35,6 +35,7 @@ class RMSprop(Optimizer):
     """
 
     moments = ("s",)
+    squares = True
 
     def __init__(
         self, alpha: Rate = 1e-3, beta: float = 0.9, epsilon: float = 1e-8, **options: Any
@@ -72,6 +73,7 @@ class Adagrad(Optimizer):
     """
 
     moments = ("s",)
+    squares = True
 
     def __init__(self, alpha: Rate = 1e-2, epsilon: float = 1e-10, **options: Any) -> None:
         super().__init__(alpha, **options)
@@ -110,6 +112,7 @@ class Adadelta(Optimizer):
     """
 
     moments = ("s", "d")
+    squares = True
 
     def __init__(
         self, alpha: Rate = 1.0, rho: float = 0.9, epsilon: float = 1e-6, **options: Any

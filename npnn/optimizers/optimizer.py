@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +27,8 @@ class Optimizer(Named, Settings):
 
     A subclass names its `moments`, the arrays it keeps for each parameter (they start at 0), and
     gives its formula, :meth:`update`. What changes from step to step, such as the learning rate,
-    is computed on the host by :meth:`scalars` and enters the formula as an argument.
+    is computed on the host by :meth:`scalars` and enters the formula as an argument. One with
+    ``squares = True`` has no gradients whose squares are too large for the dtype.
 
     Before the formula, the gradient g of the loss takes in the penalties and is limited:
 
@@ -37,7 +39,8 @@ class Optimizer(Named, Settings):
         g \leftarrow g \, \frac{n}{\max(\lVert g \rVert, n)}
 
     with weight_decay :math:`\lambda_2`, weight_decay_l1 :math:`\lambda_1`, clip_value c and
-    clip_norm n, the norm being that of all parameters together.
+    clip_norm n, the norm being that of all parameters together. RMSprop, Adagrad and Adadelta
+    have a c of at most 4.5e15 in float32, so that squares can be summed up.
 
     Parameters
     ----------
@@ -62,6 +65,7 @@ class Optimizer(Named, Settings):
 
     running = ("alpha", "schedule")
     moments: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[bool] = False
     file_kind = "optimizer"
 
     def __init__(
@@ -161,13 +165,14 @@ class Optimizer(Named, Settings):
         if self.weight_decay_l1:
             pairs = list(zip(parameters, gradients, strict=True))
             gradients = [g + self.weight_decay_l1 * xp.sign(p) for p, g in pairs]
-        if self.clip_value is not None:
-            c = self.clip_value
+        c = self._largest(gradients[0])
+        if c is not None:
             gradients = [xp.minimum(xp.maximum(g, -c), c) for g in gradients]
         if self.clip_norm is not None:
-            # In a unit in which squares are neither too large nor too small for float32.
+            # In a unit in which squares are neither too large nor too small for the dtype.
             unit = functools.reduce(xp.maximum, [xp.max(xp.abs(g)) for g in gradients])
-            unit = xp.minimum(xp.maximum(unit, self.clip_norm), 1e37)
+            most = 0.1 * float(xp.finfo(unit.dtype).max)
+            unit = xp.minimum(xp.maximum(unit, self.clip_norm), most)
             shares = [g / unit for g in gradients]
             norm = xp.sqrt(sum(xp.sum(g * g) for g in shares))
             too_long = norm > self.clip_norm / unit
@@ -177,6 +182,13 @@ class Optimizer(Named, Settings):
                 for share, g in zip(shares, gradients, strict=True)
             ]
         return gradients
+
+    def _largest(self, gradient: Array) -> float | None:
+        """Return the magnitude that a gradient is clipped to, if it is."""
+        if not self.squares:
+            return self.clip_value
+        most = math.sqrt(float(array_namespace(gradient).finfo(gradient.dtype).max)) / 4096
+        return most if self.clip_value is None else min(self.clip_value, most)
 
     # Training by hand --------------------------------------------------------------------------
 
@@ -231,22 +243,28 @@ class Optimizer(Named, Settings):
         Of arrays that lie on a GPU the numbers are not looked at, which would be to wait for it. A
         step that fails changes nothing. Ctrl-C within a step is raised at its end.
         """
-        self._needed_model().runner.train(self, x, t, w)
+        model = self._model
+        if model is None or model.is_undecided:
+            model = self._needed_model(x)
+        model.runner.train(self, x, t, w)
 
     def predict(self, x: Any, t: Any = None, c: Any = None) -> Array:
         """Return the outputs for raw inputs `x`; with targets, also add to the loss's metrics."""
-        return self._needed_model().runner.predict(x, t)
+        return self._needed_model(x).runner.predict(x, t)
 
     def predict_class(self, x: Any) -> Array:
         """Return the class of each input: the largest output, or whether the only one is > 1/2.
 
         Of several outputs of Sigmoid, each is an answer of its own: 1 where it is > 1/2, else 0.
         """
-        return self._needed_model().runner.predict_class(x)
+        return self._needed_model(x).runner.predict_class(x)
 
-    def _needed_model(self) -> Sequential:
+    def _needed_model(self, x: Any) -> Sequential:
+        """Return the model, which computes where `x` is if it is to find that out."""
         if self._model is None:
             raise ValueError(f"{type(self).__name__} has no model: set optimizer.model first")
+        if self._model.is_undecided:
+            self._model.decide(x)
         return self._model
 
     # Files -------------------------------------------------------------------------------------
