@@ -26,7 +26,9 @@ def _visit_inline(translator, node: nodes.math) -> None:
 
 
 def _visit_block(translator, node: nodes.math_block) -> None:
-    translator.body.append(f'<div class="formula">{_mathml(node.astext(), True, node.source)}</div>\n')
+    translator.body.append(
+        f'<div class="formula">{_mathml(node.astext(), True, node.source)}</div>\n'
+    )
     raise nodes.SkipNode
 
 
