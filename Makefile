@@ -77,7 +77,7 @@ bench: .venv/bench.stamp ## measure the speed, beside other libraries where they
 
 # Without a network, and a warning is an error. What it makes on the way lies in docs/, and is ignored.
 docs: .venv/docs.stamp ## build the site into build/site, and look at each page in Chromium
-	rm -rf build/site docs/reference/generated
+	rm -rf build/site build/doctrees docs/reference/generated
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/site
 	$(BIN)/python -m pytest -q docs/check.py $(ARGS)
 	@echo "Open $(CURDIR)/build/site/index.html"

@@ -45,6 +45,8 @@ def test_no_link_leads_nowhere():
             target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
             if not target.exists():
                 dead.append(f"{page.relative_to(SITE)}: {lead}")
+            elif "_modules" in page.parts:  # viewcode knows one name for all of a file
+                continue
             elif target in LINKS and unquote(parts.fragment) not in LINKS[target].places:
                 dead.append(f"{page.relative_to(SITE)}: {lead} (no such place)")
     assert not dead, "\n".join(sorted(set(dead)))

@@ -60,6 +60,8 @@ PARTS: dict[str, tuple[str, str, dict[str, list[str]]]] = {
 }
 SHORT = {"layers", "losses", "optimizers", "schedules", "errors"}
 """Their names are those of the package, too, and are shown so where they are."""
+HELPERS = {"extra", "as_schedule", "hold_still"}
+"""What the package's own files share."""
 
 
 def public_names(part: str) -> list[str]:
@@ -72,7 +74,11 @@ def public_names(part: str) -> list[str]:
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     ]
     things = [(name, getattr(module, name)) for name in found]
-    return [name for name, thing in things if inspect.isclass(thing) or inspect.isroutine(thing)]
+    return [name for name, thing in things if _is_code(thing) and name not in HELPERS]
+
+
+def _is_code(thing: object) -> bool:
+    return inspect.isclass(thing) or inspect.isroutine(thing)
 
 
 def full_name(part: str, name: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from npnn.history import History
     from npnn.training import Training
 
-REPORT = "report.html"
+REPORT, FRAMES = "report.html", 40
 IMAGES = {"digits": (8, 8), "mnist": (28, 28), "fashion-mnist": (28, 28)}
 FILMS = {"gif": "film.gif", "mp4": "film.mp4"}
 
@@ -51,16 +51,18 @@ class Shown:
 
     def __init__(self, options: argparse.Namespace, data: Dataset, folder: Path) -> None:
         self.data, self.folder = data, folder
-        self.film = self.frames = None
-        if options.film:
-            self.film = Film(folder / FILMS[options.film], draw=self.draw)
-        if options.report:
-            self.frames = Frames(draw=self.draw, frames=30)
+        self.film = FILMS[options.film] if options.film else None
+        self.report = bool(options.report)
+        self.frames: Frames | None = None
+        if self.film is not None:
+            self.frames = Film(folder / self.film, draw=self.draw, frames=FRAMES)
+        elif self.report:
+            self.frames = Frames(draw=self.draw, frames=FRAMES)
 
     @property
     def callbacks(self) -> list[Frames]:
-        """Those that take the pictures."""
-        return [each for each in (self.film, self.frames) if each is not None]
+        """What takes the pictures, if anything is to."""
+        return [] if self.frames is None else [self.frames]
 
     def draw(self, training: Training) -> Figure:
         """Draw what the model answers, in the units of the data."""
@@ -81,8 +83,8 @@ class Shown:
         """Write the report, and return the names and files of what there is."""
         written = []
         if self.film is not None:
-            written.append(("film", Path(self.film.path).name))
-        if self.frames is not None:
+            written.append(("film", self.film))
+        if self.report and self.frames is not None:
             keys = ("data", "optimizer", "alpha", "batch_size", "epochs", "seed")
             plots.report(
                 self.folder / REPORT,
