@@ -54,7 +54,7 @@ x = np.asarray(dataset.x_train_data, np.float64)
 t = np.asarray(dataset.y_train_data, np.float64)
 
 neuron = npnn.Dense(1, 1)
-neuron.build(1, np.random.default_rng(0))
+npnn.Sequential([neuron], dtype="float64", seed=0)
 loss = npnn.RMSLoss(1)
 
 

@@ -51,7 +51,7 @@ from npnn.plots import style
 rng = np.random.default_rng(0)
 x, G = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
 layer = npnn.Dense(3, 2)
-layer.build(3, rng)
+npnn.Sequential([layer], dtype="float64", seed=0)
 w, b = np.array(layer.w, np.float64), np.array(layer.b, np.float64)
 
 
@@ -85,8 +85,7 @@ for name, derived, measured in (
 #    :pyobject: Tanh.backward
 
 layers = [npnn.Dense(3, 4), npnn.Tanh(), npnn.Dense(4, 2)]
-for each, size in zip(layers, (3, 4, 4), strict=True):
-    each.build(size, rng)
+npnn.Sequential(layers, dtype="float64", seed=0)
 t = rng.normal(size=(5, 2))
 loss = npnn.RMSLoss(2)
 

@@ -56,10 +56,8 @@ assert least * 0.9999 < left < 1.03 * least
 # encoder:
 
 encoder, decoder = npnn.Dense(64, 2), npnn.Dense(2, 64)
-rng, loss, batch = np.random.default_rng(0), npnn.RMSLoss(64), centred[:20].astype(np.float64)
-encoder.build(64, rng)
-decoder.build(2, rng)
-encoder.w, decoder.w = np.array(encoder.w, np.float64), np.array(decoder.w, np.float64)
+loss, batch = npnn.RMSLoss(64), centred[:20].astype(np.float64)
+npnn.Sequential([encoder, decoder], dtype="float64", seed=0)
 
 
 def loss_of(entry, value):
