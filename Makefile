@@ -18,7 +18,7 @@ ON_TWO := EMU_NDEV=2 EMU_MODE=random EMU_STRICT=1 $(EMULATED)
 FOR_RACES := EMU_RACE=1 EMU_POOL=0 EMU_SHUFFLE=1 EMU_NVRTC=0 EMU_STRICT=1 $(EMULATED)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test campaigns test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
+.PHONY: help train playground test campaigns test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ train: .venv/plot.stamp ## train on the digits and draw what came of it
 	$(BIN)/npnn train digits --output npnn-output
 	@echo
 	@echo "Pictures: $(CURDIR)/npnn-output/curves.png and $(CURDIR)/npnn-output/confusion.png"
+
+playground: .venv/base.stamp .venv/plot.stamp ## watch a network learn, in the browser
+	$(BIN)/npnn playground $(ARGS)
 
 test: .venv/test.stamp ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

@@ -6,7 +6,7 @@
 
 import importlib
 import importlib.util
-from types import ModuleType
+from typing import Any
 
 if importlib.util.find_spec("npnn.backends") is None:
     raise ImportError(
@@ -20,6 +20,7 @@ from npnn import (
     datasets,
     files,
     initializers,
+    inside,
     layers,
     loss_layer,
     losses,
@@ -105,10 +106,12 @@ from npnn.schedules import (
 from npnn.version import __version__
 
 # Not needed by everyone, and so imported when first asked for.
-_LATER = ("plots", "profiling", "reports")
+_LATER = ("draw", "plots", "profiling", "reports")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "draw":
+        return importlib.import_module("npnn.plots").draw
     if name in _LATER:
         return importlib.import_module(f"npnn.{name}")
     hint = words.name_instead(name, __all__)
@@ -191,6 +194,7 @@ __all__ = [
     "datasets",
     "files",
     "initializers",
+    "inside",
     "layers",
     "load",
     "loss_layer",

@@ -13,8 +13,9 @@ from npnn.guided import guided
 from npnn.io import Place
 from npnn.layers.layer import Layer
 from npnn.locks import held
+from npnn.looked_into import LookedInto
 from npnn.optimizers import Optimizer
-from npnn.placing import Placed, backend_of, checked_capture
+from npnn.placing import backend_of, checked_capture
 from npnn.plain import Reader, Writer
 from npnn.runner import Runner
 from npnn.scores import Metric
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from npnn.losses import LossLayer
 
 
-class Sequential(Placed):
+class Sequential(LookedInto):
     """Layers, one after the other; itself a layer.
 
     Parameters

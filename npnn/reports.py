@@ -14,7 +14,7 @@ from npnn import checked
 if TYPE_CHECKING:
     from npnn.history import History
 
-NOTHING = "–"  # noqa: RUF001
+NOTHING = "–"
 
 
 @dataclass(frozen=True)

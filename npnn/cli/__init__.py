@@ -1,4 +1,4 @@
-"""The command line: ``npnn train``, ``predict``, ``export``, ``info`` and ``profile``.
+"""The command line: ``npnn train``, ``predict``, ``export``, ``info``, ``profile``, ``playground``.
 
 What a command needs is imported when it runs, so that small things start quickly.
 """
@@ -15,6 +15,7 @@ import npnn
 from npnn.cli.arguments import Parser, say_aside, say_error, sentence
 from npnn.cli.export import add_export
 from npnn.cli.info import add_info
+from npnn.cli.playground import add_playground
 from npnn.cli.predict import add_predict
 from npnn.cli.profile import add_profile
 from npnn.cli.train import INTERRUPTED, add_train
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
             "  npnn predict npnn-output/model.safetensors more-flowers.csv\n"
             "  npnn export npnn-output/model.safetensors model.onnx\n"
             "  npnn info                        which array libraries work here\n"
+            "  npnn playground                  watch a network learn, in the browser\n"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -80,4 +82,5 @@ def parser() -> argparse.ArgumentParser:
     add_export(commands, common)
     add_info(commands, common)
     add_profile(commands, common)
+    add_playground(commands, common)
     return top

@@ -48,6 +48,17 @@ def positive(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Return a share that is not the whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to below 1, not {text!r}")
+    return value
+
+
 def hidden_sizes(text: str) -> list[int]:
     """Return the sizes of hidden layers."""
     if text.strip() in ("0", "none", ""):
@@ -84,6 +95,23 @@ def delimiter(text: str) -> str:
     return found
 
 
+def column_kinds(text: str) -> dict[str, str]:
+    """Return the kinds that columns are said to be of."""
+    pairs = [pair.rpartition("=") for pair in column_list(text)]
+    if not all(name and equal and kind in KINDS for name, equal, kind in pairs):
+        raise argparse.ArgumentTypeError(
+            f"must be columns and what they are ({', '.join(KINDS)}), such as zip=category, "
+            f"not {text!r}"
+        )
+    return {name: kind for name, _, kind in pairs}
+
+
+def word_list(text: str) -> list[str]:
+    """Return words with commas between them; none stands for no word."""
+    return [] if text.strip().lower() == "none" else [word.strip() for word in text.split(",")]
+
+
+KINDS = ("number", "category", "date", "text")
 TABLE_OPTIONS = ("header", "delimiter", "decimal", "encoding")
 
 
@@ -91,13 +119,38 @@ def add_table_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say how a CSV file is to be read."""
     add = command.add_argument
     add(
-        "--header", choices=("auto", "yes", "no"), help="whether line 1 of a CSV holds names (auto)"
+        "--header",
+        choices=("auto", "yes", "no"),
+        help="whether line 1 of a text holds names (auto)",
     )
     add(
         "--delimiter", type=delimiter, metavar="CHAR", help="between cells, or tab, ... (found out)"
     )
     add("--decimal", choices=("auto", ".", ","), help="decimal mark of a CSV (found out)")
-    add("--encoding", metavar="NAME", help="of a CSV, such as cp1252 (UTF-8; UTF-16 by its mark)")
+    add("--encoding", metavar="NAME", help="of a CSV, such as cp1252 (found out)")
+
+
+def add_column_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say what the columns of a table become."""
+    add = command.add_argument
+    add(
+        "--kinds",
+        type=column_kinds,
+        metavar="COLUMN=KIND,...",
+        help=f"what columns are, of {', '.join(KINDS)} (found out)",
+    )
+    add(
+        "--categories",
+        type=whole(1),
+        metavar="N",
+        help="different values of text that are categories; more are words (50)",
+    )
+    add(
+        "--missing",
+        type=word_list,
+        metavar="WORD,WORD",
+        help="what stands for no value beside an empty cell, or none (NA, N/A, null, ?, -, ...)",
+    )
 
 
 def table_options(found: dict[str, Any]) -> dict[str, Any]:

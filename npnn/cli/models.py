@@ -45,7 +45,7 @@ def fold_target_units(model: npnn.Sequential) -> None:
 
 def schema_of(model: npnn.Sequential) -> TableSchema:
     """Return the schema of the model's table, or one of plain numbers for other models."""
-    from npnn.datasets import TableColumn, TableSchema
+    from npnn.datasets import NumberColumn, TableSchema
 
     config = model.details.get("schema")
     if config is not None:
@@ -59,7 +59,7 @@ def schema_of(model: npnn.Sequential) -> TableSchema:
         task = "classification" if last is npnn.Softmax else "binary"
         names = tuple(model.class_names or map(str, range(max(2, outputs))))
     return TableSchema(
-        columns=tuple(TableColumn(f"x{i + 1}") for i in range(inputs)),
+        columns=tuple(NumberColumn(f"x{i + 1}") for i in range(inputs)),
         task=task,
         target="target",
         target_position=inputs,

@@ -24,6 +24,7 @@ from npnn.cli.recipes import run_of
 
 if TYPE_CHECKING:
     from npnn.datasets import TableSchema
+    from npnn.datasets.schema import Answerable
 
 
 def add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="answer for the rows of a file",
         description=(
-            "Print a line for each row of a CSV or NPZ file: the predicted class and its "
+            "Print a line for each row of a table: the predicted class and its "
             "probability, or the predicted value. If the file also has the target, loss and "
             "accuracy (or root mean square error and R²) follow on the standard error stream."
         ),
@@ -41,7 +42,7 @@ def add_predict(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     predict.add_argument("model", metavar="MODEL", help="a model file")
-    predict.add_argument("data", metavar="DATA", help="a CSV or NPZ file")
+    predict.add_argument("data", metavar="DATA", help="a table like that trained on; - is stdin")
     predict.add_argument(
         "--output", metavar="FILE", help="CSV file to write, with a header; - is stdout"
     )
@@ -56,15 +57,13 @@ def run_predict(options: argparse.Namespace) -> int:
     import csv
     import io
 
-    from npnn import reports
-
     if options.output not in (None, "-"):
         _check_output(options)
     model = npnn.load(options.model, backend=options.backend, device=options.device)
     fold_target_units(model)
     schema = schema_of(model)
-    x, t = _read(schema, run_of(model.details) or {}, options)
-    y = outputs_of(model, x)
+    found = _read(schema, run_of(model.details) or {}, options)
+    y = outputs_of(model, found.x)
     names = schema.class_names
     rows: list[Sequence[Any]]
     if names is None:
@@ -76,6 +75,9 @@ def run_predict(options: argparse.Namespace) -> int:
         share = y if y.shape[1] > 1 else np.concatenate([1.0 - y, y], axis=1)
         best = share.argmax(axis=1)
         rows = [(names[i], f"{row[i]:.6f}") for i, row in zip(best, share, strict=True)]
+    if any(found.remarks):
+        columns = [*columns, "remark"]
+        rows = [(*row, remark) for row, remark in zip(rows, found.remarks, strict=True)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if options.output is not None:
@@ -91,12 +93,38 @@ def run_predict(options: argparse.Namespace) -> int:
         with replacing(options.output) as file:
             file.write(text.getvalue().encode())
         print(f"{len(rows):,} answers in {options.output}")
-    if t is not None:
-        # Of a regression only what has the units of the target: the loss may be of scaled targets.
-        metrics = model.evaluate(x, t) if names else reports.regression_metrics(y, t)
-        shown = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
-        print(f"{len(x):,} rows: {shown}", file=sys.stderr)
+    if found.t is not None:
+        print(_measures(model, names is not None, y, found), file=sys.stderr)
     return 0
+
+
+def _measures(model: npnn.Sequential, classes: bool, y: np.ndarray, found: Answerable) -> str:
+    """Say how good the answers are, of the rows that have a label."""
+    from npnn import reports
+
+    t = np.asarray(found.t)
+    known = np.isfinite(t).all(axis=1)
+    strange = sum(found.unknown_labels.values()) if classes else 0
+    metrics: dict[str, float] = {}
+    if known.any():
+        x, t = found.x[known], t[known]
+        # Of a regression only what has the units of the target: the loss may be of scaled targets.
+        metrics = model.evaluate(x, t) if classes else reports.regression_metrics(y[known], t)
+    if strange:
+        # An answer is never a label that the model does not know, and so is a mistake.
+        count = int(known.sum())
+        metrics["accuracy"] = metrics.get("accuracy", 0.0) * count / (count + strange)
+    shown = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
+    lines = [f"{int(known.sum()) + strange:,} rows: {shown}"]
+    without = len(known) - int(known.sum()) - strange
+    if without:
+        lines[0] += f" ({without:,} more have no target)"
+    if found.unknown_labels and classes:
+        each = ", ".join(
+            f"{label!r} ({n:,})" for label, n in list(found.unknown_labels.items())[:5]
+        )
+        lines.append(f"labels that training did not have count as mistakes: {each}")
+    return "\n".join(lines)
 
 
 def _check_letters(text: str, encoding: str) -> None:
@@ -120,25 +148,37 @@ def _check_output(options: argparse.Namespace) -> None:
             )
 
 
-def _read(schema: TableSchema, run: dict[str, Any], options: argparse.Namespace) -> tuple[Any, Any]:
-    """Return inputs and targets; a CSV file is read like the one trained on, if not told how."""
-    from npnn.datasets.cells import existing
+def _read(schema: TableSchema, run: dict[str, Any], options: argparse.Namespace) -> Answerable:
+    """Return inputs and targets; a text is read like the one trained on, if not told how."""
     from npnn.datasets.npz import is_npz
+    from npnn.datasets.schema import Answerable
+    from npnn.datasets.sources import existing
 
     path = existing(options.data)
     given = {name: getattr(options, name) for name in TABLE_OPTIONS}
     if is_npz(path):
         for name in (name for name, value in given.items() if value is not None):
             raise ValueError(f"argument --{name}: is for CSV files, not for {path}")
-        return schema.read(path)
+        x, t = schema.read(path)
+        return Answerable(x, t, {}, [""] * len(x), {})
     # Whether there is a header is told from the names and kinds of the columns.
     before = {name: run.get(name) for name in TABLE_OPTIONS if name != "header"}
     chosen = {name: given[name] or before.get(name) for name in TABLE_OPTIONS}
     table = schema.read_table(path, **table_options(chosen))
-    x, t = schema.encode(table)
+    found = schema.encode(table)
     if not table.has_header:
         say_aside(
             f"{path} has no header: line 1 is read as data, and the columns go by position "
             "(--header yes if it holds names)"
         )
-    return x, t
+    for note in table.notes:
+        say_aside(note)
+    if found.missing:
+        each = ", ".join(f"{name!r} ({count:,})" for name, count in found.missing.items())
+        say_aside(f"missing values were filled: {each:.300}")
+    strange = [(line, text) for line, text in zip(table.lines, found.remarks, strict=True) if text]
+    if strange:
+        first = "; ".join(f"line {line}: {text}" for line, text in strange[:3])
+        more = f" and {len(strange) - 3:,} more" if len(strange) > 3 else ""
+        say_aside(f"values that training did not have count as average ones: {first}{more}")
+    return found

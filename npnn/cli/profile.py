@@ -8,6 +8,7 @@ from typing import Any
 
 from npnn import plots
 from npnn.cli.arguments import whole
+from npnn.cli.fitting import batch_size_of
 from npnn.cli.outputs import check_writable
 from npnn.cli.recipes import add_model_options, dataset_of, new_model, settings
 
@@ -39,6 +40,7 @@ def run_profile(options: argparse.Namespace) -> int:
 
     run = settings(options, None)
     data = dataset_of(run, options)
+    run["batch_size"] = run["batch_size"] or batch_size_of(data.num_train_data)
     model = new_model(run, data, options)
     if not options.no_pictures:
         check_writable(Path(options.output))

@@ -12,21 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import npnn
-from npnn import backends
+from npnn import backends, kinks
 from npnn.cli.arguments import (
     TABLE_OPTIONS,
+    add_column_options,
     add_table_options,
     backend_name,
     column_list,
     device_name,
     hidden_sizes,
     positive,
+    share,
     table_options,
     whole,
 )
 
 if TYPE_CHECKING:
     from npnn.datasets import Dataset, TableSchema
+
+FILE_OPTIONS = ("target", "task", "ignore", "kinds", "categories", "missing", *TABLE_OPTIONS)
+"""Those that are for a table of one's own."""
 
 ACTIVATIONS = {
     "relu": "ReLU",
@@ -60,6 +65,7 @@ class Recipe:
     alpha: float
     batch_size: int
     activation: str = "relu"
+    dropout: float = 0.0
 
 
 RECIPES = {
@@ -81,15 +87,15 @@ RECIPES = {
     "noisy-linear": Recipe("NoisyLinear", "a straight line with noise", (), 60, 2e-2, 16),
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
-TABLE = Recipe("Table", "a CSV or NPZ file", (64,), 0, 1e-3, 32)
-TABLE_STEPS = 2000
-"""About as many steps are taken on a table, so that small ones get more epochs than large ones."""
+FINAL_RATE = 0.02  # of the first one
+# Epochs, dropout and the rows of a step are found out; see fitting.py.
+TABLE = Recipe("Table", "a table of one's own", (128,), 0, 2e-3, 0)
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say what is trained on what, and where the results go."""
     add = command.add_argument
-    add("data", nargs="?", metavar="DATA", help="a data set below, or a CSV or NPZ file (digits)")
+    add("data", nargs="?", metavar="DATA", help="a data set below, or a file; - is stdin (digits)")
     add(
         "--output",
         default="npnn-output",
@@ -106,6 +112,8 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     )
     add("--hidden", type=hidden_sizes, metavar="N,N", help="sizes of the hidden layers; 0 for none")
     add("--activation", choices=ACTIVATIONS, metavar="NAME", help=", ".join(ACTIVATIONS))
+    add("--dropout", type=share, metavar="P", help="share of hidden units left out in a step (0)")
+    add("--balance", action="store_true", help="let rare classes count as much as frequent ones")
     add("--batch-size", type=whole(1), metavar="N", help="samples of one step")
     add("--alpha", type=positive, help="learning rate")
     add("--optimizer", choices=OPTIMIZERS, metavar="NAME", help=", ".join(OPTIMIZERS))
@@ -124,9 +132,10 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         "--ignore",
         type=column_list,
         metavar="COLUMN,COLUMN",
-        help="columns of a CSV to leave out, named or numbered like the target (--ignore=-1,0)",
+        help="columns to leave out, named or numbered like the target (--ignore=-1,0)",
     )
     add_table_options(command)
+    add_column_options(command)
     add("--folder", metavar="DIR", help="where the files of MNIST are (downloaded once)")
     add("--no-pictures", action="store_true", help="draw nothing")
 
@@ -134,8 +143,7 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
 def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict[str, Any]:
     """Return the settings of a run: the user's, or those of the run before, or the recipe's."""
     if before is not None:
-        fixed = ("data", "hidden", "activation", "optimizer", "seed", "target", "task", "ignore")
-        for name in (*fixed, *TABLE_OPTIONS):
+        for name in ("data", "hidden", "activation", "optimizer", "seed", *FILE_OPTIONS):
             value = getattr(options, name)
             if value not in (None, "auto") and value != before.get(name):
                 argument = name if name == "data" else f"--{name}"
@@ -151,19 +159,17 @@ def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict
         return {**before, **own}
     data = options.data or "digits"
     recipe = RECIPES.get(data, TABLE)
-    for name in ("target", "task", "ignore", *TABLE_OPTIONS):
+    for name in FILE_OPTIONS:
         if recipe is not TABLE and getattr(options, name) is not None:
-            raise ValueError(f"argument --{name}: is for CSV and NPZ files, not for {data}")
+            raise ValueError(f"argument --{name}: is for files, not for {data}")
     if options.folder is not None and data not in ("mnist", "fashion-mnist"):
         raise ValueError(f"argument --folder: is for mnist and fashion-mnist, not for {data}")
     optimizer = options.optimizer or "adam"
     alpha = OPTIMIZERS[optimizer][2] or recipe.alpha
     return {
         "data": data,
-        "target": options.target,
+        **{name: getattr(options, name) for name in FILE_OPTIONS},
         "task": None if options.task == "auto" else options.task,
-        "ignore": options.ignore,
-        **{name: getattr(options, name) for name in TABLE_OPTIONS},
         "folder": options.folder,
         "backend": options.backend or "numpy",
         "hidden": list(recipe.hidden) if options.hidden is None else options.hidden,
@@ -172,6 +178,8 @@ def settings(options: argparse.Namespace, before: dict[str, Any] | None) -> dict
         "batch_size": options.batch_size or recipe.batch_size,
         "alpha": options.alpha or alpha,
         "optimizer": optimizer,
+        "dropout": recipe.dropout if options.dropout is None else options.dropout,
+        "balance": options.balance,
         "seed": options.seed or 0,
     }
 
@@ -206,7 +214,7 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
 
     recipe, seed = RECIPES.get(run["data"]), run["seed"]
     if recipe is None:
-        if not os.path.exists(run["data"]):
+        if run["data"] != "-" and not os.path.exists(run["data"]):
             raise ValueError(
                 f"argument DATA: there is no file {run['data']!r}, and no data set of that name; "
                 f"there are {', '.join(RECIPES)}"
@@ -215,6 +223,9 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
             run["data"],
             run["target"],
             ignore=run.get("ignore") or (),
+            kinds=run.get("kinds"),
+            max_categories=run.get("categories") or datasets.table.MAX_CATEGORIES,
+            missing=run.get("missing"),
             task=run["task"],
             seed=seed,
             **table_options(run),
@@ -225,12 +236,6 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
     return make(seed=seed)
 
 
-def table_epochs(data: Dataset, batch_size: int) -> int:
-    """Return how many epochs of a table are about the steps that it is given."""
-    steps = math.ceil(data.num_train_data / batch_size)
-    return min(100, max(10, TABLE_STEPS // steps))
-
-
 def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -> npnn.Sequential:
     """Return a fresh model for the data."""
     activation = npnn.Layer.registry[ACTIVATIONS[run["activation"]]]
@@ -238,6 +243,7 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
     shape = data.shape_in
     for size in run["hidden"]:
         layers += [npnn.Dense(shape, size), activation()]
+        layers += [npnn.Dropout(run["dropout"])] if run.get("dropout") else []
         shape = (size,)
     layers.append(npnn.Dense(shape, data.shape_out))
     if data.task != "regression":
@@ -257,6 +263,7 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
     if math.prod(data.shape_in) <= 2:
         model.details["feature_names"] = list(data.feature_names or ())
     if schema is not None:
+        kinks.spread(model, data.x_train_data, run["seed"])
         model.details["schema"] = schema.to_config()
         model.details["target_name"] = schema.target
         if data.task == "regression":
@@ -269,8 +276,11 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
     return model
 
 
-def new_optimizer(run: dict[str, Any]) -> npnn.Optimizer:
-    """Return the optimizer that the settings name."""
+def new_optimizer(run: dict[str, Any], steps: int | None = None) -> npnn.Optimizer:
+    """Return the optimizer that the settings name; its rate falls, if all `steps` are known."""
     kind, arguments, _ = OPTIMIZERS[run["optimizer"]]
-    optimizer: npnn.Optimizer = npnn.Optimizer.registry[kind](run["alpha"], **arguments)
+    schedule = None if steps is None else npnn.Cosine(steps, final=FINAL_RATE)
+    optimizer: npnn.Optimizer = npnn.Optimizer.registry[kind](
+        run["alpha"], schedule=schedule, **arguments
+    )
     return optimizer

@@ -12,6 +12,8 @@ import numpy as np
 
 import npnn
 from npnn.cli.arguments import say_aside, whole
+from npnn.cli.fitting import batch_size_of, find, weights_of
+from npnn.cli.hints import hint
 from npnn.cli.models import fold_target_units, outputs_of, target_units
 from npnn.cli.outputs import (
     CHECKPOINT,
@@ -30,10 +32,18 @@ from npnn.cli.recipes import (
     new_optimizer,
     run_of,
     settings,
-    table_epochs,
 )
-from npnn.cli.report import described, described_model, draw, parts_of, renamed, report
+from npnn.cli.report import (
+    described,
+    described_model,
+    draw,
+    parts_of,
+    renamed,
+    report,
+    with_regression_metrics,
+)
 from npnn.cli.shown import Shown, add_shown_options
+from npnn.cli.tables import wrapped
 from npnn.plain import field
 
 if TYPE_CHECKING:
@@ -83,14 +93,17 @@ def run_train(options: argparse.Namespace) -> int:
     run = settings(options, None if checkpoint is None else run_of(checkpoint.details))
     data = dataset_of(run, options)
     _check_fingerprint(run, data, options.resume)
-    run["epochs"] = run["epochs"] or table_epochs(data, run["batch_size"])
+    run["batch_size"] = run["batch_size"] or batch_size_of(data.num_train_data)
+    say = (lambda text: None) if options.quiet else print
+    show = not options.quiet and sys.stderr.isatty()
+    # A rate that has fallen to where training should end is too small to go on with.
+    anew = options.alpha is not None or (options.epochs is not None and run.get("falls", False))
     model = new_model(run, data, options) if checkpoint is None else checkpoint
     if model.shape_in != data.shape_in or model.shape_out != data.shape_out:
         raise ValueError(
             f"{options.resume} is a model from {model.shape_in} to {model.shape_out}, but "
             f"{run['data']} is data from {data.shape_in} to {data.shape_out}"
         )
-    say = (lambda text: None) if options.quiet else print
     if checkpoint is not None and run["epochs"] <= done:
         already = f"{options.resume} has already {done} epochs; ask for more with --epochs"
         if options.epochs is not None:
@@ -98,24 +111,37 @@ def run_train(options: argparse.Namespace) -> int:
         if (folder / MODEL).exists():
             say(already)
             return 0
-    model.details["run"] = run
     check_outputs(folder, run["data"])
     check_writable(folder)
     earlier = earlier_outputs(folder, options.resume)
 
-    say(f"{described(data)}\n{described_model(model, run)}\n")
+    say(f"{described(data)}\n{described_model(model, run)}")
+    run["falls"] = run.get("falls", False) and options.epochs is None
+    if not run["epochs"]:
+        before = run["dropout"]
+        find(run, data, options, show)
+        if run["dropout"] != before:
+            model = new_model(run, data, options)
+        say(
+            f"{run['epochs']} epochs and a dropout of {run['dropout']:g}, found on training rows "
+            "that were held out"
+        )
+    say("")
+    model.details["run"] = run
     offset, scale = target_units(model)
     loss_name = "scaled loss" if np.any(scale != 1.0) else "loss"
     saving = SaveNowAndThen(folder / CHECKPOINT)
     shown = Shown(options, data, folder)
-    show = not options.quiet and sys.stderr.isatty()
+    steps = run["epochs"] * math.ceil(data.num_train_data / run["batch_size"])
+    fresh = new_optimizer(run, steps if run["falls"] else None)
     history = model.fit(
         data.x_train_data,
         (data.y_train_data - offset) / scale,
+        w=weights_of(run, data.c_train_data),
         validation_data=(data.x_validation_data, (data.y_validation_data - offset) / scale),
         epochs=run["epochs"],
         batch_size=run["batch_size"],
-        optimizer=None if checkpoint is not None and options.alpha is None else new_optimizer(run),
+        optimizer=None if checkpoint is not None and not anew else fresh,
         seed=run["seed"],
         callbacks=[saving, *shown.callbacks],
         progress=show,
@@ -141,7 +167,9 @@ def run_train(options: argparse.Namespace) -> int:
         renamed(history, loss_name).to_csv(folder / HISTORY)
         written.append(("history", HISTORY))
     y = outputs_of(model, data.x_validation_data)
-    say(report(model, data, y, history, metrics, loss_name))
+    if data.task == "regression":
+        with_regression_metrics(model, data, y, metrics)
+    say(report(data, y, history, metrics, loss_name))
     if not options.no_pictures:
         written += draw(model, data, y, history, folder, loss_name)
     written += shown.write(model, history, run)
@@ -155,6 +183,7 @@ def run_train(options: argparse.Namespace) -> int:
     stale = [file for file in earlier if file not in {file for _, file in written}]
     if stale:
         say(f"removed, of an earlier training: {', '.join(stale)}")
+    say("\n" + "\n".join(wrapped([hint(data, y, history, metrics, run)])))
     if history.interrupted:
         say_aside(f"interrupted after {history.num_epochs} of {run['epochs']} epochs")
         return INTERRUPTED

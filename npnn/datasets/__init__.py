@@ -6,7 +6,7 @@ validation part, and the normalisation the optimizer applies to what the batches
 
 from __future__ import annotations
 
-from npnn.datasets.cells import RawTable, read_table
+from npnn.datasets.columns import CategoryColumn, Column, DateColumn, NumberColumn, TextColumn
 from npnn.datasets.dataset import Dataset
 from npnn.datasets.digits import Digits
 from npnn.datasets.icons import FourSmallIcons, FourSteppedIcons, TwoSteppedIcons
@@ -20,23 +20,32 @@ from npnn.datasets.points import (
     XORFunction,
     XORTwoClasses,
 )
-from npnn.datasets.schema import TableColumn, TableSchema
+from npnn.datasets.schema import TableSchema
+from npnn.datasets.shapes import Circles, Clusters, Spirals
+from npnn.datasets.sources import RawTable, read_table
 from npnn.datasets.table import Table
 
 __all__ = [
     "MNIST",
     "ANDFunction",
+    "CategoryColumn",
+    "Circles",
+    "Clusters",
+    "Column",
     "Dataset",
+    "DateColumn",
     "Digits",
     "FashionMNIST",
     "FourSmallIcons",
     "FourSteppedIcons",
     "NoisyLinear",
     "NoisySine",
+    "NumberColumn",
     "RawTable",
+    "Spirals",
     "Table",
-    "TableColumn",
     "TableSchema",
+    "TextColumn",
     "TwoSteppedIcons",
     "XORBinClasses",
     "XORFunction",

@@ -64,6 +64,8 @@ class Dataset:
     strata : array_like of int, optional
         Groups, shape ``(n,)``, of which both parts are to hold about the same share; by default
         the classes, and none for regression.
+    parts : tuple of two arrays of int, optional
+        The rows of the training part and of the validation part, in place of a random split.
 
     Attributes
     ----------
@@ -128,6 +130,7 @@ class Dataset:
         *,
         num_train: int | None = None,
         strata: npt.ArrayLike | None = None,
+        parts: tuple[NDArray, NDArray] | None = None,
     ) -> None:
         if task is not None:
             checked.word(task, "task", TASKS)
@@ -152,9 +155,11 @@ class Dataset:
 
         train: NDArray | slice
         validation: NDArray | slice
-        if num_train is None:
+        if parts is not None:
+            train, validation = parts
+        elif num_train is None:
             groups = self.c_data if strata is None else as_integers("strata", strata, num)
-            train, validation = _split(num, train_fraction, groups, split_rng)
+            train, validation = split(num, train_fraction, groups, split_rng)
         else:
             count = checked.integer(num_train, "num_train")
             if not 0 < count < num:
@@ -274,9 +279,10 @@ def _rows(rows: NDArray, x: NDArray, y: NDArray, c: NDArray | None) -> Batch:
     return inputs, y[rows], None if c is None else c[rows]
 
 
-def _split(
+def split(
     num: int, train_fraction: float, groups: NDArray | None, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray]:
+    """Return the rows of a training and a validation part, in which groups have the same share."""
     fraction = checked.number(train_fraction, "train_fraction")
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"train_fraction must lie strictly between 0 and 1, not {fraction}")

@@ -29,10 +29,20 @@ FREE, MOST_TIMES = 8 << 20, 100  # bytes that any file may become; times its siz
 
 def is_npz(path: Path) -> bool:
     """Whether a file is of NumPy's format NPZ, by its name or its first bytes."""
+    from zipfile import BadZipFile, ZipFile
+
     if path.suffix.lower() == ".npz":
         return True
+    if not path.is_file():  # what a pipe gives is read once
+        return False
     with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+        if file.read(4) != b"PK\x03\x04":
+            return False
+        try:
+            with ZipFile(_Careful(file)) as archive:
+                return any(name.endswith(".npy") for name in archive.namelist())
+        except (BadZipFile, FileError):
+            return False
 
 
 def load_npz(path: Path) -> dict[str, NDArray]:

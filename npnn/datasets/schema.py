@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npnn import checked
-from npnn.datasets.cells import (
-    LEAVE_OUT,
-    Cells,
-    Header,
-    RawTable,
-    as_floats,
-    check_header,
-    existing,
-    is_missing,
-    quoted,
-    to_number,
-    to_numbers,
-)
+from npnn.datasets.cells import Cells, as_floats, label_of, missing_words, quoted, to_number
+from npnn.datasets.columns import Column, NumberColumn, from_config
+from npnn.datasets.columns.column import strings
+from npnn.datasets.frames import is_frame
 from npnn.datasets.given import TASKS, NDArray, one_hot
+from npnn.datasets.headers import looks_like_names, names_of
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
+from npnn.datasets.numerals import Numerals
+from npnn.datasets.sources import Header, RawTable, existing, read_table
 from npnn.errors import FileError
 
 
-class TableColumn(NamedTuple):
-    """A feature column of a table.
+class LeftOut(NamedTuple):
+    """A column that is no input.
 
     Attributes
     ----------
+    position : int
+        Which of the file's columns it is, counted from 0.
     name : str
         Its name.
-    categories : tuple of str or None
-        The values of a column of text, in sorted order ("b2" before "b10"): each becomes a
-        feature "name=value" that is 1 where the cell holds that value and 0 elsewhere. None for a
-        column of numbers.
+    reason : str
+        "ignored" if a person said so; else "empty", "constant", "identifier" or "row number".
     """
 
+    position: int
     name: str
-    categories: tuple[str, ...] | None = None
+    reason: str
 
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The names of the features that the column becomes."""
-        if self.categories is None:
-            return (self.name,)
-        return tuple(f"{self.name}={category}" for category in self.categories)
+
+class Answerable(NamedTuple):
+    """Inputs and targets of a table that is read by a schema.
+
+    Attributes
+    ----------
+    x : ndarray
+        The inputs, a row for each of the table's.
+    t : ndarray or None
+        The targets; a row of NaN where a label is missing, or one that the schema does not know.
+        None if there is no target column, or it is empty.
+    unknown_labels : dict of str to int
+        Labels that are none of the schema's, and how many rows have each.
+    remarks : list of str
+        For each row, which of its categories are unknown; often empty.
+    missing : dict of str to int
+        How many cells of each column were filled.
+    """
+
+    x: NDArray
+    t: NDArray | None
+    unknown_labels: dict[str, int]
+    remarks: list[str]
+    missing: dict[str, int]
 
 
 class TableSchema(NamedTuple):
@@ -58,7 +70,7 @@ class TableSchema(NamedTuple):
 
     Attributes
     ----------
-    columns : tuple of TableColumn
+    columns : tuple of Column
         The feature columns, in the order of the inputs.
     task : {"classification", "binary", "regression"}
         The kind of the targets.
@@ -74,11 +86,15 @@ class TableSchema(NamedTuple):
         The shape of one sample's inputs.
     has_header : bool
         Whether the columns' names come from a file, so that another file is matched by name.
-    ignored : tuple of int
-        Which of the file's columns were left out, counted from 0.
+    left_out : tuple of LeftOut
+        Which of the file's columns are no inputs, and why.
+    missing : tuple of str or None
+        The words that say that there is no value; None for the usual ones.
+    numerals : Numerals
+        How the targets of a regression are written.
     """
 
-    columns: tuple[TableColumn, ...]
+    columns: tuple[Column, ...]
     task: str
     target: str
     target_position: int
@@ -86,7 +102,9 @@ class TableSchema(NamedTuple):
     num_outputs: int
     shape_in: tuple[int, ...]
     has_header: bool
-    ignored: tuple[int, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    missing: tuple[str, ...] | None = None
+    numerals: Numerals = Numerals()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -95,7 +113,7 @@ class TableSchema(NamedTuple):
 
     def read(
         self,
-        path: str | os.PathLike[str],
+        path: Any,
         *,
         header: Header = "auto",
         delimiter: str = "auto",
@@ -106,10 +124,10 @@ class TableSchema(NamedTuple):
 
         Parameters
         ----------
-        path : path-like
-            A CSV or NPZ file. The columns of a CSV file are matched by name where both files have
-            a header (others are ignored) and by position otherwise; then the target column may be
-            left out, and so may all the ignored ones together with it, but no other.
+        path : path-like or frame
+            A file as `Table` reads it. Its columns are matched by name where both have names
+            (others are ignored) and by position otherwise; then the target column may be left out,
+            and so may all the columns that are no inputs together with it, but no other.
         header : bool or "auto"
             Whether the first row holds names. By default it does if it holds the names of all
             feature columns, or if none of its cells fits its column.
@@ -119,84 +137,86 @@ class TableSchema(NamedTuple):
         Returns
         -------
         x : ndarray
-            The inputs, float32; or float64 where that would make numbers the same (see `Dataset`).
+            The inputs, a row for each of the file's, float32; or float64 where that would make
+            numbers the same (see `Dataset`). Values that are missing, or unknown, have their place.
         t : ndarray or None
-            The targets, in the form of the dataset's `y_data`; None if the file has no
-            target column, or one in which every cell is missing.
+            The targets, in the form of the dataset's `y_data`, with rows of NaN where a label is
+            missing or unknown; None if the file has no target column, or an empty one.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If a column is absent, a value is missing or does not fit its column, or a category or
-            label is none of those the schema knows.
+            If a column is absent, or the file cannot be read.
         """
-        where = existing(path)
-        if is_npz(where):
-            return self._read_npz(where)
-        return self.encode(
-            self.read_table(
-                where, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding
-            )
+        if not is_frame(path):
+            where = existing(path)
+            if is_npz(where):
+                return self._read_npz(where)
+        table = self.read_table(
+            path, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding
         )
+        return self.encode(table)[:2]
 
     def read_table(
         self,
-        path: str | os.PathLike[str],
+        path: Any,
         *,
         header: Header = "auto",
         delimiter: str = "auto",
         decimal: str = "auto",
         encoding: str = "auto",
     ) -> RawTable:
-        """Return the cells of a CSV file, for `encode`; parameters as for `read`."""
-        header = check_header(header)
-        cells = Cells(existing(path), delimiter, decimal, encoding)
-        if header == "auto":
-            named = self.has_header and {column.name for column in self.columns} <= set(
-                cells.rows[0]
-            )
-            header = named or not self._fits(cells.rows[0])
-        return cells.table(header)
+        """Return the cells of a file, for `encode`; parameters as for `read`."""
+        return read_table(
+            path,
+            header=header,
+            delimiter=delimiter,
+            decimal=decimal,
+            encoding=encoding,
+            missing=missing_words(self.missing),
+            fits=self._names_above,
+        )
 
     def to_config(self) -> dict[str, Any]:
         """Return the schema as plain values, for a file."""
         return {
-            "columns": [
-                {"name": column.name, "categories": _listed(column.categories)}
-                for column in self.columns
-            ],
+            "columns": [column.to_config() for column in self.columns],
             "task": self.task,
             "target": self.target,
             "target_position": self.target_position,
-            "class_names": _listed(self.class_names),
+            "class_names": None if self.class_names is None else list(self.class_names),
             "num_outputs": self.num_outputs,
             "shape_in": list(self.shape_in),
             "has_header": self.has_header,
-            **({"ignored": list(self.ignored)} if self.ignored else {}),
+            "left_out": [list(each) for each in self.left_out],
+            "missing": None if self.missing is None else list(self.missing),
+            "numerals": list(self.numerals),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TableSchema:
         """Return the schema that `to_config` described, or raise a ValueError."""
         try:
-            names = config["class_names"]
+            names, missing = config["class_names"], config["missing"]
             schema = cls(
-                columns=tuple(
-                    TableColumn(str(entry["name"]), _strings(entry["categories"]))
-                    for entry in config["columns"]
-                ),
+                columns=tuple(from_config(entry) for entry in config["columns"]),
                 task=str(config["task"]),
                 target=str(config["target"]),
                 target_position=checked.integer(config["target_position"], "target_position"),
-                class_names=_strings(names),
+                class_names=None if names is None else strings(names),
                 num_outputs=checked.integer(config["num_outputs"], "num_outputs"),
                 shape_in=tuple(checked.integer(size, "shape_in") for size in config["shape_in"]),
                 has_header=bool(config["has_header"]),
-                ignored=tuple(checked.integer(at, "ignored") for at in config.get("ignored", ())),
+                left_out=tuple(
+                    LeftOut(checked.integer(position, "left_out"), *strings(rest))
+                    for position, *rest in config["left_out"]
+                ),
+                missing=None if missing is None else strings(missing),
+                numerals=Numerals(*config["numerals"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"config is not that of a table's schema: {error!r}") from None
         outputs = len(names) if schema.task == "classification" and names else schema.num_outputs
         if (
@@ -205,107 +225,124 @@ class TableSchema(NamedTuple):
             or (schema.task == "binary" and (len(names) != 2 or schema.num_outputs != 1))
             or schema.num_outputs != outputs
             or outputs < 1
+            or schema.numerals
+            not in [Numerals(mark, more) for mark in ".," for more in (False, True)]
             or prod(schema.shape_in) != len(schema.feature_names)
-            or not 0 <= schema.target_position <= len(schema.columns) + len(schema.ignored)
+            or not 0 <= schema.target_position <= len(schema.columns) + len(schema.left_out)
         ):
             raise ValueError("config is not that of a table's schema: its entries do not agree")
         return schema
 
-    def encode(self, table: RawTable) -> tuple[NDArray, NDArray | None]:
-        """Return inputs and targets (or None) of a table, as `read` does."""
-        path = table.path
+    def encode(self, table: RawTable) -> Answerable:
+        """Return inputs and targets of a table, and what was found in it."""
+        at, target = self._columns_of(table)
+        x, missing, unknown = encoded(
+            table.path, self.columns, [table.cells[index] for index in at]
+        )
+        remarks = [""] * len(x)
+        for column, index, rows in zip(self.columns, at, unknown, strict=True):
+            for row in np.flatnonzero(rows).tolist():
+                text = f"unknown {column.name} {table.cells[index].texts[row]!r}"
+                remarks[row] += ("; " if remarks[row] else "") + text
+        filled = {
+            column.name: int(gone.sum())
+            for column, gone in zip(self.columns, missing, strict=True)
+            if gone.any()
+        }
+        t, strange = (None, {}) if target is None else self._targets(table, table.cells[target])
+        return Answerable(x.reshape(-1, *self.shape_in), t, strange, remarks, filled)
+
+    def _columns_of(self, table: RawTable) -> tuple[list[int], int | None]:
+        """Return where the features and the target are in a table."""
         if table.has_header and self.has_header:
             names = [column.name for column in self.columns]
-            absent = [name for name in names if name not in table.columns]
+            found = [_place(name, table.columns) for name in names]
+            absent = [name for name, at in zip(names, found, strict=True) if at is None]
             if absent:
                 raise ValueError(
-                    f"{path} lacks the feature column(s) {quoted(absent)}; its columns are "
+                    f"{table.path} lacks the feature column(s) {quoted(absent)}; its columns are "
                     f"{quoted(table.columns)}"
                 )
-            at = [table.columns.index(name) for name in names]
-            target = table.columns.index(self.target) if self.target in table.columns else None
-        else:
-            places = self._places(len(table.columns))
-            if places is None:
-                count = len(self.columns) + len(self.ignored)
-                ignored = f" (with the {len(self.ignored)} ignored)" if self.ignored else ""
-                raise ValueError(
-                    f"{path} must have {count} columns, or {count + 1} with the target{ignored}, "
-                    f"and it has {len(table.columns)}"
-                )
-            at, target = places
-        values = [[row[index] for row in table.rows] for index in at]
-        x, problems = encoded(path, self.columns, values, table.lines)
-        t = None
-        if target is not None:
-            labels = [row[target] for row in table.rows]
-            known = self.class_names or ()
-            missing = [is_missing(label) and label not in known for label in labels]
-            if not all(missing):
-                lines = zip(table.lines, missing, strict=True)
-                problems += [(line, self.target) for line, gone in lines if gone]
-                report_missing(path, problems)
-                t = self._csv_targets(path, labels, table.lines)
-        report_missing(path, problems)
-        return x.reshape(-1, *self.shape_in), t
+            return [at for at in found if at is not None], _place(self.target, table.columns)
+        places = self._places(len(table.columns))
+        if places is None:
+            count = len(self.columns) + len(self.left_out)
+            out = f" (with the {len(self.left_out)} left out)" if self.left_out else ""
+            raise ValueError(
+                f"{table.path} must have {count} columns, or {count + 1} with the target{out}, "
+                f"and it has {len(table.columns)}"
+            )
+        return places
 
     def _places(self, width: int) -> tuple[list[int], int | None] | None:
         """Return where features and target are in a file that goes by position, if it is clear."""
         count = len(self.columns)
-        whole = count + 1 + len(self.ignored)
-        at = [i for i in range(whole) if i != self.target_position and i not in self.ignored]
+        whole = count + 1 + len(self.left_out)
+        out = {each.position for each in self.left_out}
+        at = [i for i in range(whole) if i != self.target_position and i not in out]
         if width == whole:
             return at, self.target_position
         if width == whole - 1:
             return [index - (index > self.target_position) for index in at], None
         return (list(range(count)), None) if width == count else None
 
-    def _fits(self, row: Sequence[str]) -> bool:
-        """Whether a cell of `row` is a value of its column, so that the row is no header."""
-        places = self._places(len(row))
+    def _names_above(self, rows: list[list[str]]) -> int:
+        """Return how many of the first rows hold names, and not values that fit their columns."""
+        if self.has_header:
+            wanted = [column.name for column in self.columns]
+            for count in (1, 2):
+                if len(rows) > count:
+                    names = names_of(rows, count, [])
+                    if all(_place(name, names) is not None for name in wanted):
+                        return count
+        places = self._places(len(rows[0]))
         if places is None:
-            return any(to_number(cell) is not None for cell in row)
-        return any(
-            to_number(row[index]) is not None
-            if column.categories is None
-            else row[index] in column.categories
+            return int(not any(to_number(cell) is not None for cell in rows[0]))
+        pairs = [
+            (column, Cells([rows[0][index]], missing_words(self.missing)))
             for index, column in zip(places[0], self.columns, strict=True)
-        )
+            if column.kind != "text"
+        ]
+        if not pairs:
+            return int(looks_like_names(rows))
+        fits = [column.encode("", cells) for column, cells in pairs]
+        return int(all(e.unknown[0] or e.missing[0] for e in fits))
 
-    def _csv_targets(self, path: Path, labels: list[str], lines: list[int]) -> NDArray:
+    def _targets(self, table: RawTable, cells: Cells) -> tuple[NDArray | None, dict[str, int]]:
+        """Return the targets, and labels that are none of the schema's."""
         if self.class_names is None:
             if self.num_outputs != 1:
                 raise ValueError(
-                    f"{path} has one target column, and the targets have {self.num_outputs}"
+                    f"{table.path} has one target column, and the targets have {self.num_outputs}"
                 )
-            numbers, text = to_numbers(labels)
-            if text is not None:
-                raise ValueError(
-                    f"{path}, line {lines[text]}: the target {self.target!r} must be a number, "
-                    f"not {labels[text]!r}"
-                )
-            return as_floats(path, self.target, numbers)[:, None]
+            values = NumberColumn(self.target, *self.numerals).values(cells)
+            gone = np.isnan(values)
+            if gone.all() and cells.missing.all():
+                return None, {}
+            strange = Counter(cells.texts[row] for row in np.flatnonzero(gone & ~cells.missing))
+            return as_floats(table.path, self.target, values)[:, None], dict(strange)
         known = {name: index for index, name in enumerate(self.class_names)}
-        classes = []
-        for label, line in zip(labels, lines, strict=True):
-            index = known.get(label)
-            if index is None:
-                index = known.get(_integer_name(label))
-            if index is None:
-                raise ValueError(
-                    f"{path}, line {line}: the target {self.target!r} must be one of "
-                    f"{quoted(self.class_names)}, not {label!r}"
-                )
-            classes.append(index)
-        return self._class_targets(np.asarray(classes, dtype=np.int64))
+        places = []
+        for text in cells.distinct:
+            place = known.get(text)
+            number = to_number(text) if place is None else None
+            places.append(known.get(label_of(number)) if number is not None else place)
+        missing = [gone and place is None for gone, place in zip(cells.gone, places, strict=True)]
+        if all(missing):
+            return None, {}
+        classes = np.asarray([-1 if place is None else place for place in places])
+        t = self._class_targets(np.maximum(classes, 0)[cells.codes])
+        t[(classes < 0)[cells.codes]] = np.nan
+        each = zip(cells.distinct, cells.counts.tolist(), places, missing, strict=True)
+        return t, {text: n for text, n, place, gone in each if place is None and not gone}
 
     def _class_targets(self, classes: NDArray) -> NDArray:
         if self.task == "binary":
             return classes.astype(np.float32)[:, None]
         return one_hot(classes, self.num_outputs)
 
-    def _read_npz(self, path: Path) -> tuple[NDArray, NDArray | None]:
-        textual = [column.name for column in self.columns if column.categories is not None]
+    def _read_npz(self, path: Any) -> tuple[NDArray, NDArray | None]:
+        textual = [column.name for column in self.columns if column.kind != "number"]
         if textual:
             raise FileError(f"{path}: the column(s) {quoted(textual)} hold text; use a CSV file")
         arrays = load_npz(path)
@@ -320,7 +357,7 @@ class TableSchema(NamedTuple):
             return x, None
         return x, self._npz_targets(path, name, targets_of(path, name, arrays[name], len(x)))
 
-    def _npz_targets(self, path: Path, name: str, values: NDArray) -> NDArray:
+    def _npz_targets(self, path: Any, name: str, values: NDArray) -> NDArray:
         if values.ndim == 1 and self.class_names is not None:
             labels = [label_of(value) for value in values.tolist()]
             known = {label: index for index, label in enumerate(self.class_names)}
@@ -344,71 +381,22 @@ class TableSchema(NamedTuple):
         return t
 
 
+def _place(name: str, names: Sequence[str]) -> int | None:
+    """Return where a column is, by its name or one that differs in capitals and blanks alone."""
+    if name in names:
+        return list(names).index(name)
+    plain = " ".join(name.casefold().split())
+    alike = [i for i, each in enumerate(names) if " ".join(each.casefold().split()) == plain]
+    return alike[0] if len(alike) == 1 else None
+
+
 def encoded(
-    path: Path, columns: Sequence[TableColumn], values: list[list[str]], lines: list[int]
-) -> tuple[NDArray, list[tuple[int, str]]]:
-    """Return the features, and the line and column of every missing value."""
-    problems: list[tuple[int, str]] = []
-    blocks = []
-    for column, cells in zip(columns, values, strict=True):
-        if column.categories is None:
-            numbers, text = to_numbers(cells)
-            if text is not None:
-                raise ValueError(
-                    f"{path}, line {lines[text]}: the column {column.name!r} must hold numbers, "
-                    f"not {cells[text]!r}"
-                )
-            problems += [(lines[row], column.name) for row in np.flatnonzero(np.isnan(numbers))]
-            blocks.append(as_floats(path, column.name, numbers)[:, None])
-            continue
-        known = {category: index for index, category in enumerate(column.categories)}
-        block = np.zeros((len(cells), len(known)), dtype=np.float32)
-        for row, cell in enumerate(cells):
-            if cell in known:
-                block[row, known[cell]] = 1.0
-            elif is_missing(cell):
-                problems.append((lines[row], column.name))
-            else:
-                raise ValueError(
-                    f"{path}, line {lines[row]}: the column {column.name!r} must hold one of "
-                    f"{quoted(column.categories)}, not {cell!r}"
-                )
-        blocks.append(block)
-    return np.concatenate(blocks, axis=1), problems
-
-
-def report_missing(path: Path, problems: list[tuple[int, str]]) -> None:
-    """Raise the error that names missing values by line and column, if there are any."""
-    if not problems:
-        return
-    problems.sort(key=lambda problem: problem[0])
-    first = ", ".join(f"line {line} column {name!r}" for line, name in problems[:5])
-    more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-    raise ValueError(
-        f"{path} has {len(problems)} missing or infinite value(s): {first}{more}; "
-        f"fill them in, leave these rows out, or {LEAVE_OUT}"
-    )
-
-
-def _integer_name(label: str) -> str:
-    value = to_number(label)
-    return label if value is None else label_of(value)
-
-
-def label_of(value: Any) -> str:
-    """Return the name of a class: an integer without a point."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value)
-
-
-def _listed(names: tuple[str, ...] | None) -> list[str] | None:
-    return None if names is None else list(names)
-
-
-def _strings(names: Any) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    if not isinstance(names, (list, tuple)) or not names:
-        raise TypeError(f"expected a list of strings, not {names!r}")
-    return tuple(str(name) for name in names)
+    where: object, columns: Sequence[Column], cells: Sequence[Cells]
+) -> tuple[NDArray, list[NDArray], list[NDArray]]:
+    """Return the features, and for each column which cells are missing, and which unknown."""
+    found = [column.encode(where, each) for column, each in zip(columns, cells, strict=True)]
+    wide = any(each.features.dtype == np.float64 for each in found)
+    x = np.concatenate([each.features for each in found], axis=1)
+    if not wide:
+        x = x.astype(np.float32, copy=False)
+    return x, [each.missing for each in found], [each.unknown for each in found]

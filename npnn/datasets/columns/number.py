@@ -1,0 +1,104 @@
+"""Columns of numbers: one feature each, and one that says where a value is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from npnn.datasets.cells import Cells, as_floats
+from npnn.datasets.columns.column import Column, Encoded, number, numbers, tells, with_missing
+from npnn.datasets.given import NDArray
+from npnn.datasets.numerals import Numerals, mark_of
+
+FEW = 20  # of fewer numbers it is not known which are far from the others
+MIDDLE = (0.05, 0.95)  # where most numbers of a column lie
+FAR = 5.0  # times the width of that
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class NumberColumn(Column):
+    """A column of numbers.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    decimal : {".", ","}
+        The decimal mark of its cells.
+    multiples : bool
+        Whether k, M and B behind a number multiply it.
+    fill : float
+        What stands for a value that is missing, or that is no number: the median of the others.
+    missing : bool
+        Whether a second feature is 1 where that is so.
+    limits : sequence of two floats, optional
+        Numbers beyond count as these: what is far from all others would decide alone how large the
+        others are, and nobody knows what a network makes of what lies farther out.
+    """
+
+    kind = "number"
+    arguments = ("name", "decimal", "multiples", "fill", "missing", "limits")
+
+    def __init__(
+        self,
+        name: str,
+        decimal: str = ".",
+        multiples: bool = False,
+        fill: float = 0.0,
+        missing: bool = False,
+        limits: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(str(name))
+        if decimal not in (".", ","):
+            raise ValueError(f"decimal must be '.' or ',', not {decimal!r}")
+        self.decimal, self.multiples = decimal, bool(multiples)
+        self.fill, self.missing = number(fill), bool(missing)
+        self.limits = None if limits is None else numbers(limits, 2)
+
+    @classmethod
+    def fitted(cls, name: str, cells: Cells, **options: Any) -> NumberColumn:
+        column = cls(name, options.get("decimal", "."), options.get("multiples", False))
+        values = column.values(cells)
+        good = values[np.isfinite(values)]
+        if len(good):
+            column.fill = float(np.median(good))
+        if len(good) >= FEW:
+            low, high = np.quantile(good, MIDDLE).tolist()
+            far = FAR * (high - low)
+            column.limits = (low - far, high + far) if far > 0.0 else None
+        column.missing = tells(np.isnan(values))
+        return column
+
+    def values(self, cells: Cells) -> NDArray:
+        """Return the numbers as float64, NaN where there is none that float32 holds."""
+        values = self._read(cells)
+        return np.where(np.abs(values) > LARGEST, np.nan, values)
+
+    def _read(self, cells: Cells) -> NDArray:
+        found = cells.floats
+        if found is not None:
+            return found
+        mark = cells.decimal or mark_of(cells.present) or self.decimal
+        numerals = Numerals(mark, self.multiples)
+        each = [
+            None if gone else numerals(text)
+            for text, gone in zip(cells.distinct, cells.gone, strict=True)
+        ]
+        known = np.asarray([np.nan if value is None else value for value in each], np.float64)
+        return known[cells.codes]
+
+    def encode(self, where: object, cells: Cells) -> Encoded:
+        values = self.values(cells)
+        gone, missing = np.isnan(values), cells.missing
+        values = np.where(gone, self.fill, values)
+        if self.limits is not None:
+            values = np.clip(values, self.limits[0], self.limits[1])
+        filled = as_floats(where, self.name, values)
+        features = [filled, gone.astype(np.float32)] if self.missing else [filled]
+        return Encoded(np.stack(features, axis=1), missing, gone & ~missing)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return (self.name, *with_missing(self.name, self.missing))

@@ -1,0 +1,75 @@
+"""Frames of other libraries: their columns as arrays that are plain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from npnn.datasets.cells import quoted
+from npnn.datasets.given import NDArray
+
+
+def is_frame(data: Any) -> bool:
+    """Whether data are a frame: columns that have names, and give arrays."""
+    return not isinstance(data, (str, bytes, os.PathLike)) and (
+        hasattr(data, "columns") and hasattr(data, "__getitem__")
+    )
+
+
+def frame_columns(frame: Any) -> dict[str, NDArray]:
+    """Return the columns of a frame of pandas, Polars, pyarrow or their like, by name."""
+    names = list(getattr(frame, "column_names", frame.columns))
+    found = {}
+    for place, name in enumerate(names):
+        series = frame[name] if isinstance(name, str) else frame.iloc[:, place]
+        array = series.to_numpy() if hasattr(series, "to_numpy") else np.asarray(series)
+        found[str(name)] = np.asarray(array)
+    if len(found) < len(names):
+        raise ValueError(f"the columns of a frame must have different names, not {quoted(names)}")
+    return found
+
+
+def plain(values: Any) -> list[str] | NDArray:
+    """Return a column as an array of numbers, truth values or times; else as text."""
+    array = values if isinstance(values, np.ndarray) else _object_array(values)
+    if array.dtype.kind in "fiubM":
+        return array.astype(np.float64) if array.dtype.kind == "f" else array
+    if array.dtype.kind == "m":
+        return np.where(
+            np.isnat(array), np.nan, array.astype("timedelta64[us]").astype(np.int64) / 1e6
+        )
+    given = array.tolist()
+    present = [value for value in given if not _is_none(value)]
+    kinds = {type(value) for value in present}
+    if kinds and kinds <= {bool} and len(present) == len(given):
+        return np.asarray(given, bool)
+    if kinds and all(issubclass(kind, (int, float)) and kind is not bool for kind in kinds):
+        return np.asarray([np.nan if _is_none(v) else float(v) for v in given], np.float64)
+    if kinds and all(hasattr(value, "toordinal") for value in present):
+        times = [None if _is_none(value) else value.replace(**_local(value)) for value in given]
+        return np.asarray(times, "datetime64[us]")
+    return ["" if _is_none(value) else str(value).strip() for value in given]
+
+
+def _local(value: Any) -> dict[str, Any]:
+    """Return what makes a moment one without a zone: the time that its clock showed."""
+    return {"tzinfo": None} if hasattr(value, "tzinfo") else {}
+
+
+def _object_array(values: Iterable[Any]) -> NDArray:
+    listed = list(values)
+    array = np.empty(len(listed), object)
+    array[:] = listed
+    return array
+
+
+def _is_none(value: Any) -> bool:
+    # pandas' NA is equal to nothing, and says so with itself.
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and value != value)
+    )
