@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import npnn
+
 SITE = Path(__file__).parents[1] / "build/site"
 PAGES = sorted(page for page in SITE.rglob("*.html") if "_static" not in page.parts)
 SOURCES = ("_modules", "genindex")  # listings, which no reader is led through
@@ -33,6 +35,12 @@ LINKS = {page: Links(page) for page in PAGES}
 
 def test_the_site_is_built():
     assert len(PAGES) > 100, "run make docs"
+
+
+def test_each_public_name_has_its_page():
+    pages = {page.stem.rpartition(".")[2] for page in (SITE / "reference/generated").iterdir()}
+    things = {name for name in npnn.__all__ if callable(getattr(npnn, name))}
+    assert things - pages == set()
 
 
 def test_no_link_leads_nowhere():

@@ -49,6 +49,7 @@ PARTS: dict[str, tuple[str, str, dict[str, list[str]]]] = {
     "callbacks": ("Callbacks", "What happens beside training.", {}),
     "training": ("Training", "What callbacks see.", {}),
     "datasets": ("Data sets", "Data to learn from, and tables of one's own.", {}),
+    "inside": ("Looking inside", "What the layers of a model give, and the way back.", {}),
     "plots": ("Plots", "Pictures, and a page of them; each needs ``npnn-xp[plot]``.", {}),
     "reports": ("Reports", "Counts and tables of what was right.", {}),
     "scores": ("Scores", "Metrics of all samples at once, by name in ``fit(..., metrics=)``.", {}),
