@@ -18,7 +18,7 @@ ON_TWO := EMU_NDEV=2 EMU_MODE=random EMU_STRICT=1 $(EMULATED)
 FOR_RACES := EMU_RACE=1 EMU_POOL=0 EMU_SHUFFLE=1 EMU_NVRTC=0 EMU_STRICT=1 $(EMULATED)
 
 .DEFAULT_GOAL := help
-.PHONY: help train playground test campaigns test-cupy test-cupy-long cupy versions lint format types bench wheel clean
+.PHONY: help train playground test campaigns test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -78,12 +78,20 @@ bench: .venv/bench.stamp ## measure the speed, beside other libraries where they
 	cd benchmarks && ../$(BIN)/python prediction.py
 	cd benchmarks && ../$(BIN)/python growth.py
 
+# Without a network, and a warning is an error. What it makes on the way lies in docs/, and is ignored.
+docs: .venv/docs.stamp ## build the site into build/site, and look at each page in Chromium
+	rm -rf build/site build/doctrees docs/reference/generated
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/site
+	$(BIN)/python -m pytest -q docs/check.py $(ARGS)
+	@echo "Open $(CURDIR)/build/site/index.html"
+
 wheel: .venv/base.stamp ## build the wheel into dist/
 	rm -rf build/lib build/bdist.* dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
 clean: ## remove what was built and cached, but not .venv
+	rm -rf docs/learn docs/gallery docs/pictures docs/examples docs/reference/generated
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 

@@ -13,7 +13,7 @@ from npnn import plots, reports
 from npnn.datasets import MNIST
 from npnn.layers import BatchNorm, Conv2D, Dropout, Flatten, Inception, MaxPool
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--backend", default="numpy", help="the array library to compute on")
 parser.add_argument("--epochs", type=int, default=8)
 parser.add_argument("--folder", help="where the MNIST files are; downloaded once if not given")

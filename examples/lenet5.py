@@ -12,7 +12,7 @@ from npnn import plots, reports
 from npnn.datasets import MNIST
 from npnn.layers import Conv2D, Flatten, MaxPool, Pad2D
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--backend", default="numpy", help="the array library to compute on")
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--folder", help="where the MNIST files are; downloaded once if not given")

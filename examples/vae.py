@@ -15,7 +15,7 @@ from npnn.datasets import FourSmallIcons
 from npnn.layers import Flatten, Latent, Sample, Shape
 from npnn.loss_layer import KullbackLeiblerLoss
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--backend", default="numpy", help="the array library to compute on")
 parser.add_argument("--epochs", type=int, default=150)
 parser.add_argument(

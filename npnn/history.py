@@ -86,6 +86,12 @@ class History(dict[str, list[float]]):
             raise ValueError(f"path must end in .png, the format it is written in, not {path!r}")
         return curves(self, path)
 
+    def _repr_html_(self) -> str:
+        """Return the last metrics, and the curves where matplotlib is there, for a notebook."""
+        from npnn.plots.shown import history_html
+
+        return history_html(self)
+
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
         stopped = f"; stopped: {self.stopped}" if self.stopped else ""

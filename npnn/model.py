@@ -431,6 +431,12 @@ class Sequential(LookedInto):
         with held("step", self.runner.locks):
             return summary.training_plan(self, batch_size, optimizer)
 
+    def _repr_html_(self) -> str:
+        """Return the table of :meth:`summary` for a notebook."""
+        from npnn.plots.shown import model_html
+
+        return model_html(self)
+
     def __repr__(self) -> str:
         backend = "auto" if self.is_undecided else self.backend.name
         if not self._layers:

@@ -1,6 +1,7 @@
 """What README and CONTRIBUTING show is run, so that it stays true."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import npnn
+from npnn.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,3 +93,40 @@ def test_the_names_of_the_page_for_those_who_come_are_there():
                 assert hasattr(npnn, name), code
             for name in re.findall(r"\bmodel\.(\w+)", code):
                 assert hasattr(npnn.Sequential, name), code
+
+
+USE = sorted((ROOT / "docs/use").glob("*.md"))
+
+
+def test_there_are_pages_on_the_use():
+    assert len(USE) >= 8
+
+
+@pytest.mark.filterwarnings("ignore:.*tqdm.*", "ignore:the loss was still falling")
+@pytest.mark.parametrize("page", USE, ids=lambda page: page.stem)
+def test_the_programs_of_a_page_on_the_use_run(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_measurements(tmp_path)
+    names: dict = {"__name__": "a_page"}
+    programs = re.findall(r"```(python|sh)\n(.*?)```", page.read_text(), flags=re.S)
+    assert programs
+    for kind, program in programs:
+        if kind == "python":
+            exec(compile(program, page.name, "exec"), names)
+        else:
+            for line in program.splitlines():
+                command, *arguments = shlex.split(line)
+                if command == "npnn":
+                    assert main(arguments) == 0, line
+
+
+def write_measurements(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["id,length,width,species"]
+    for i in range(60):
+        species = ("setosa", "virginica")[i % 2]
+        length, width = rng.normal((5.0, 6.5)[i % 2], 0.3), rng.normal(3.0, 0.3)
+        lines.append(f"{i},{length:.2f},{width:.2f},{species}")
+    (folder / "measurements.csv").write_text("\n".join(lines) + "\n")
+    new = [",".join(line.split(",")[:3]) for line in lines[:6]]
+    (folder / "new.csv").write_text("\n".join(new) + "\n")

@@ -1,4 +1,4 @@
-"""Callbacks: what can happen beside training, and where its metrics are written."""
+"""What can happen beside training: stopping, saving, logging, changing the rate, showing it."""
 
 from npnn.callbacks.callback import (
     AnyCallback,
@@ -11,7 +11,10 @@ from npnn.callbacks.callback import (
     ProgressBar,
     TerminateOnNaN,
 )
+from npnn.callbacks.frames import Frames
+from npnn.callbacks.live import LivePlot
 from npnn.callbacks.logs import CSVLog, JSONLines, MLflow, TensorBoard
+from npnn.callbacks.shown import Film, Report
 
 __all__ = [
     "AnyCallback",
@@ -19,12 +22,16 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "Film",
+    "Frames",
     "FunctionCallback",
     "JSONLines",
     "LearningRateSchedule",
+    "LivePlot",
     "MLflow",
     "Monitor",
     "ProgressBar",
+    "Report",
     "TensorBoard",
     "TerminateOnNaN",
 ]

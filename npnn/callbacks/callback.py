@@ -1,4 +1,4 @@
-"""What can happen beside training: stopping early, saving, showing, changing the rate."""
+"""The callbacks that watch, stop, save, and change the rate."""
 
 from __future__ import annotations
 

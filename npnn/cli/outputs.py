@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from npnn.training import Training
 
 MODEL, CHECKPOINT, HISTORY = "model.safetensors", "checkpoint.safetensors", "history.csv"
-PICTURES = ("curves.png", "confusion.png", "boundary.png", "regression.png", "predicted.png")
+PICTURES = (
+    "curves.png",
+    "confusion.png",
+    "boundary.png",
+    "regression.png",
+    "predicted.png",
+    "film.gif",
+    "film.mp4",
+    "report.html",
+)
 
 
 class SaveNowAndThen(Callback):

@@ -43,6 +43,7 @@ from npnn.cli.report import (
     report,
     with_regression_metrics,
 )
+from npnn.cli.shown import Shown, add_shown_options
 from npnn.cli.tables import wrapped
 from npnn.plain import field
 
@@ -81,6 +82,7 @@ def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="go on from a checkpoint (that in the output folder), as if never stopped",
     )
+    add_shown_options(add)
     add("--no-capture", action="store_true", help="run each step plainly, for debugging")
     add("--quiet", action="store_true", help="print nothing but errors")
     train.set_defaults(run=run_train)
@@ -131,6 +133,7 @@ def run_train(options: argparse.Namespace) -> int:
     offset, scale = target_units(model)
     loss_name = "scaled loss" if np.any(scale != 1.0) else "loss"
     saving = SaveNowAndThen(folder / CHECKPOINT)
+    shown = Shown(options, data, folder)
     steps = run["epochs"] * math.ceil(data.num_train_data / run["batch_size"])
     fresh = new_optimizer(run, steps if run["falls"] else None)
     history = model.fit(
@@ -142,7 +145,7 @@ def run_train(options: argparse.Namespace) -> int:
         batch_size=run["batch_size"],
         optimizer=None if checkpoint is not None and not anew else fresh,
         seed=run["seed"],
-        callbacks=[saving],
+        callbacks=[saving, *shown.callbacks],
         metrics=run.get("metrics") or (),
         progress=show,
         resume=None if checkpoint is None else options.resume,
@@ -178,6 +181,7 @@ def run_train(options: argparse.Namespace) -> int:
     say(report(data, y, history, metrics, loss_name))
     if not options.no_pictures:
         written += draw(model, data, y, history, folder, loss_name)
+    written += shown.write(model, history, run)
     if loss_name != "loss":
         say(
             "\nThe scaled loss, here and in the history, is that of targets scaled to a standard "

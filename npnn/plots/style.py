@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,10 +49,12 @@ WIDE_FONTS = (
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty picture of so many inches."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError:
         raise extra("matplotlib", "plot") from None
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    from npnn.plots.notebook import Picture
+
+    return Picture(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
@@ -76,6 +78,20 @@ def as_written(figure: Figure) -> None:
         text.set_parse_math(False)
         if wide and max(text.get_text(), default="") > "\u2e7f":
             text.set_fontfamily([*text.get_fontfamily(), *wide])
+
+
+def hold_still(figure: Figure, places: list[Any]) -> None:
+    """Put the axes where those of an earlier picture are, whose `places` these are.
+
+    The first picture's are found and kept there.
+    """
+    if not places:
+        figure.draw_without_rendering()
+        places += [axes.get_position().frozen() for axes in figure.axes]
+    if len(places) == len(figure.axes):
+        figure.set_layout_engine("none")
+        for axes, place in zip(figure.axes, places, strict=True):
+            axes.set_position(place)
 
 
 def plain(axes: Axes, x_label: str, y_label: str, *, grid: bool = True) -> None:

@@ -49,8 +49,16 @@ def curves(
     """
     if not history.get("loss"):
         raise ValueError("there is nothing to draw: the history has no epoch")
-    panels = [name for name in ("loss", "accuracy") if history.get(name)]
-    figure = new_figure(5.2 * len(panels), 3.7)
+    figure = new_figure(5.2 * len(_panels(history)), 3.7)
+    draw_curves(figure, history, loss_name)
+    return finish(figure, path)
+
+
+def draw_curves(
+    figure: Figure, history: Mapping[str, Sequence[float]], loss_name: str = "loss"
+) -> None:
+    """Draw the curves into a figure that is empty."""
+    panels = _panels(history)
     for number, name in enumerate(panels, start=1):
         lines = {"training": history[name], "validation": history.get(f"val_{name}") or ()}
         _draw_curves(
@@ -59,15 +67,29 @@ def curves(
             {label: np.asarray(values) for label, values in lines.items() if len(values)},
             loss_name if name == "loss" else name,
         )
-    return finish(figure, path)
+
+
+def _panels(history: Mapping[str, Sequence[float]]) -> list[str]:
+    return [name for name in ("loss", "accuracy") if history.get(name)]
+
+
+def spans_decades(lines: Sequence[Any]) -> bool:
+    """Return whether lines are better drawn on a logarithmic scale."""
+    return _decades(lines) > DECADES
+
+
+def _decades(lines: Sequence[Any]) -> float:
+    every = np.concatenate([np.asarray(line, np.float64) for line in lines])
+    every = every[np.isfinite(every)]
+    if not every.size or every.min() <= 0.0:
+        return 0.0
+    return float(np.log10(every.max() / every.min()))
 
 
 def _draw_curves(axes: Axes, name: str, lines: dict[str, Any], full_name: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    every = np.concatenate(list(lines.values()))
-    every = every[np.isfinite(every)]
-    decades = np.log10(every.max() / every.min()) if every.size and every.min() > 0.0 else 0.0
+    decades = _decades(list(lines.values()))
     logarithmic = name == "loss" and decades > DECADES
     if logarithmic:
         axes.set_yscale("log")

@@ -1,0 +1,118 @@
+"""Every page of the site in a real browser: ``make docs`` runs this when the site is built."""
+
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import npnn
+
+SITE = Path(__file__).parents[1] / "build/site"
+PAGES = sorted(page for page in SITE.rglob("*.html") if "_static" not in page.parts)
+SOURCES = ("_modules", "genindex")  # listings, which no reader is led through
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+UNRENDERED = (":math:", ".. math", "\\frac", "\\begin{", "$$")
+
+
+class Links(HTMLParser):
+    """The places of a page, and what it leads to."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.places, self.leads = {"", "top"}, []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.places.add(given.get("id") or given.get("name") or "")
+        self.leads += [given[name] for name in ("href", "src") if given.get(name)]
+
+
+LINKS = {page: Links(page) for page in PAGES}
+
+
+def test_the_site_is_built():
+    assert len(PAGES) > 100, "run make docs"
+
+
+def test_each_public_name_has_its_page():
+    pages = {page.stem.rpartition(".")[2] for page in (SITE / "reference/generated").iterdir()}
+    things = {name for name in npnn.__all__ if callable(getattr(npnn, name))}
+    assert things - pages == set()
+
+
+def test_no_link_leads_nowhere():
+    dead = []
+    for page, links in LINKS.items():
+        for lead in links.leads:
+            parts = urlsplit(lead)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            if not target.exists():
+                dead.append(f"{page.relative_to(SITE)}: {lead}")
+            elif "_modules" in page.parts:  # viewcode knows one name for all of a file
+                continue
+            elif target in LINKS and unquote(parts.fragment) not in LINKS[target].places:
+                dead.append(f"{page.relative_to(SITE)}: {lead} (no such place)")
+    assert not dead, "\n".join(sorted(set(dead)))
+
+
+def test_nothing_is_fetched_from_elsewhere():
+    for page in PAGES:
+        text = page.read_text()
+        for asked in ('src="http', 'src="//', '<link rel="stylesheet" href="http'):
+            assert asked not in text, page
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path)
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_each_page_opens_without_a_fault(browser, width):
+    faults, current = [], ""
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.on("console", lambda m: m.type == "error" and faults.append(f"{current}: {m.text}"))
+    tab.on("pageerror", lambda error: faults.append(f"{current}: {error}"))
+    tab.on("requestfailed", lambda r: faults.append(f"{current}: {r.url} is not there"))
+    for page in PAGES:
+        current = str(page.relative_to(SITE))
+        if current.startswith(SOURCES):
+            continue
+        tab.goto(page.as_uri())
+        body = tab.evaluate(
+            "() => {const a = document.querySelector('article') || document.body;"
+            "const copy = a.cloneNode(true);"
+            "copy.querySelectorAll('pre, code, math').forEach(e => e.remove());"
+            "return [copy.textContent, a.querySelectorAll('merror').length,"
+            "[...a.querySelectorAll('img')].filter(i => i.complete && !i.naturalWidth).length,"
+            "[...a.querySelectorAll('math')].filter(m => !m.getBoundingClientRect().width"
+            " && !m.closest('details')).length,"
+            "document.documentElement.scrollWidth - window.innerWidth]}"
+        )
+        text, wrong, broken, unseen, over = body
+        faults += [f"{current}: {mark} stands as it is" for mark in UNRENDERED if mark in text]
+        faults += [f"{current}: {wrong} formulas with errors"] * bool(wrong)
+        faults += [f"{current}: {broken} pictures are broken"] * bool(broken)
+        faults += [f"{current}: {unseen} formulas are not drawn"] * bool(unseen)
+        faults += [f"{current}: {over} pixels wider than the window"] * (over > 1)
+    assert not faults, "\n".join(faults)
+
+
+def test_the_search_finds_without_a_network(browser):
+    tab = browser.new_page()
+    tab.goto(f"{(SITE / 'search.html').as_uri()}?q=softmax")
+    tab.wait_for_selector("#search-results li", timeout=20_000)
+    assert "Softmax" in tab.inner_text("#search-results")
