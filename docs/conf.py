@@ -70,7 +70,7 @@ def _within_the_site(app, docname, source) -> None:
         ("../CONTRIBUTING.md", "/contributing.md"),
         ("../benchmarks/RESULTS.md", "/measured.md"),
         ("benchmarks/RESULTS.md", "/measured.md"),
-        ("docs/architecture.md", "/architecture.md"),
+        *((f"docs/{file.name}", f"/{file.name}") for file in DOCS.glob("*.md")),
     ):
         source[0] = source[0].replace(f"]({file})", f"]({page})")
 

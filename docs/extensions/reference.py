@@ -115,6 +115,6 @@ def _keep(file: Path, text: str) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    # Before autosummary looks for what it is to make pages of.
-    app.connect("builder-inited", lambda app: write(Path(app.srcdir) / "reference"), priority=100)
+    # Before the files are looked for among which autosummary finds what it is to make pages of.
+    write(Path(app.srcdir) / "reference")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -54,9 +54,8 @@ class Clusters(Shapes):
 
     Examples
     --------
-    >>> Clusters(seed=0)
-    <Clusters: classification (2 classes), 280 training and 120 validation samples, \
-shape_in=(2,), shape_out=(2,)>
+    >>> Clusters(seed=0).num_train_data
+    280
     """
 
     def __init__(
