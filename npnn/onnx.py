@@ -18,6 +18,7 @@ from npnn.io import Place, writing
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
 from npnn.version import __version__
+from npnn.written import check_known
 
 if TYPE_CHECKING:
     from npnn.model import Sequential
@@ -181,15 +182,18 @@ def written(layer: Layer, graph: Graph, x: str) -> str:
     A layer of one's own is written by a function that is registered for its class:
     ``@npnn.onnx.written.register``.
     """
-    raise TypeError(
-        f"no operators of ONNX are known for {layer!r}: register a function (layer, graph, x) for "
-        f"{type(layer).__name__} by @npnn.onnx.written.register"
-    )
+    raise NotImplementedError(f"{layer!r} is written as part of a row")
 
 
 @written.register
 def _(layer: Row, graph: Graph, x: str) -> str:
     for each in layer.layers:
+        check_known(
+            each,
+            written.registry,
+            "operators of ONNX",
+            "(layer, graph, x) by @npnn.onnx.written.register",
+        )
         x = written(each, graph, x)
     return x
 

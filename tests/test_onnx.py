@@ -91,7 +91,7 @@ def check(model, x, tolerance=1e-5):
         np.testing.assert_allclose(actual, expected[: len(rows)], atol=tolerance * scale)
 
 
-def random_model(rng):
+def random_model(rng, dtype="float32"):
     """Return a model of layers that fit, and inputs for it; with what training leaves in it."""
     images = rng.random() < 0.6
     shape = (8, 8, 4) if images else (8,)
@@ -107,17 +107,17 @@ def random_model(rng):
         layers = [*trial.layers]
     end = [[Flatten(), Dense(None, 3), Softmax()], [GlobalAvgPool()], [Latent(None, 4), Sample()]]
     layers += end[rng.integers(3)] if len(layers[-1].shape_out) == 3 else end[2 * rng.integers(2)]
-    model = npnn.Sequential(layers, seed=int(rng.integers(1 << 30)))
+    model = npnn.Sequential(layers, seed=int(rng.integers(1 << 30)), dtype=dtype)
     model.build_at(shape)
     model.norm = npnn.Normalization(rng.normal(size=shape[-1]), rng.uniform(0.5, 2, shape[-1]))
     for name, array in model.parameters().items():
         new = np.asarray(array) + rng.normal(0, 0.1, array.shape)
-        model.set_arrays({**dict(model.runner.arrays()), name: new.astype(np.float32)})
-    x = rng.normal(size=(6, *shape)).astype(np.float32)
+        model.set_arrays({**dict(model.runner.arrays()), name: new.astype(dtype)})
+    x = rng.normal(size=(6, *shape)).astype(dtype)
     model.chain = npnn.RMSLoss()
     optimizer = npnn.Adam()
     optimizer.model = model
-    optimizer.step(x, np.zeros((6, *model.shape_out), np.float32))
+    optimizer.step(x, np.zeros((6, *model.shape_out), dtype))
     return model, x
 
 

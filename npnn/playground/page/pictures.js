@@ -230,7 +230,7 @@ export function drawCurves(canvas, curve) {
   const losses = curve.flatMap((p) => [p[1], p[2]]).filter((v) => v > 0);
   const logarithmic = losses.length > 1 && Math.max(...losses) / Math.min(...losses) > 15;
   const pair = (a, b) => [{ points: column(a), colour: theme.plus }, { points: column(b), colour: theme.minus, dash: [5, 3] }];
-  drawChart(pen, [0, 0, wide, height], pair(1, 2), { logarithmic, name: `loss: training ——  validation - -${logarithmic ? "  (logarithmic)" : ""}` });
+  drawChart(pen, [0, 0, wide, height], pair(1, 2), { logarithmic, name: `loss: training ——  validation - -${logarithmic ? ", log" : ""}` });
   if (both) drawChart(pen, [0, height, wide, height], pair(3, 4), { to: 1, name: "accuracy" });
 }
 

@@ -1,0 +1,137 @@
+"""Models as files that need NumPy alone: in a process without npnn they compute the same."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import npnn
+import npnn.numpy_file
+import npnn.onnx
+from npnn.cli import main
+from npnn.layers import Dense, Layer, ReLU, Softmax
+
+MODELS = int(os.environ.get("NPNN_ONNX", "30"))
+RUN = """
+import glob, importlib.util, sys
+sys.modules["npnn"] = None  # which an import would find missing
+import numpy as np
+
+for path in sorted(glob.glob("model_*.py")):
+    spec = importlib.util.spec_from_file_location(path[:-3], path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    x = np.load(path[:-3] + ".npy")
+    y = module.predict(x)
+    assert y.dtype == x.dtype, (path, y.dtype)
+    assert np.array_equal(module.predict(x.tolist()), y)
+    np.save(path[:-3] + "_y.npy", y)
+assert sys.modules["npnn"] is None
+"""
+
+
+def run(folder):
+    subprocess.run([sys.executable, "-c", RUN], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_random_models_compute_the_same_where_npnn_is_not(dtype, tolerance, tmp_path):
+    random_model = pytest.importorskip("test_onnx").random_model
+    expected, seen = {}, set()
+    for seed in range(MODELS):
+        model, x = random_model(np.random.default_rng(seed), dtype)
+        seen.update(type(layer) for layer in every(model))
+        npnn.numpy_file.export(model, tmp_path / f"model_{seed}.py")
+        np.save(tmp_path / f"model_{seed}.npy", x)
+        expected[seed] = np.asarray(model.predict(x))
+    run(tmp_path)
+    for seed, y in expected.items():
+        scale = max(1.0, float(np.abs(y).max()))
+        actual = np.load(tmp_path / f"model_{seed}_y.npy")
+        np.testing.assert_allclose(actual, y, rtol=0, atol=tolerance * scale)
+    assert len(seen) > 20
+
+
+def every(layer):
+    yield layer
+    for _, child in layer.children():
+        yield from every(child)
+
+
+def test_each_built_in_layer_is_written():
+    known = npnn.numpy_file.written.registry
+    for kind in Layer.registry.values():
+        if kind.__name__ in npnn.layers.__all__ and kind is not npnn.layers.Activation:
+            assert any(base in known for base in kind.__mro__[:-1] if base is not Layer), kind
+
+
+def test_a_trained_regression_answers_in_its_own_units(tmp_path):
+    rng = np.random.default_rng(0)
+    x = 1e6 + rng.normal(size=(80, 3))
+    t = 1e5 * x[:, :1] - 1e11
+    model = npnn.Sequential([Dense(3, 8), ReLU(), Dense(8, 1)], seed=0)
+    model.norm = npnn.Normalization.standard(x)
+    model.fit(x, t, epochs=3)
+    npnn.numpy_file.export(model, tmp_path / "model_0.py")
+    names = {}
+    exec((tmp_path / "model_0.py").read_text(encoding="utf-8"), names)
+    np.testing.assert_allclose(names["predict"](x), np.asarray(model.predict(x)), rtol=1e-5)
+
+
+def test_classes_go_along_and_the_file_can_be_read(tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    model = npnn.Sequential([Dense(2, 3), Softmax()], seed=0)
+    model.fit(x, [["a", 'b"', "c\n"][n % 3] for n in range(30)], epochs=1)
+    model.save(tmp_path / "m.safetensors")
+    file = tmp_path / "model.py"
+    assert main(["export", "--numpy", str(tmp_path / "m.safetensors"), str(file)]) == 0
+    text = file.read_text(encoding="utf-8")
+    assert "    x = softmax(x)\n" in text
+    assert "def sigmoid" not in text
+    assert max(map(len, text.splitlines())) <= 110
+    names = {}
+    exec(text, names)
+    assert names["CLASSES"] == ["a", 'b"', "c\n"]
+    np.testing.assert_allclose(names["predict"](x), np.asarray(model.predict(x)), atol=1e-6)
+
+
+def test_what_cannot_be_written_is_said_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="the input shape is not known"):
+        npnn.numpy_file.export(npnn.Sequential([Dense(None, 2)]), path)
+    with pytest.raises(ValueError, match="several inputs"):
+        npnn.numpy_file.export(several(), path)
+    assert path.read_text() == "old"
+    # What a class of one's own computes is only its author's knowledge.
+    for layer in (Plus(3), Doubled()):
+        model = npnn.Sequential([Dense(3, 3), layer])
+        with pytest.raises(TypeError, match="no lines of NumPy are known for"):
+            npnn.numpy_file.export(model, io.BytesIO())
+        with pytest.raises(TypeError, match="no operators of ONNX are known for"):
+            npnn.onnx.exported(model)
+
+
+class Doubled(ReLU):
+    def forward(self, x):
+        return 2.0 * super().forward(x)
+
+
+class Plus(Layer):
+    def __init__(self, shape_in=None):
+        self.shape_in = self.shape_out = (shape_in,)
+
+    def forward(self, x):
+        return x + 1.0
+
+    def backward(self, grad_y):
+        return grad_y
+
+
+def several():
+    model = npnn.Sequential([Dense(2, 2)])
+    vars(model)["shape_in"] = ((2,), (3,))
+    return model
