@@ -13,7 +13,15 @@ PARTS: dict[str, tuple[str, str, dict[str, list[str]]]] = {
     "model": (
         "Models",
         "What is trained, what training gives, and where models come from.",
-        {"": ["npnn.Sequential", "npnn.History", "npnn.Normalization", "npnn.load"]},
+        {
+            "": [
+                "npnn.Sequential",
+                "npnn.History",
+                "npnn.Normalization",
+                "npnn.load",
+                "npnn.check_gradients",
+            ]
+        },
     ),
     "layers": (
         "Layers",
