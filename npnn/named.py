@@ -36,8 +36,8 @@ def called(
     ordered = sorted(filter(_has_defaults, kinds), key=is_ours)
     by_name = {spoken(each.__name__): each for each in ordered}
     if not isinstance(value, str):
-        example = f"{next(iter(by_name.values())).__name__}(), or its name"
-        checked.instance(value, kind, name, example)
+        example = next(each for each in by_name.values() if is_ours(each))
+        checked.instance(value, kind, name, f"{example.__name__}(), or its name")
         return value  # type: ignore[no-any-return]
     by_letters = {words.plain(each): found for each, found in by_name.items()}
     asked = words.plain(value).removesuffix("loss")

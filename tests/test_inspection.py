@@ -43,7 +43,7 @@ class Descent:
 
     def step(self, carry, data, inputs):
         layer = self.dense
-        layer.w, layer.b = carry["w"], carry["b"]
+        vars(layer).update(w=carry["w"], b=carry["b"])
         error = layer.forward(inputs["x"]) - inputs["t"]
         layer.backward(error * (1.0 / BATCH))
         new = {name: carry[name] - 0.1 * getattr(layer, f"grad_{name}") for name in carry}

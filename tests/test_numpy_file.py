@@ -64,7 +64,7 @@ def every(layer):
 def test_each_built_in_layer_is_written():
     known = npnn.numpy_file.written.registry
     for kind in Layer.registry.values():
-        if kind.__name__ in npnn.layers.__all__ and kind is not npnn.layers.Activation:
+        if getattr(npnn.layers, kind.__name__, None) is kind is not npnn.layers.Activation:
             assert any(base in known for base in kind.__mro__[:-1] if base is not Layer), kind
 
 

@@ -42,7 +42,7 @@ def test_a_model_within_a_model_does_not_hold_that():
 
 def test_a_layer_that_was_made_a_part_of_itself_is_refused_by_a_model():
     residual, parallel = Residual([npnn.Dense(2, 2)]), Parallel([npnn.Dense(2, 2)])
-    residual.layers = residual
+    vars(residual)["layers"] = residual
     parallel.branches.append(npnn.layers.Residual([parallel]).layers)
     for layer in (residual, parallel):
         with pytest.raises(ValueError, match=r"layer 1\.\S+, \w+, is a part of itself"):

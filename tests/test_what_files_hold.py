@@ -24,7 +24,7 @@ def assert_same(one, other, x=X):
     np.testing.assert_array_equal(one.predict(x), other.predict(x))
 
 
-class Own(npnn.Layer):
+class Kin(npnn.Layer):
     """A layer that gives on what comes in, with an argument of any kind."""
 
     def __init__(self, thing=None):
@@ -49,8 +49,8 @@ LAYERS = [
     lambda: [npnn.Shape(3, (3, 1, 1)), npnn.MaxPool(None, None, (N(3), 1), N(1))],
     lambda: [npnn.Dense(3, 2, initializer=npnn.initializers.Constant(F(0.5)))],
     lambda: [npnn.Dense(3, 2, initializer=npnn.initializers.Orthogonal(N(2)))],
-    lambda: [npnn.Dense(3, 2), Own(F(0.5)), Own([N(1), {"a": D(2.0)}]), Own(np.bool_(True))],
-    lambda: [npnn.Dense(3, 2), Own(np.str_("word")), Own({N(1): (F(0.5), None)}), Own(np.array(3))],
+    lambda: [npnn.Dense(3, 2), Kin(F(0.5)), Kin([N(1), {"a": D(2.0)}]), Kin(np.bool_(True))],
+    lambda: [npnn.Dense(3, 2), Kin(np.str_("word")), Kin({N(1): (F(0.5), None)}), Kin(np.array(3))],
 ]
 
 
@@ -67,7 +67,7 @@ def test_numbers_of_numpy_are_saved_as_plain_ones(layers):
 
 def test_an_array_as_an_argument_comes_back_as_one():
     table = np.array([[1.5, 2.0]], np.float32)
-    found = again(npnn.Sequential([npnn.Dense(3, 2), Own(table)], seed=0)).layers[1].thing
+    found = again(npnn.Sequential([npnn.Dense(3, 2), Kin(table)], seed=0)).layers[1].thing
     np.testing.assert_array_equal(found, table)
     assert found.dtype == np.float32
 
@@ -115,7 +115,7 @@ def test_numbers_of_numpy_in_a_training_are_saved_too(tmp_path):
 
 
 def local_layer():
-    class Local(Own):
+    class Local(Kin):
         pass
 
     return [npnn.Dense(3, 2), Local()]
@@ -129,12 +129,12 @@ def local_initializer():
     return [npnn.Dense(3, 2, initializer=Local())]
 
 
-class Renamed(Own):
+class Renamed(Kin):
     def __init__(self, other=1):
         self.thing = other
 
 
-class Rest(Own):
+class Rest(Kin):
     def __init__(self, *sizes):
         self.sizes = sizes
 
@@ -142,15 +142,15 @@ class Rest(Own):
 UNSAVABLE = {
     "a layer of a function": (local_layer, "layer 1, Local: the class Local is defined in a func"),
     "an initializer of a function": (local_initializer, "layer 0, Dense: the class Local is def"),
-    "a lambda": (lambda: [npnn.Dense(3, 2), Own(lambda x: x)], "layer 1, Own: its argument thing"),
-    "a set": (lambda: [npnn.Dense(3, 2), Own([{1}])], "layer 1, Own: its argument thing is {1}"),
-    "a complex number": (lambda: [npnn.Dense(3, 2), Own(1j)], "its argument thing is 1j"),
-    "objects": (lambda: [npnn.Dense(3, 2), Own(np.array([None]))], "its argument thing is array"),
+    "a lambda": (lambda: [npnn.Dense(3, 2), Kin(lambda x: x)], "layer 1, Kin: its argument thing"),
+    "a set": (lambda: [npnn.Dense(3, 2), Kin([{1}])], "layer 1, Kin: its argument thing is {1}"),
+    "a complex number": (lambda: [npnn.Dense(3, 2), Kin(1j)], "its argument thing is 1j"),
+    "objects": (lambda: [npnn.Dense(3, 2), Kin(np.array([None]))], "its argument thing is array"),
     "an argument that is not there": (lambda: [npnn.Dense(3, 2), Renamed()], "argument other"),
     "arguments without a name": (lambda: [npnn.Dense(3, 2), Rest(1)], "its argument sizes"),
     "within another layer": (
-        lambda: [npnn.Dense(3, 2), npnn.Residual([npnn.Tanh(), Own(print)])],
-        "layer 1, Residual: layer 1, Own: its argument thing is <built-in function print>",
+        lambda: [npnn.Dense(3, 2), npnn.Residual([npnn.Tanh(), Kin(print)])],
+        "layer 1, Residual: layer 1, Kin: its argument thing is <built-in function print>",
     ),
 }
 
@@ -214,7 +214,7 @@ def test_a_checkpoint_that_cannot_be_saved_is_said_before_training(layers, optio
 # Classes of one name -----------------------------------------------------------------------------
 
 
-class Dense(Own):
+class Dense(Kin):
     """Not that of the package."""
 
 
@@ -244,14 +244,14 @@ def test_a_layer_with_the_name_of_one_of_the_package_is_not_taken_for_it(monkeyp
 
 
 def test_of_two_layers_of_one_name_the_one_that_would_be_lost_is_refused():
-    first = type("Twice", (Own,), {"__module__": "one", "__qualname__": "Twice"})
+    first = type("Twice", (Kin,), {"__module__": "one", "__qualname__": "Twice"})
     model = npnn.Sequential([npnn.Dense(3, 2), first()], seed=0)
     again(model)
-    type("Twice", (Own,), {"__module__": "another", "__qualname__": "Twice"})
+    type("Twice", (Kin,), {"__module__": "another", "__qualname__": "Twice"})
     with pytest.raises(npnn.FileError, match="Twice of one would be taken for that of another"):
         again(model)
     # As a notebook does when a cell is run again.
-    renewed = type("Twice", (Own,), {"__module__": "one", "__qualname__": "Twice"})
+    renewed = type("Twice", (Kin,), {"__module__": "one", "__qualname__": "Twice"})
     assert type(again(model).layers[1]) is renewed
 
 

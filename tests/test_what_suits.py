@@ -20,7 +20,7 @@ class Same(npnn.Layer):
         return grad_y
 
 
-class Own(Softplus):
+class OwnSoftplus(Softplus):
     """Nothing is known of a subclass."""
 
 
@@ -36,7 +36,8 @@ WRONG = {
     ),
     "dropout of fractions": (BCE, lambda: [Dense(4, 3), Sigmoid(), Dropout()], "layer 2, Dropout"),
     "own layer": (CE, lambda: [Dense(4, 3), Same()], r"layer 1, Same\(\), gives a -.*npnn.Softmax"),
-    "own softplus": (CE, lambda: [Dense(4, 3), Own()], "layer 1, Own.*gives .*put npnn.Softmax"),
+    "own softplus": (CE, lambda: [Dense(4, 3), OwnSoftplus()],
+                     "layer 1, OwnSoftplus.*gives .*put npnn.Softmax"),
     "own, nested": (
         BCE, lambda: [Dense(4, 3), Sequential([Same(), Flatten()])], r"layer 1.0, Same\(\), gives a"
     ),

@@ -64,6 +64,9 @@ PARTS: dict[str, tuple[str, str, dict[str, list[str]]]] = {
     "profiling": ("Profiling", "Where the time of a step goes.", {}),
     "sklearn": ("scikit-learn", "Estimators; they need ``npnn-xp[sklearn]``.", {}),
     "onnx": ("ONNX", "Models for where npnn is not; needs ``npnn-xp[onnx]``.", {}),
+    "numpy_file": ("Files for NumPy", "Models for where there is NumPy alone.", {}),
+    "torch": ("PyTorch", "Weights from there, and back.", {}),
+    "keras": ("Keras", "Weights from there; needs ``npnn-xp[keras]``.", {}),
     "backends": ("Backends", "The array libraries.", {}),
     "errors": ("Errors", "What is raised beside ``ValueError`` and ``TypeError``.", {}),
 }

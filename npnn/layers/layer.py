@@ -258,7 +258,7 @@ class Layer(Named, Settings):
     def __repr__(self) -> str:
         shown = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = self.shape_in if name == "shape" else getattr(self, name)
+            value = self.shape_in if name == "shape" else getattr(self, name, parameter.default)
             positional = parameter.kind is not parameter.KEYWORD_ONLY
             if positional and name in ("shape", "shape_in", "shape_out"):
                 shown.append(_shape_repr(value))

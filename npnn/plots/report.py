@@ -104,7 +104,7 @@ def report(
         worst, table = _of_numbers(targets_of(t), y)
         sections.append(table)
     sections.append(_mistakes(x, worst, names, image_shape))
-    page = Template(files("npnn.plots").joinpath("report.html").read_text("utf-8"))
+    page = Template(files("npnn.plots").joinpath("report.html").read_text(encoding="utf-8"))
     text = page.substitute(
         title=escape(title),
         summary=escape(_summary(history, len(x))),
