@@ -33,11 +33,12 @@ def called(
         Names that others have for them, without what is between words.
     """
     # A class of a person's own does not take a name that the package has.
-    ordered = sorted(filter(_has_defaults, kinds), key=is_ours)
-    by_name = {spoken(each.__name__): each for each in ordered}
+    by_name: dict[str, type[T]] = {}
+    for each in sorted(filter(_has_defaults, kinds), key=lambda each: not is_ours(each)):
+        by_name.setdefault(spoken(each.__name__), each)
     if not isinstance(value, str):
-        example = next(each for each in by_name.values() if is_ours(each))
-        checked.instance(value, kind, name, f"{example.__name__}(), or its name")
+        example = f"{next(iter(by_name.values())).__name__}(), or its name"
+        checked.instance(value, kind, name, example)
         return value  # type: ignore[no-any-return]
     by_letters = {words.plain(each): found for each, found in by_name.items()}
     asked = words.plain(value).removesuffix("loss")
