@@ -19,7 +19,7 @@ from npnn.io import Place, writing
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
 from npnn.version import __version__
-from npnn.written import check_known
+from npnn.written import check_known, check_shape, input_names
 
 if TYPE_CHECKING:
     from npnn.model import Sequential
@@ -96,7 +96,7 @@ import io
 import numpy as np
 
 CLASSES = {classes!r}
-COLUMNS = {columns!r}
+INPUTS = {inputs!r}
 
 
 def predict(x):
@@ -123,7 +123,7 @@ def export(model: Sequential, path: Place, *, name: str = "A network.") -> None:
     """Write a model as a Python file that needs NumPy alone, with the norm of its inputs.
 
     The file's ``predict(x)`` gives what :meth:`Sequential.predict` does, in the model's dtype; its
-    ``CLASSES`` and ``COLUMNS`` are the names of classes and columns that the model knows.
+    ``CLASSES`` and ``INPUTS`` are the names of classes and inputs that the model knows.
 
     Parameters
     ----------
@@ -155,12 +155,8 @@ def export(model: Sequential, path: Place, *, name: str = "A network.") -> None:
 
 def exported(model: Sequential, name: str = "A network.") -> str:
     """Return a model as the text of a Python file; see :func:`export`."""
-    if model.shape_in is None:
-        raise ValueError(
-            "the input shape is not known: give the first layer its shape_in, or train the model"
-        )
-    if not all(isinstance(n, int) for n in model.shape_in):
-        raise ValueError("a model of several inputs, or of any length, is not written for NumPy")
+    check_shape(model, "for NumPy")
+    assert model.shape_in is not None
     writer = Writer(model)
     if model.norm is None:
         writer.add(f"x = np.asarray(x, {str(model.dtype)!r})")
@@ -177,12 +173,12 @@ def exported(model: Sequential, name: str = "A network.") -> str:
         offset = writer.array("target_offset", model.target_norm.offset, model.dtype)
         scale = writer.array("target_scale", model.target_norm.scale, model.dtype)
         writer.add(f"x = x * {scale} + {offset}")
-    columns = model.details.get("columns")
+    names = input_names(model)
     return FILE.format(
         title=" ".join(name.split()).replace("\\", "/").replace('"', "'"),
         version=__version__,
         classes=None if model.class_names is None else list(map(str, model.class_names)),
-        columns=None if columns is None else list(map(str, columns)),
+        inputs=names,
         shape_in="".join(f", {n}" for n in model.shape_in),
         shape_out="".join(f", {n}" for n in model.shape_out or ()),
         lines=textwrap.indent("\n".join(writer.lines), "    "),

@@ -18,7 +18,7 @@ from npnn.io import Place, writing
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
 from npnn.version import __version__
-from npnn.written import check_known
+from npnn.written import check_known, check_shape, input_names
 
 if TYPE_CHECKING:
     from npnn.model import Sequential
@@ -31,7 +31,7 @@ def export(model: Sequential, path: Place, *, name: str = "model", dtype: str = 
     """Write a model as an ONNX file, with the normalisation of its inputs.
 
     Its input ``"x"`` and its output ``"y"`` have a first axis of any length. The names of classes
-    and columns are in the file's metadata.
+    and inputs are in the file's metadata.
 
     Parameters
     ----------
@@ -74,12 +74,8 @@ def exported(model: Sequential, name: str = "model", dtype: str = "float32") -> 
             "a model is written as ONNX by the package onnx, which is not installed: "
             "pip install 'npnn-xp[onnx]', or pip install onnx"
         ) from None
-    if model.shape_in is None:
-        raise ValueError(
-            "the input shape is not known: give the first layer its shape_in, or train the model"
-        )
-    if not all(isinstance(n, int) for n in model.shape_in):
-        raise ValueError("a model of several inputs, or of any length, is not written as ONNX")
+    check_shape(model, "as ONNX")
+    assert model.shape_in is not None
     graph = Graph(onnx, model, dtype)
     y = graph.normalized("x", model.norm)
     y = written(model, graph, y)
@@ -101,7 +97,7 @@ def exported(model: Sequential, name: str = "model", dtype: str = "float32") -> 
         producer_name="npnn",
         producer_version=__version__,
     )
-    known = {"class_names": model.class_names, "columns": model.details.get("columns")}
+    known = {"class_names": model.class_names, "inputs": input_names(model)}
     helper.set_model_props(
         proto, {key: "\n".join(map(str, names)) for key, names in known.items() if names}
     )

@@ -1,12 +1,37 @@
-"""What is known of a layer by those that write it down for where npnn is not."""
+"""What those ask of a model that write it down for where npnn is not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from npnn.datasets.schema import TableSchema
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
+
+if TYPE_CHECKING:
+    from npnn.model import Sequential
+
+
+def check_shape(model: Sequential, where: str) -> None:
+    """Raise the error for a model of which it is not known what comes in, or not one array."""
+    if model.shape_in is None:
+        raise ValueError(
+            "the input shape is not known: give the first layer its shape_in, or train the model"
+        )
+    if not all(isinstance(n, int) for n in model.shape_in):
+        raise ValueError(f"a model of several inputs, or of any length, is not written {where}")
+
+
+def input_names(model: Sequential) -> list[str] | None:
+    """Return what the inputs of a model are called, as a table's columns come in; None if unknown.
+
+    A category has an input for each of its values, a date one for each of its parts.
+    """
+    schema, names = model.details.get("schema"), model.details.get("feature_names")
+    if schema is not None:
+        return list(TableSchema.from_config(schema).feature_names)
+    return list(names) if names else None
 
 
 def check_known(layer: Layer, known: Mapping[Any, object], what: str, register: str) -> None:

@@ -123,3 +123,14 @@ def test_names_are_drawn_as_they_are_written(tmp_path):
     assert not any(t.get_parse_math() for t in figure.findobj(text.Text))
     plots.confusion_matrix([[1, 2], [3, 4]], ["日本", "a\nb"], "b.png")
     assert shortened(["a\nb", "c"]) == ["a b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "meant"),
+    [("train", "digitz", "digits"), ("train", "spiral", "spirals"), ("playground", "circle", "circles")],
+)
+def test_data_that_there_are_not_are_answered_with_those_that_are_meant(
+    command, given, meant, capsys
+):
+    assert main([command, given]) == 2
+    assert f"did you mean {meant!r}?" in capsys.readouterr().err

@@ -135,3 +135,24 @@ def several():
     model = npnn.Sequential([Dense(2, 2)])
     vars(model)["shape_in"] = ((2,), (3,))
     return model
+
+
+TABLE = "size,colour,price\n" + "".join(
+    f"{n},{'red' if n % 3 else 'blue'},{5000 + 70 * n}\n" for n in range(40)
+)
+
+
+def test_a_checkpoint_of_a_table_answers_in_the_units_of_its_target(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(TABLE)
+    assert main(["train", "t.csv", "--target", "price", "--no-pictures", "--epochs", "40"]) == 0
+    answers = []
+    for name in ("model", "checkpoint"):
+        path = f"npnn-output/{name}.safetensors"
+        assert main(["export", "--numpy", path, f"{name}.py"]) == 0
+        names = {}
+        exec((tmp_path / f"{name}.py").read_text(encoding="utf-8"), names)
+        assert names["INPUTS"] == ["size", "colour=blue", "colour=red"]
+        answers.append(names["predict"]([[3, 1, 0], [20, 0, 1]]))
+    np.testing.assert_allclose(*answers, rtol=1e-4)
+    assert np.abs(answers[0][:, 0] - [5210, 6400]).max() < 2000

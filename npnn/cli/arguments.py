@@ -6,10 +6,10 @@ import argparse
 import codecs
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
-from npnn import backends
+from npnn import backends, words
 
 PLAINER = "npnn.plainer"
 """The way to write what an encoding has no letter for; see :func:`_plainer`."""
@@ -211,3 +211,13 @@ def say_aside(text: str) -> None:
     """Print a line on the standard error stream."""
     sys.stdout.flush()
     print(f"npnn: {text}", file=sys.stderr)
+
+
+def unknown_data(data: str, kind: str, names: Collection[str]) -> str:
+    """Return the error for data that are no file, and none of those that have a name."""
+    closest = words.closest(data, names)
+    hint = f": did you mean {closest!r}?" if closest else ""
+    return (
+        f"argument DATA: there is no file {data!r}, and no {kind} of that name{hint}; there are "
+        f"{', '.join(names)}"
+    )

@@ -7,7 +7,7 @@ import os
 import webbrowser
 from typing import Any
 
-from npnn.cli.arguments import backend_name, whole
+from npnn.cli.arguments import backend_name, unknown_data, whole
 
 
 def add_playground(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -52,11 +52,8 @@ def run_playground(options: argparse.Namespace) -> int:
     elif os.path.exists(options.data):
         given["problem"], table = "table", os.path.abspath(options.data)
     else:
-        names = ", ".join(name for name in PROBLEMS if name != "table")
-        raise ValueError(
-            f"argument DATA: there is no file {options.data!r}, and no problem of that name; "
-            f"there are {names}"
-        )
+        names = [name for name in PROBLEMS if name != "table"]
+        raise ValueError(unknown_data(options.data, "problem", names))
     trainer = Trainer(Chosen().changed(given), table)
     server = Server(trainer, options.host, options.port)
     trainer.start()

@@ -24,6 +24,7 @@ from npnn.cli.arguments import (
     positive,
     share,
     table_options,
+    unknown_data,
     whole,
 )
 
@@ -84,6 +85,9 @@ RECIPES = {
         "XORFunction", "exclusive or as a regression", (16,), 60, 2e-2, 16, "tanh"
     ),
     "and-function": Recipe("ANDFunction", "and as a regression", (8,), 60, 2e-2, 16, "tanh"),
+    "circles": Recipe("Circles", "a disc within a ring", (16,), 60, 2e-2, 16, "tanh"),
+    "clusters": Recipe("Clusters", "two clouds of points", (16,), 60, 2e-2, 16, "tanh"),
+    "spirals": Recipe("Spirals", "two arms around each other", (32, 32), 150, 1e-2, 16, "tanh"),
     "noisy-linear": Recipe("NoisyLinear", "a straight line with noise", (), 60, 2e-2, 16),
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
@@ -222,10 +226,7 @@ def dataset_of(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
             found = os.path.normpath(os.path.join(os.path.dirname(resume), run["place"]))
             file = found if os.path.exists(found) else file
         if file != "-" and not os.path.exists(file):
-            raise ValueError(
-                f"argument DATA: there is no file {run['data']!r}, and no data set of that name; "
-                f"there are {', '.join(RECIPES)}"
-            )
+            raise ValueError(unknown_data(run["data"], "data set", RECIPES))
         return datasets.Table(
             file,
             run["target"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from math import isfinite
 from typing import Any, NamedTuple
@@ -127,6 +127,15 @@ class Cells:
     def counts(self) -> NDArray:
         """How often each of the different texts comes."""
         return np.bincount(self.codes, minlength=len(self.distinct))
+
+    def read_by(self, number_of: Callable[[str], float | None]) -> NDArray:
+        """Return the numbers that a function finds in the cells, NaN where there is none."""
+        each = [
+            None if gone else number_of(text)
+            for text, gone in zip(self.distinct, self.gone, strict=True)
+        ]
+        known = np.asarray([np.nan if value is None else value for value in each], np.float64)
+        return known[self.codes]
 
     @cached_property
     def gone(self) -> list[bool]:

@@ -85,12 +85,7 @@ class DateColumn(Column):
         if times is not None:
             return times
         moments = Moments(self.form, self.month_first)
-        each = [
-            None if gone else moments(text)
-            for text, gone in zip(cells.distinct, cells.gone, strict=True)
-        ]
-        known = np.asarray([np.nan if value is None else value for value in each], np.float64)
-        return known[cells.codes]
+        return cells.read_by(moments.__call__)
 
     def encode(self, where: object, cells: Cells) -> Encoded:
         seconds = self.seconds(cells)

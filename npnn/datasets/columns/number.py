@@ -82,12 +82,7 @@ class NumberColumn(Column):
             return found
         mark = cells.decimal or mark_of(cells.present) or self.decimal
         numerals = Numerals(mark, self.multiples)
-        each = [
-            None if gone else numerals(text)
-            for text, gone in zip(cells.distinct, cells.gone, strict=True)
-        ]
-        known = np.asarray([np.nan if value is None else value for value in each], np.float64)
-        return known[cells.codes]
+        return cells.read_by(numerals.__call__)
 
     def encode(self, where: object, cells: Cells) -> Encoded:
         values = self.values(cells)
