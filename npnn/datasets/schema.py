@@ -177,6 +177,7 @@ class TableSchema(NamedTuple):
             encoding=encoding,
             missing=missing_words(self.missing),
             fits=self._names_above,
+            texts=self._texts,
         )
 
     def to_config(self) -> dict[str, Any]:
@@ -308,6 +309,15 @@ class TableSchema(NamedTuple):
         fits = [column.encode("", cells) for column, cells in pairs]
         return int(all(e.unknown[0] or e.missing[0] for e in fits))
 
+    def _texts(self, names: tuple[str, ...]) -> list[int]:
+        """Return which columns of a table with such names hold text, whatever is in it."""
+        at: Sequence[int | None] = [_place(column.name, names) for column in self.columns]
+        if not self.has_header or None in at:
+            places = self._places(len(names))
+            at = [] if places is None else places[0]
+        pairs = zip(at, self.columns, strict=False)
+        return [i for i, column in pairs if i is not None and column.kind in ("category", "text")]
+
     def _targets(self, table: RawTable, cells: Cells) -> tuple[NDArray | None, dict[str, int]]:
         """Return the targets, and labels that are none of the schema's."""
         if self.class_names is None:
@@ -394,9 +404,16 @@ def encoded(
     where: object, columns: Sequence[Column], cells: Sequence[Cells]
 ) -> tuple[NDArray, list[NDArray], list[NDArray]]:
     """Return the features, and for each column which cells are missing, and which unknown."""
-    found = [column.encode(where, each) for column, each in zip(columns, cells, strict=True)]
-    wide = any(each.features.dtype == np.float64 for each in found)
-    x = np.concatenate([each.features for each in found], axis=1)
-    if not wide:
-        x = x.astype(np.float32, copy=False)
-    return x, [each.missing for each in found], [each.unknown for each in found]
+    count = sum(len(column.feature_names) for column in columns)
+    x = np.empty((len(cells[0]), count), np.float32)
+    missing, unknown, place = [], [], 0
+    for column, each in zip(columns, cells, strict=True):
+        found = column.encode(where, each)
+        missing.append(found.missing)
+        unknown.append(found.unknown)
+        for feature in found.features:
+            if feature.dtype == np.float64:
+                x = x.astype(np.float64, copy=False)
+            x[:, place] = feature
+            place += 1
+    return x, missing, unknown

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from npnn.datasets.cells import Cells
-from npnn.datasets.columns.column import Column, Encoded, numbers, strings, tells, with_missing
+from npnn.datasets.columns.column import (
+    Column,
+    Encoded,
+    numbers,
+    of_codes,
+    strings,
+    tells,
+    with_missing,
+)
 
 
 class CategoryColumn(Column):
@@ -71,7 +79,7 @@ class CategoryColumn(Column):
                 rows[row, count] = 1.0
             else:
                 rows[row, :count] = self.shares
-        return Encoded(rows[cells.codes], missing[cells.codes], unknown[cells.codes])
+        return Encoded(of_codes(rows, cells.codes), missing[cells.codes], unknown[cells.codes])
 
     @property
     def feature_names(self) -> tuple[str, ...]:

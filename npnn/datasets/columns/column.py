@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,14 +18,15 @@ class Encoded(NamedTuple):
 
     Attributes
     ----------
-    features : ndarray, shape (rows, features)
+    features : iterable of ndarray, shape (rows,)
+        An array for each feature.
     missing : ndarray of bool, shape (rows,)
         The cells without a value.
     unknown : ndarray of bool, shape (rows,)
         The cells with a value that the column does not know.
     """
 
-    features: NDArray
+    features: Iterable[NDArray]
     missing: NDArray
     unknown: NDArray
 
@@ -131,6 +133,11 @@ def numbers(values: Any, count: int) -> tuple[float, ...]:
 def number(value: Any) -> float:
     """Return a finite number of a file, or raise an error."""
     return numbers([value], 1)[0]
+
+
+def of_codes(rows: NDArray, codes: NDArray) -> Iterable[NDArray]:
+    """Yield each feature of cells, of which each holds one of some values with features."""
+    return (np.ascontiguousarray(feature)[codes] for feature in rows.T)
 
 
 def with_missing(name: str, missing: bool) -> tuple[str, ...]:

@@ -85,21 +85,22 @@ class DateColumn(Column):
         if times is not None:
             return times
         moments = Moments(self.form, self.month_first)
-        return cells.read_by(moments.__call__)
+        return cells.read_by(moments.read)
 
     def encode(self, where: object, cells: Cells) -> Encoded:
         seconds = self.seconds(cells)
         gone, missing = np.isnan(seconds), cells.missing
         seconds = np.where(gone, self.fill, seconds)
-        features = [seconds / DAY_SECONDS] if "trend" in self.parts else []
+        features = []
+        if "trend" in self.parts:
+            features.append(as_floats(where, self.name, seconds / DAY_SECONDS))
         for part, (period, begin, _) in CYCLES.items():
             if part in self.parts:
                 angle = 2.0 * np.pi * ((seconds - begin) / period % 1.0)
-                features += [np.sin(angle), np.cos(angle)]
+                features += [wave(angle).astype(np.float32) for wave in (np.sin, np.cos)]
         if self.missing:
-            features.append(gone.astype(np.float64))
-        block = as_floats(where, self.name, np.stack(features, axis=1))
-        return Encoded(block, missing, gone & ~missing)
+            features.append(gone.astype(np.float32))
+        return Encoded(features, missing, gone & ~missing)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

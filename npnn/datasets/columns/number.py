@@ -82,7 +82,7 @@ class NumberColumn(Column):
             return found
         mark = cells.decimal or mark_of(cells.present) or self.decimal
         numerals = Numerals(mark, self.multiples)
-        return cells.read_by(numerals.__call__)
+        return cells.read_by(lambda texts: map(numerals.__call__, texts))
 
     def encode(self, where: object, cells: Cells) -> Encoded:
         values = self.values(cells)
@@ -92,7 +92,7 @@ class NumberColumn(Column):
             values = np.clip(values, self.limits[0], self.limits[1])
         filled = as_floats(where, self.name, values)
         features = [filled, gone.astype(np.float32)] if self.missing else [filled]
-        return Encoded(np.stack(features, axis=1), missing, gone & ~missing)
+        return Encoded(features, missing, gone & ~missing)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from npnn import checked
 from npnn.datasets.cells import Cells
-from npnn.datasets.columns.column import Column, Encoded, strings, tells, with_missing
+from npnn.datasets.columns.column import Column, Encoded, of_codes, strings, tells, with_missing
 
 WORD = re.compile(r"\w+")
 BUCKETS = 16
@@ -79,7 +79,7 @@ class TextColumn(Column):
                     place = len(known) + crc32(token.encode()) % self.buckets
                 rows[row, place] = 1.0
         missing = gone[cells.codes]
-        return Encoded(rows[cells.codes], missing, np.zeros(len(missing), bool))
+        return Encoded(of_codes(rows, cells.codes), missing, np.zeros(len(missing), bool))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
