@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from npnn.datasets.cells import Cells, quoted, to_number
-from npnn.datasets.columns.encodings import Encoded, Words
+from npnn.datasets.columns.encodings import Encoding, Words
 from npnn.datasets.headers import looks_like_names, names_of
 
 
@@ -71,7 +71,7 @@ class Layout(NamedTuple):
     def names_above(
         self,
         rows: list[list[str]],
-        encodings: Sequence[Callable[[Cells], Encoded]],
+        encodings: Sequence[Encoding],
         words: frozenset[str] | None,
     ) -> int:
         """Return how many of the first rows hold names, and not values that fit their columns.

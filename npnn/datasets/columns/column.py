@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from npnn.datasets.cells import Cells
-from npnn.datasets.columns.encodings import Encoded
+from npnn.datasets.columns.encodings import Encoding
 from npnn.datasets.given import NDArray
 
 KINDS: dict[str, type[Column]] = {}
@@ -48,7 +47,7 @@ class Column:
         raise NotImplementedError
 
     @property
-    def encoding(self) -> Callable[[Cells], Encoded]:
+    def encoding(self) -> Encoding:
         """What cells become; exports print it if it is one of `npnn.datasets.columns.encodings`."""
         raise NotImplementedError
 

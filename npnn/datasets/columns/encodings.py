@@ -7,7 +7,7 @@ classes as they stand here; a file for ONNX has operators for what they describe
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -37,6 +37,13 @@ class Encoded(NamedTuple):
     features: NDArray
     missing: NDArray
     unknown: NDArray
+
+
+class Encoding(Protocol):
+    """What says what cells become."""
+
+    def __call__(self, cells: Cells) -> Encoded:
+        """Return the features of cells."""
 
 
 class Numbers(NamedTuple):
@@ -101,7 +108,7 @@ class Numeric(NamedTuple):
 
     read: Numbers | Seconds
     fill: float
-    limits: tuple[float, float] | None = None
+    limits: tuple[float, ...] | None = None
     unit: float | None = 1.0
     waves: tuple[tuple[float, float], ...] = ()
     missing: bool = False
@@ -112,7 +119,7 @@ class Numeric(NamedTuple):
         gone, missing = np.isnan(values), cells.missing
         values = np.where(gone, self.fill, values)
         if self.limits is not None:
-            values = np.clip(values, *self.limits)
+            values = np.clip(values, self.limits[0], self.limits[1])
         features = [] if self.unit is None else [values / self.unit]
         for period, begin in self.waves:
             angle = 2.0 * np.pi * ((values - begin) / period % 1.0)
