@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import checked
 from npnn import layers as of
 from npnn.io import Place, writing
 from npnn.layers.layer import Layer
@@ -165,6 +166,7 @@ def export(
 def exported(model: Sequential, name: str = "A network.", inputs: str = "columns") -> str:
     """Return a model as the text of a Python file; see :func:`export`."""
     check_shape(model, "for NumPy")
+    checked.text(name, "name")
     assert model.shape_in is not None
     schema = table_of(model, inputs)
     writer = Writer(model)

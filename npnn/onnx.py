@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import checked
 from npnn import layers as of
 from npnn.errors import MissingError
 from npnn.io import Place, writing
@@ -61,7 +62,8 @@ def export(
     name : str, default "model"
         What the file calls the network.
     dtype : str, default "float32"
-        In which it computes; few runtimes know convolutions of ``"float64"``.
+        In which it computes; few runtimes know convolutions, or Softplus, of
+        ``"float64"``.
     inputs : {"columns", "features"}, default "columns"
         Whether the file of a model that knows its table takes the columns of that, or as ``"x"``
         the features that they become.
@@ -100,6 +102,8 @@ def exported(
             "pip install 'npnn-xp[onnx]', or pip install onnx"
         ) from None
     check_shape(model, "as ONNX")
+    checked.word(dtype, "dtype", ("float32", "float64"))
+    checked.text(name, "name")
     assert model.shape_in is not None
     schema = table_of(model, inputs)
     graph = Graph(onnx, model, dtype, () if schema is None else schema.layout.names)
@@ -288,7 +292,8 @@ def _(layer: Layer, graph: Graph, x: str) -> str:
 
 @written.register
 def _(layer: of.LeakyReLU, graph: Graph, x: str) -> str:
-    return graph.add("LeakyRelu", [x], alpha=float(layer.slope))
+    # An operator's attributes have 32 bits, and an array has the graph's.
+    return graph.add("Max", [x, graph.add("Mul", [x, graph.array(layer.slope)])])
 
 
 @written.register

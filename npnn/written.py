@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from npnn import checked
 from npnn.datasets.columns import NumberColumn
@@ -11,13 +11,13 @@ from npnn.datasets.rows import Rows
 from npnn.datasets.schema import TableSchema
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
-
-if TYPE_CHECKING:
-    from npnn.model import Sequential
+from npnn.model import Sequential
 
 
 def check_shape(model: Sequential, where: str) -> None:
     """Raise the error for a model of which it is not known what comes in, or not one array."""
+    example = "npnn.Sequential([npnn.Dense(2, 3)])"
+    checked.instance(model, Sequential, "model", example)
     if model.shape_in is None:
         raise ValueError(
             "the input shape is not known: give the first layer its shape_in, or train the model"
