@@ -104,8 +104,8 @@ def test_a_file_for_numpy_takes_raw_cells_however_they_are_given(target, tmp_pat
         np.testing.assert_allclose(y / scale, expected / scale, rtol=0, atol=1e-6, err_msg=how)
     np.testing.assert_allclose(names["predict"](new[0]), expected[:1], rtol=1e-6)
     assert "same" not in names["INPUTS"]
-    one = {**new[0], "size, cm": None, "stamp": 1_700_000_001.25, "ok": True}
-    text = {**new[0], "size, cm": "", "stamp": "1700000001.25", "ok": "True"}
+    one = {**new[0], "x": " red ", "size, cm": None, "stamp": 1_700_000_001.25, "ok": True}
+    text = {**new[0], "x": "red", "size, cm": "", "stamp": "1700000001.25", "ok": "True"}
     np.testing.assert_array_equal(names["predict"](one), names["predict"]([text]))
 
 
