@@ -16,8 +16,9 @@ from npnn.backends.gpu.cupy_shadows import ALIGNED, Region, Shadows
 from npnn.backends.gpu.kernels import OPTIONS, TYPES, C, Sources
 from npnn.backends.gpu.loops import CudaLoop, KernelWriter
 from npnn.backends.gpu.operations import WRITE, write_copy, write_elementwise
-from npnn.backends.gpu.products import Matrix, ProductLaunch
+from npnn.backends.gpu.products import ProductLaunch
 from npnn.backends.operations.kind import Call, Memory
+from npnn.backends.operations.product import lies
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.fusion import fuse
 from npnn.backends.planning.target import Target
@@ -143,7 +144,7 @@ class Cuda(Target):
     ) -> np.ndarray:
         """Return a factor as the libraries can read it, copied if need be."""
         first = x[(0,) * (x.ndim - 2)]
-        if x.dtype == dtype and min(x.strides) >= 0 and Matrix.of(first, 0) is not None:
+        if x.dtype == dtype and min(x.strides) >= 0 and lies(first) is not None:
             return x
         copied = self.scratch_array(TYPES[dtype.name], x.size).reshape(x.shape)
         launches += write_copy(plan, copied, x)
