@@ -27,9 +27,6 @@ def shape_of(parts: Sequence[Node], axis: int) -> Shape:
 class Join(Kind):
     """A join; windows on one array are copied as one."""
 
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        return cut.moved(cut.axis, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         return None if node.attrs[0] == cut.axis else cut.read([(a, cut.axis) for a in node.args])
 

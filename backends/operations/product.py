@@ -43,14 +43,6 @@ class Product(Kind):
     def flops(self, node: Node) -> int:
         return 2 * node.size * node.args[0].shape[-1]
 
-    def scratch(self, node: Node) -> int:
-        return node.nbytes * _parts_of_sum(node)
-
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        ahead = len(arg.shape) - cut.axis
-        summed = 1 if arg is node.args[0] else 2
-        return None if ahead == summed else cut.moved(len(node.shape) - ahead, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         a, b = node.args
         if a is b:
