@@ -169,8 +169,9 @@ def test_a_bias_that_lies_anyhow_is_not_left_to_the_library(monkeypatch):
     pointers, describe = [], products._describe
 
     def noted(*given):
-        if lt.MatmulDescAttribute.BIAS_POINTER in given[-1]:
-            pointers.append(given[-1][lt.MatmulDescAttribute.BIAS_POINTER])
+        set_attribute, *_, described = given
+        if set_attribute is lt.matmul_desc_set_attribute:
+            pointers.extend(v for k, v in described.items() if k.name == "BIAS_POINTER")
         describe(*given)
 
     monkeypatch.setattr(products, "_describe", noted)

@@ -23,7 +23,7 @@ from npnn.backends import tuning
 from npnn.backends.operations.elementwise import Language, computed_in
 from npnn.backends.operations.kind import Call, Memory
 from npnn.backends.planning.loop import STORES, Loop, stored
-from npnn.backends.planning.loop_writer import LoopWriter, joined_axes
+from npnn.backends.planning.loop_writer import Axes, LoopWriter
 from npnn.backends.recording.node import Node
 
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
@@ -127,7 +127,7 @@ class NumbaWriter(LoopWriter):
             "constants": np.array(self.constants or [0.0], self._float()),
         }
         if self.grid is not None:
-            arguments["count"] = self.grid.shape[0]
+            arguments["count"] = self.grid.sizes[0]
         return [*self.copies, _compiled(source, arguments)]
 
     def _float(self) -> np.dtype[Any]:
@@ -323,41 +323,35 @@ class NumbaWriter(LoopWriter):
             *(f"    {line}" for line in self.before),
         ]
         # The count of the outermost is no part of the source: it goes with the batch.
-        ranges = ["range(count)", *(f"range({size})" for size in grid.shape[1:])]
+        ranges = ["range(count)", *(f"range({size})" for size in grid.sizes[1:])]
         pad = "    "
-        for index, numbers in zip(grid.indices, ranges, strict=True):
+        for index, numbers in zip(grid.names, ranges, strict=True):
             lines.append(f"{pad}for {index} in {numbers}:")
             pad += "    "
         lines += [pad + line for line in self.inner[0]]
         return "\n".join(lines) + "\n"
 
 
-class Grid:
-    """The axes of a loop over parts of arrays, those joined that lie in memory as one.
+class Grid(Axes):
+    """The axes of a loop over parts of arrays.
 
     The strides stand in the source, so that the compiler knows which elements are neighbours.
     """
-
-    def __init__(self, axes: list[list[int]], shape: tuple[int, ...]) -> None:
-        self.last = [group[-1] for group in axes]
-        self.shape = tuple(math.prod(shape[axis] for axis in group) for group in axes)
-        self.indices = [f"i{number}" for number in range(len(axes))]
 
     @classmethod
     def of(cls, shape: tuple[int, ...], arrays: list[np.ndarray]) -> Grid | None:
         """Return the axes that suit all arrays, which are of one shape."""
         if any(s < 0 or s % a.itemsize for a in arrays for s in a.strides):
             return None
-        axes = joined_axes(shape, range(len(shape)), arrays)
-        return cls(axes, shape) if axes else None
+        axes = cls(shape, range(len(shape)), arrays)
+        return axes if axes.sizes else None
 
     def seen(self, array: np.ndarray) -> tuple[np.ndarray, str]:
         """Return the memory from an array's first element on, and the index into it."""
-        strides = [array.strides[axis] // array.itemsize for axis in self.last]
-        extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, strides, strict=True))
+        steps = zip(self.sizes, self.steps(array), strict=True)
+        extent = 1 + sum((n - 1) * step for n, step in steps)
         flat = np.lib.stride_tricks.as_strided(array, (extent,), (array.itemsize,))
-        terms = [f"{i} * {s}" for i, s in zip(self.indices, strides, strict=True) if s]
-        return flat, " + ".join(terms).replace(" * 1 ", " ").removesuffix(" * 1") or "0"
+        return flat, " + ".join(self.terms(array)) or "0"
 
 
 def number(node: Node) -> bool:

@@ -9,7 +9,6 @@ of the library beneath NumPy, called where it lies in memory.
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from typing import Any
@@ -22,7 +21,7 @@ from npnn.backends.cpu.machine import run
 from npnn.backends.cpu.numba_adapter import address_of_kernel
 from npnn.backends.operations.kind import Call
 from npnn.backends.operations.product import lies
-from npnn.backends.planning.loop_writer import joined_axes
+from npnn.backends.planning.loop_writer import Axes
 
 HEAD = """\
 import numpy as np
@@ -147,16 +146,15 @@ def _each(line: str, *arrays: np.ndarray) -> Native:
     """Return the piece that does what a line says for each element, in the order of the memory."""
     first = arrays[0]
     axes = sorted(range(first.ndim), key=lambda axis: [-array.strides[axis] for array in arrays])
-    groups = joined_axes(first.shape, axes, arrays)
-    shape = [math.prod(first.shape[axis] for axis in group) for group in groups] or [1]
-    again = np.lib.stride_tricks.as_strided
-    seen = [again(x, shape, [x.strides[g[-1]] for g in groups] or [x.itemsize]) for x in arrays]
+    joined = Axes(first.shape, axes, arrays)
+    shape, again = joined.sizes or [1], np.lib.stride_tricks.as_strided
+    seen = [again(x, shape, [x.strides[i] for i in joined.last] or [x.itemsize]) for x in arrays]
+    indices = [f"i{axis}" for axis in range(len(shape))]
     body = [
-        f"{'    ' * (axis + 1)}for i{axis} in range(a0.shape[{axis}]):"
-        for axis in range(len(shape))
+        f"{'    ' * axis}    for {index} in range(a0.shape[{axis}]):"
+        for axis, index in enumerate(indices)
     ]
-    indices = ", ".join(f"i{axis}" for axis in range(len(shape)))
-    body.append("    " * (len(shape) + 1) + line.format(indices))
+    body.append("    " * (len(shape) + 1) + line.format(", ".join(indices)))
     return loop("\n".join(body), {f"a{number}": array for number, array in enumerate(seen)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,20 +14,42 @@ from npnn.backends.planning.loop import REDUCTIONS, STORES, Loop, stored
 from npnn.backends.recording.node import Node
 
 
-def joined_axes(
-    shape: Sequence[int], axes: Iterable[int], arrays: Sequence[np.ndarray]
-) -> list[list[int]]:
-    """Return the axes longer than 1, those together that lie in all arrays as one."""
-    groups: list[list[int]] = []
-    for axis in (axis for axis in axes if shape[axis] > 1):
-        last = groups[-1][-1] if groups else None
-        if last is not None and all(
-            a.strides[last] == shape[axis] * a.strides[axis] for a in arrays
-        ):
-            groups[-1].append(axis)
-        else:
-            groups.append([axis])
-    return groups
+class Axes:
+    """The axes longer than 1 of arrays of one shape, those together that lie in all as one."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        axes: Iterable[int],
+        arrays: Sequence[np.ndarray],
+        counter: str = "i",
+    ) -> None:
+        groups: list[list[int]] = []
+        for axis in (axis for axis in axes if shape[axis] > 1):
+            last = groups[-1][-1] if groups else None
+            if last is not None and all(
+                a.strides[last] == shape[axis] * a.strides[axis] for a in arrays
+            ):
+                groups[-1].append(axis)
+            else:
+                groups.append([axis])
+        self.last = [group[-1] for group in groups]
+        self.sizes = [math.prod(shape[axis] for axis in group) for group in groups]
+        self.names = [f"{counter}{number}" for number in range(len(groups))]
+
+    def steps(self, array: np.ndarray) -> list[int]:
+        """Return how many elements lie between two neighbours along each."""
+        return [array.strides[axis] // array.itemsize for axis in self.last]
+
+    def terms(self, array: np.ndarray) -> list[str]:
+        """Return the summands of the place of an element."""
+        named = zip(self.names, self.steps(array), strict=True)
+        return [times(name, step) for name, step in named if step]
+
+
+def times(name: str, step: int) -> str:
+    """Return the expression of a product."""
+    return name if step == 1 else f"{name} * {step}"
 
 
 class LoopWriter:
