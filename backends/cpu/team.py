@@ -11,19 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.cpu import threads
-from npnn.backends.cpu.machine import (
-    CALLED,
-    DOZE,
-    DOZE_FOR,
-    GIVE_WAY,
-    LINE,
-    STATES,
-    STOP,
-    begin,
-    serve,
-    work,
-)
+from npnn.backends.cpu import machine, threads
+from npnn.backends.cpu.machine import LINE, STATES, begin, serve, work
 from npnn.backends.cpu.native import Native, Program, address_of, brought
 
 
@@ -100,7 +89,8 @@ class Team(threads.Crew):
     def __init__(self, count: int) -> None:
         self._memory = np.zeros(STATES + LINE * (count + 1), np.uint8)
         self._words = -(-address_of(self._memory) // LINE) * LINE
-        for word, value in zip((GIVE_WAY, DOZE, DOZE_FOR), _ways_to_wait(), strict=True):
+        words = machine.GIVE_WAY, machine.DOZE, machine.DOZE_FOR
+        for word, value in zip(words, _ways_to_wait(), strict=True):
             self._write(word, value)
         super().__init__(count)
 
@@ -108,8 +98,9 @@ class Team(threads.Crew):
         """Run a step."""
         if begin(self._words, step.address):
             for number in range(1, step.threads):
-                if self.read(STATES + LINE * number + CALLED):
-                    self._write(STATES + LINE * number + CALLED, 0)
+                called = STATES + LINE * number + machine.CALLED
+                if self.read(called):
+                    self._write(called, 0)
                     self.gates[number].open()
         work(self._words, 0)
 
@@ -120,7 +111,7 @@ class Team(threads.Crew):
 
     def stop(self) -> None:
         """Have all threads end, once they are through with what they are at."""
-        self._write(STOP, 1)
+        self._write(machine.STOP, 1)
         super().stop()
 
     def read(self, word: int) -> int:

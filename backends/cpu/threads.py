@@ -68,13 +68,10 @@ def _forget() -> None:
     _set_back()
 
 
-def forgotten_by_forks(forget: Task) -> None:
+def forgotten_by_forks(forget: Task, **others: Task) -> None:
     """Have a forked process forget threads, which do not live on in it."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forget)
-
-
-forgotten_by_forks(_forget)
+        os.register_at_fork(after_in_child=forget, **others)
 
 
 def _wait_for_step() -> None:
@@ -87,8 +84,7 @@ def _go_on() -> None:
         _in_use.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_wait_for_step, after_in_parent=_go_on)
+forgotten_by_forks(_forget, before=_wait_for_step, after_in_parent=_go_on)
 
 
 class Crew:

@@ -290,6 +290,27 @@ def expression(node: Node, values: list[str]) -> str:
     return C.write(node.op, given, computed.name)
 
 
+def reduction(
+    node: Node, name: str, value: str, column: str, index: str = "int", first: str = ""
+) -> tuple[list[str], str, str]:
+    """Return what begins a reduction in each thread of a team, takes in a value, and ends it.
+
+    The largest and the smallest value begin with the `first`, or an infinite one.
+    """
+    op, ctype = node.op, TYPES[node.args[0].dtype.name]
+    limit = first or {"sum": "0", "min": "INFINITE"}.get(op, "-INFINITE")
+    if op == "argmax":
+        best, at = f"best_{name}", f"at_{name}"
+        start = [f"{ctype} {best} = {limit};", f"{index} {at} = {LONG - 1};"]
+        better = f"if (beats<{ctype}>({value}, {column}, {best}, {at}))"
+        add = f"{better} {{ {best} = {value}; {at} = {column}; }}"
+        return start, add, f"const long long {name} = team_argmax<LANES>({best}, {at});"
+    start = [f"{TYPES[node.dtype.name]} {name} = {limit};"]
+    chosen = {"max": "larger", "min": "smaller"}.get(op)
+    taken = f"{chosen}<{ctype}>({value}, {name})" if chosen else f"{name} + {value}"
+    return start, f"{name} = {taken};", f"{name} = team_{op}<LANES>({name});"
+
+
 def literal(value: np.ndarray) -> str:
     """Return a constant as it is written in C, to the last bit."""
     ctype, number = TYPES[value.dtype.name], value.reshape(()).item()

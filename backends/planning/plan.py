@@ -70,11 +70,9 @@ class Plan:
         phases: list[list[Section]] = [[[] for _ in range(draft.threads)] for _ in range(count)]
         for group in draft.groups:
             for thread, section in enumerate(phases[draft.phase(group[0])]):
-                if division is None:
-                    section += [(call, group) for call in self.target.calls(group, self)]
-                elif division.has_work(group[0], thread):
-                    part = Part(self, division, group, thread)
-                    section += [(call, group) for call in self.target.calls(group, part)]
+                if division is None or division.has_work(group[0], thread):
+                    memory = Part(self, division, group, thread) if division else self
+                    section += [(call, group) for call in self.target.calls(group, memory)]
         copies = self._last_copies()
         if division is None:
             phases[0][0] += copies
