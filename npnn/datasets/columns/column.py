@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from npnn.datasets.cells import Cells
+from npnn.datasets.columns.encodings import Encoding
 from npnn.datasets.given import NDArray
 
 KINDS: dict[str, type[Column]] = {}
-
-
-class Encoded(NamedTuple):
-    """Features of a column's cells, and what was found in them.
-
-    Attributes
-    ----------
-    features : iterable of ndarray, shape (rows,)
-        An array for each feature.
-    missing : ndarray of bool, shape (rows,)
-        The cells without a value.
-    unknown : ndarray of bool, shape (rows,)
-        The cells with a value that the column does not know.
-    """
-
-    features: Iterable[NDArray]
-    missing: NDArray
-    unknown: NDArray
 
 
 class Column:
@@ -36,7 +18,7 @@ class Column:
 
     A kind of columns is a subclass in a file of its own. It says how its parameters are found in
     the cells of those rows that are trained on (`fitted`), and what features cells become
-    (`encode`); whatever a cell holds, it has features.
+    (`encoding`); whatever a cell holds, it has features.
 
     Parameters
     ----------
@@ -64,8 +46,9 @@ class Column:
         """Return the column that suits these cells."""
         raise NotImplementedError
 
-    def encode(self, where: object, cells: Cells) -> Encoded:
-        """Return the features of cells; `where` they come from is for an error."""
+    @property
+    def encoding(self) -> Encoding:
+        """What cells become; exports print it if it is one of `npnn.datasets.columns.encodings`."""
         raise NotImplementedError
 
     @property
@@ -133,11 +116,6 @@ def numbers(values: Any, count: int) -> tuple[float, ...]:
 def number(value: Any) -> float:
     """Return a finite number of a file, or raise an error."""
     return numbers([value], 1)[0]
-
-
-def of_codes(rows: NDArray, codes: NDArray) -> Iterable[NDArray]:
-    """Yield each feature of cells, of which each holds one of some values with features."""
-    return (np.ascontiguousarray(feature)[codes] for feature in rows.T)
 
 
 def with_missing(name: str, missing: bool) -> tuple[str, ...]:
