@@ -37,9 +37,8 @@ def pandas_ready(path: str) -> Callable[[], object]:
         frame = pd.read_csv(path)
         target = pd.get_dummies(frame.pop(frame.columns[-1])).to_numpy("float32")
         for name in frame.columns:
-            if frame[name].head(50).nunique() > 40 and not pd.api.types.is_numeric_dtype(
-                frame[name]
-            ):
+            is_text = not pd.api.types.is_numeric_dtype(frame[name])
+            if is_text and frame[name].head(50).nunique() > 40:  # a date
                 frame[name] = pd.to_datetime(frame[name]).astype("int64") / 1e9
         inputs = pd.get_dummies(frame)
         return inputs.fillna(inputs.median()).to_numpy("float32"), target

@@ -359,7 +359,7 @@ def encoded(
 ) -> tuple[NDArray, list[NDArray], list[NDArray]]:
     """Return the features, and for each column which cells are missing, and which unknown."""
     count = sum(len(column.feature_names) for column in columns)
-    x = np.empty((len(cells[0]), count), np.float32)
+    x = np.zeros((len(cells[0]), count), np.float32)
     missing, unknown, place = [], [], 0
     for column, each in zip(columns, cells, strict=True):
         found = column.encoding(each)
