@@ -121,7 +121,7 @@ function count(now) {
 function showNumbers(frame) {
   $("steps").textContent = (frame.step ?? 0).toLocaleString("en");
   $("epoch").textContent = (frame.epoch ?? 0).toLocaleString("en", { maximumFractionDigits: 1 });
-  $("speed").textContent = (frame.running ? frame.speed : 0).toLocaleString("en");
+  $("speed").textContent = (frame.running ? (frame.speed ?? 0) : 0).toLocaleString("en");
   for (const name of ["loss", "val_loss", "accuracy", "val_accuracy"]) $(name).textContent = frame.shown?.[name] ?? "";
   $("accuracy-row").hidden = frame.shown?.accuracy === undefined;
   $("play").textContent = frame.running ? "Pause" : "Play";
