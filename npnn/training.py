@@ -62,7 +62,7 @@ def fit(
     if resume is not None and not hasattr(resume, "read"):
         resume = checked.path(resume, "resume")
     if loss is not None and not (isinstance(loss, Link) and not loss.is_loss):
-        kinds = [kind for kind in Layer.registry.values() if issubclass(kind, LossLayer)]
+        kinds = (kind for kind in Layer.registry.values() if issubclass(kind, LossLayer))
         loss = named.called(loss, LossLayer, "loss", kinds, words.LOSSES)
     if optimizer is not None:
         optimizer = named.called(optimizer, Optimizer, "optimizer", Optimizer.registry.values())
@@ -107,6 +107,8 @@ def _begun(
                 validation_data = (dataset.x_validation_data, dataset.y_validation_data)
             model.norm = dataset.norm if model.norm is None else model.norm
             model.class_names = model.class_names or dataset.class_names
+            if getattr(dataset, "schema", None) is not None:
+                model.details["schema"] = dataset.schema.to_config()
         if t is None:
             raise ValueError("fit needs targets t beside the inputs x, or a dataset")
         columns = columns_of(x)
