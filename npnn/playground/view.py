@@ -114,12 +114,12 @@ class View:
     def _columns(self) -> list[dict[str, Any]]:
         """Return the columns of the picture: inputs, hidden layers, outputs, and their places."""
         found: list[dict[str, Any]] = [{"units": self.inputs, "place": None, "activation": ""}]
-        layers = self.copy.layers
+        layers, biases = self.copy.layers, self.copy.parameters()
         for at, layer in enumerate(layers):
             if layer.parameter_names:
                 given = layers[at + 1 : at + 2]  # its activation, but for the last of a regression
                 found.append({
-                    "units": layer.shape_out[-1], "dense": str(at), "kind": type(layer).__name__,
+                    "units": len(biases[f"{at}.b"]), "dense": str(at), "kind": type(layer).__name__,
                     "activation": type(given[0]).__name__ if given else "",
                     "place": str(at + len(given)),
                 })  # fmt: skip
@@ -203,7 +203,7 @@ class View:
                     reach = slice(middle - number, middle + number + 1)
                     picture = _signed(seen[:, middle, middle].reshape(side, side, -1)[reach, reach])
                 found.append(picture.reshape(-1, seen.shape[-1]).T.ravel())
-            elif seen.ndim > 2 and len(layer.shape_out) == 1:
+            elif isinstance(layer, npnn.Flatten):
                 seen = layer.forward(seen)
         return np.concatenate(found)
 
