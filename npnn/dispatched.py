@@ -12,7 +12,7 @@ from npnn.errors import MissingError
 from npnn.normalization import Normalization
 
 try:
-    from sklearn.utils._array_api import get_namespace
+    from sklearn.utils._array_api import _convert_to_numpy, get_namespace
 except ImportError as error:
     raise MissingError(
         f"npnn.sklearn needs scikit-learn 1.6 or newer ({error}): pip install 'npnn-xp[sklearn]', "
@@ -22,7 +22,16 @@ except ImportError as error:
 
 def on_host(array: Any) -> np.ndarray:
     """Return an array of any library as one of NumPy, which may hold words."""
-    return array if isinstance(array, np.ndarray) else host_array(array)
+    if isinstance(array, np.ndarray):
+        return array
+    xp, follows = get_namespace(array)
+    return _convert_to_numpy(array, xp) if follows else host_array(array)
+
+
+def floats_of(x: Any) -> tuple[Any, Any]:
+    """Return the dtypes of floats that `x` may have."""
+    xp, follows = get_namespace(x)
+    return (xp.float64, xp.float32) if follows else (np.float64, np.float32)
 
 
 def as_beside(x: Array, array: Array) -> Array:

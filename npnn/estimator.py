@@ -14,7 +14,7 @@ import numpy as np
 from npnn import checked, lbfgs
 from npnn.arrays import Array
 from npnn.callbacks import Callback, EarlyStopping
-from npnn.dispatched import as_beside, check_same_place, on_host, rows_of, standard
+from npnn.dispatched import as_beside, check_same_place, floats_of, on_host, rows_of, standard
 from npnn.errors import MissingError
 from npnn.history import History
 from npnn.layers import (
@@ -76,7 +76,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         weight_decay: float = 1e-4,
         batch_size: int | str = "auto",
         epochs: int = 200,
-        tol: float | None = 1e-4,
+        tol: float | str | None = "auto",
         patience: int = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -98,6 +98,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         self.callbacks, self.verbose = callbacks, verbose
 
     # What each estimator does its own way ------------------------------------------------------
+
+    enough: float  # what the loss must fall by for training to go on, by default
 
     def _note_targets(self, y: np.ndarray, w: np.ndarray | None) -> None:
         """Note what the targets say of the outputs."""
@@ -143,7 +145,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             X,
             y,
             accept_sparse="csr",
-            dtype=(np.float64, np.float32),
+            dtype=floats_of(X),
             multi_output=True,
             y_numeric=isinstance(self, RegressorMixin),
             reset=new,
@@ -160,7 +162,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         if new:
             seed = int(rng.randint(np.iinfo(np.int32).max))
             self._build(X, w, seed, in_parts=bool(epochs))
-        history = self._train(X, t, w, y, epochs, rng)
+        history = self._train(self._readable(X), t, w, y, epochs, rng)
         if new or (not self.warm_start and not epochs):
             self.history_ = history
         else:
@@ -198,10 +200,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         else:
             self.model_ = self.model(X.shape[1], self.n_outputs_)
         model = self.model_
-        model.decide(X)
+        try:
+            model.decide(X)
+        except ValueError:  # a device that no backend has: the host computes
+            model.to("numpy")
         if self.standardize and model.norm is None:
             model.norm = standard(X, w)
-        model.runner.build_for(X)
+        model.runner.build_for(self._readable(X))
         if model.shape_out != (self.n_outputs_,):
             raise ValueError(
                 f"the model gives outputs of shape {model.shape_out}, but y needs "
@@ -232,7 +237,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 w,
                 iterations=epochs or self.epochs,
                 weight_decay=self.weight_decay,
-                tolerance=0.0 if self.tol is None else self.tol,
+                tolerance=self._tolerance(1e-4) or 0.0,
             )
             self._warn_unless(history, bool(history.stopped) or bool(epochs))
             return history
@@ -249,15 +254,16 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             x_left, X = rows_of(X, left), rows_of(X, parts)
             validation = (x_left, t[left]) if w is None else (x_left, t[left], w[left])
             t, w = t[parts], None if w is None else w[parts]
-        size = min(200, len(t)) if self.batch_size == "auto" else int(self.batch_size)
+        size = 100 if self.batch_size == "auto" else int(self.batch_size)
         callbacks = list(self.callbacks)
-        if not epochs and self.tol is not None:
+        tolerance = self._tolerance(self.enough)
+        if not epochs and tolerance is not None:
             watched = "val_loss" if validation is not None else "loss"
             callbacks.append(
                 EarlyStopping(
                     self.patience,
                     watched,
-                    min_delta=self.tol,
+                    min_delta=tolerance,
                     restore_best=validation is not None,
                 )
             )
@@ -274,6 +280,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         )
         self._warn_unless(history, history.stopped is not None or bool(epochs) or self.tol is None)
         return history
+
+    def _tolerance(self, automatic: float) -> float | None:
+        """Return `tol` as a number; None where training goes on to its last epoch."""
+        return automatic if isinstance(self.tol, str) else self.tol
 
     def _warn_unless(self, history: History, converged: bool) -> None:
         if not converged and not history.interrupted:
@@ -303,7 +313,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         else:
             checked.integer(self.batch_size, "batch_size", 1)
         checked.integer(self.epochs, "epochs", 1)
-        if self.tol is not None:
+        if isinstance(self.tol, str):
+            checked.word(self.tol, "tol", ("auto",), ", a number or None")
+        elif self.tol is not None:
             checked.not_negative(self.tol, "tol")
         checked.integer(self.patience, "patience", 1)
         checked.fraction(self.validation_fraction, "validation_fraction")
@@ -341,10 +353,14 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any, method: str) -> Array:
         """Return what the network gives for raw inputs, where they are."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        X = validate_data(self, X, accept_sparse="csr", dtype=floats_of(X), reset=False)
         X = X.toarray() if hasattr(X, "toarray") else X
         check_same_place(self._origin, X, f"{type(self).__name__}.{method}")
-        return as_beside(X, self.model_.predict(X))
+        return as_beside(X, self.model_.predict(self._readable(X)))
+
+    def _readable(self, X: Array) -> Array:
+        """Return inputs as arrays of the network's library, or of NumPy."""
+        return X if self.model_.backend.owns(X) else on_host(X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

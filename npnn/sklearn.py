@@ -48,11 +48,13 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     weight_decay : float, default 1e-4
         Weight of the squares of the parameters.
     batch_size : int or "auto", default "auto"
-        Samples of one step; 200, or all if there are fewer.
+        Samples of one step; 100, or all if there are fewer.
     epochs : int, default 200
         Passes over the data, at most.
-    tol : float or None, default 1e-4
+    tol : float, "auto" or None, default "auto"
         What the loss must fall by within `patience` epochs for training to go on; None: it does.
+        ``"auto"`` is 5e-3, of a regression 1e-3. L-BFGS ends where no element of the gradient is
+        larger than `tol`, then 1e-4.
     patience : int, default 10
         Epochs.
     early_stopping : bool, default False
@@ -110,6 +112,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     ['same', 'other', 'other', 'same']
     """
 
+    enough = 5e-3
+
     def __init__(
         self,
         hidden: int | Sequence[int] = (100,),
@@ -123,7 +127,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         weight_decay: float = 1e-4,
         batch_size: int | str = "auto",
         epochs: int = 200,
-        tol: float | None = 1e-4,
+        tol: float | str | None = "auto",
         patience: int = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -246,7 +250,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         if self._several_labels:
             classes = np.arange(y.shape[1])
         else:
-            classes = unique_labels(y if given is None else on_host(np.asarray(given)))
+            given = on_host(given) if hasattr(given, "__dlpack__") else given
+            classes = unique_labels(y if given is None else given)
         self.classes_ = as_beside(self._origin, classes)
         self.n_outputs_ = len(classes)
 
@@ -300,6 +305,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     >>> network.fit(X, y).predict([[4.0]]).round(3)
     array([90.])
     """
+
+    enough = 1e-3
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> NetworkRegressor:
         """Train for one pass over the data.
