@@ -1,7 +1,6 @@
-"""A grid search of scikit-learn over npnn's classifier beside its own: python benchmarks/grid_search.py.
+"""A grid search over npnn's classifier beside one over scikit-learn's own."""
 
-Same data, grid, folds and processes, in one run; the first round starts the processes and imports.
-"""
+# Same data, grid, folds and processes; the first round starts the processes and imports.
 
 import argparse
 import statistics

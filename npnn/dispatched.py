@@ -25,7 +25,8 @@ def on_host(array: Any) -> np.ndarray:
     if isinstance(array, np.ndarray):
         return array
     xp, follows = get_namespace(array)
-    return _convert_to_numpy(array, xp) if follows else host_array(array)
+    found: np.ndarray = _convert_to_numpy(array, xp) if follows else host_array(array)
+    return found
 
 
 def floats_of(x: Any) -> tuple[Any, Any]:
