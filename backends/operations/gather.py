@@ -15,10 +15,6 @@ def shape_of(x: Node, index: Node, axis: int) -> Shape:
 class Gather(Kind):
     """Rows by number; the numbers were made by training, none is out of range."""
 
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        by_rows = arg is node.args[1] and node.attrs[0] == 0
-        return cut.moved(0 if by_rows else None, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         x, index = node.args
         by_rows = node.attrs[0] == cut.axis == 0 and len(index.shape) == 1
