@@ -296,9 +296,15 @@ def _cast(x: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
         return x.astype(dtype)
 
 
-@functools.cache
 def _holds(dtype: np.dtype[Any], other: Any) -> bool:
     """Return whether each number of another dtype, of any library, is one of `dtype`."""
+    # The library first: array_api_strict warns where its dtypes are compared with others'.
+    library: Any = type(other)
+    return _holds_all(library, other, dtype)
+
+
+@functools.cache
+def _holds_all(library: Any, other: Any, dtype: np.dtype[Any]) -> bool:
     try:
         other = np.dtype(str(other).rpartition(".")[2])
     except TypeError:  # such as bfloat16

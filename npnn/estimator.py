@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import numbers
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from npnn import checked, lbfgs
+from npnn.arrays import Array
 from npnn.callbacks import Callback, EarlyStopping
+from npnn.dispatched import as_beside, check_same_place, floats_of, on_host, rows_of, standard
 from npnn.errors import MissingError
 from npnn.history import History
 from npnn.layers import (
@@ -27,8 +30,8 @@ from npnn.layers import (
 )
 from npnn.losses import LossLayer
 from npnn.model import Sequential
-from npnn.normalization import Normalization
 from npnn.optimizers import Adam, AdamW, GradientDescent, Optimizer, RMSprop
+from npnn.values import merges
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -54,6 +57,7 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "gradient_descent": GradientDescent,
 }  # fmt: skip
+FEW = 2**14  # numbers: a step on them takes as long in float64
 
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
@@ -72,14 +76,15 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         weight_decay: float = 1e-4,
         batch_size: int | str = "auto",
         epochs: int = 200,
-        tol: float | None = 1e-4,
+        tol: float | str | None = "auto",
         patience: int = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         standardize: bool = True,
         random_state: Any = None,
         warm_start: bool = False,
-        backend: str = "numpy",
+        backend: str = "auto",
+        dtype: str = "auto",
         callbacks: Sequence[Callback] = (),
         verbose: bool = False,
     ) -> None:
@@ -89,9 +94,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         self.batch_size, self.epochs, self.tol, self.patience = batch_size, epochs, tol, patience
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.standardize, self.random_state, self.warm_start = standardize, random_state, warm_start
-        self.backend, self.callbacks, self.verbose = backend, callbacks, verbose
+        self.backend, self.dtype = backend, dtype
+        self.callbacks, self.verbose = callbacks, verbose
 
     # What each estimator does its own way ------------------------------------------------------
+
+    enough: float  # what the loss must fall by for training to go on, by default
 
     def _note_targets(self, y: np.ndarray, w: np.ndarray | None) -> None:
         """Note what the targets say of the outputs."""
@@ -137,21 +145,24 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             X,
             y,
             accept_sparse="csr",
-            dtype=(np.float64, np.float32),
+            dtype=floats_of(X),
             multi_output=True,
             y_numeric=isinstance(self, RegressorMixin),
             reset=new,
         )
         X = X.toarray() if hasattr(X, "toarray") else X
+        y = on_host(y)
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        w = self._sample_weight(X, sample_weight)
+        w = self._sample_weight(y, sample_weight)
         if new:
+            self._origin = as_beside(X, np.zeros(()))  # where outputs go
             self._note_targets(y, w)
         t, w = self._targets(y), self._weights(y, w)
         rng = check_random_state(self.random_state)
         if new:
-            self._build(X, t, w, int(rng.randint(np.iinfo(np.int32).max)))
-        history = self._train(X, t, w, y, epochs, rng)
+            seed = int(rng.randint(np.iinfo(np.int32).max))
+            self._build(X, w, seed, in_parts=bool(epochs))
+        history = self._train(self._readable(X), t, w, y, epochs, rng)
         if new or (not self.warm_start and not epochs):
             self.history_ = history
         else:
@@ -162,15 +173,18 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         self.loss_ = self.loss_curve_[-1]
         return self
 
-    def _sample_weight(self, X: np.ndarray, given: Any) -> np.ndarray | None:
+    def _sample_weight(self, y: np.ndarray, given: Any) -> np.ndarray | None:
         if given is None:
             return None
-        w: np.ndarray = _check_sample_weight(given, X, dtype=X.dtype, ensure_non_negative=True)
+        given = on_host(given) if hasattr(given, "__dlpack__") else given
+        w: np.ndarray = _check_sample_weight(
+            given, y, dtype=(np.float64, np.float32), ensure_non_negative=True
+        )
         if not w.any():
             raise ValueError("sample_weight is 0 for all samples: there is nothing to learn from")
         return w
 
-    def _build(self, X: np.ndarray, t: np.ndarray, w: np.ndarray | None, seed: int) -> None:
+    def _build(self, X: Array, w: np.ndarray | None, seed: int, *, in_parts: bool) -> None:
         """Make the network, and what its inputs are standardized by."""
         activation, loss = self._head()
         if self.model is None:
@@ -179,16 +193,20 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 layers += [Dense(None, int(width)), ACTIVATIONS[self.activation]()]
                 layers += [Dropout(self.dropout)] if self.dropout else []
             layers += [Dense(None, self.n_outputs_), *activation]
-            dtype = X.dtype.name
+            dtype = self._model_dtype(X, in_parts)
             self.model_ = Sequential(layers, backend=self.backend, dtype=dtype, seed=seed)
         elif isinstance(self.model, Sequential):
             self.model_ = copy.deepcopy(self.model)
         else:
             self.model_ = self.model(X.shape[1], self.n_outputs_)
         model = self.model_
+        try:
+            model.decide(X)
+        except ValueError:  # a device that no backend has: the host computes
+            model.to("numpy")
         if self.standardize and model.norm is None:
             model.norm = standard(X, w)
-        model.runner.build_for(X)
+        model.runner.build_for(self._readable(X))
         if model.shape_out != (self.n_outputs_,):
             raise ValueError(
                 f"the model gives outputs of shape {model.shape_out}, but y needs "
@@ -203,7 +221,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _train(
         self,
-        X: np.ndarray,
+        X: Array,
         t: np.ndarray,
         w: np.ndarray | None,
         y: np.ndarray,
@@ -219,31 +237,33 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 w,
                 iterations=epochs or self.epochs,
                 weight_decay=self.weight_decay,
-                tolerance=0.0 if self.tol is None else self.tol,
+                tolerance=self._tolerance(1e-4) or 0.0,
             )
             self._warn_unless(history, bool(history.stopped) or bool(epochs))
             return history
         validation: Any = None
         if self.early_stopping and not epochs:
             stratify = y if isinstance(self, ClassifierMixin) and y.ndim == 1 else None
-            parts = np.arange(len(X))
+            parts = np.arange(len(t))
             parts, left = train_test_split(
                 parts,
                 test_size=self.validation_fraction,
                 random_state=rng,
                 stratify=stratify,
             )
-            validation = (X[left], t[left]) if w is None else (X[left], t[left], w[left])
-            X, t, w = X[parts], t[parts], None if w is None else w[parts]
-        size = min(200, len(X)) if self.batch_size == "auto" else int(self.batch_size)
+            x_left, X = rows_of(X, left), rows_of(X, parts)
+            validation = (x_left, t[left]) if w is None else (x_left, t[left], w[left])
+            t, w = t[parts], None if w is None else w[parts]
+        size = 100 if self.batch_size == "auto" else int(self.batch_size)
         callbacks = list(self.callbacks)
-        if not epochs and self.tol is not None:
+        tolerance = self._tolerance(self.enough)
+        if not epochs and tolerance is not None:
             watched = "val_loss" if validation is not None else "loss"
             callbacks.append(
                 EarlyStopping(
                     self.patience,
                     watched,
-                    min_delta=self.tol,
+                    min_delta=tolerance,
                     restore_best=validation is not None,
                 )
             )
@@ -252,7 +272,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             t,
             w=w,
             epochs=epochs or self.epochs,
-            batch_size=min(size, len(X)),
+            batch_size=min(size, len(t)),
             validation_data=validation,
             optimizer=self.optimizer_,
             callbacks=callbacks,
@@ -260,6 +280,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         )
         self._warn_unless(history, history.stopped is not None or bool(epochs) or self.tol is None)
         return history
+
+    def _tolerance(self, automatic: float) -> float | None:
+        """Return `tol` as a number; None where training goes on to its last epoch."""
+        return automatic if isinstance(self.tol, str) else self.tol
 
     def _warn_unless(self, history: History, converged: bool) -> None:
         if not converged and not history.interrupted:
@@ -289,10 +313,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         else:
             checked.integer(self.batch_size, "batch_size", 1)
         checked.integer(self.epochs, "epochs", 1)
-        if self.tol is not None:
+        if isinstance(self.tol, str):
+            checked.word(self.tol, "tol", ("auto",), ", a number or None")
+        elif self.tol is not None:
             checked.not_negative(self.tol, "tol")
         checked.integer(self.patience, "patience", 1)
         checked.fraction(self.validation_fraction, "validation_fraction")
+        checked.word(self.dtype, "dtype", ("auto", "float32", "float64"))
         for name in ("early_stopping", "standardize", "warm_start"):
             checked.flag(getattr(self, name), name)
         if not isinstance(self.verbose, (bool, np.bool_, int)):  # scikit-learn's are numbers, too
@@ -312,24 +339,31 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             return [self.hidden]
         return checked.sequence(self.hidden, "hidden", "widths")
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Return what the network gives for raw inputs."""
+    def _model_dtype(self, X: Array, in_parts: bool) -> str:
+        """Return in what a new network computes, for data that may be only a part of all."""
+        if self.dtype != "auto":
+            return self.dtype
+        is_exact = (
+            self.optimizer == "lbfgs"
+            or (not in_parts and math.prod(X.shape) < FEW)
+            or (not self.standardize and isinstance(X, np.ndarray) and merges(X).any())
+        )
+        return "float64" if is_exact else "float32"
+
+    def _outputs(self, X: Any, method: str) -> Array:
+        """Return what the network gives for raw inputs, where they are."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        X = validate_data(self, X, accept_sparse="csr", dtype=floats_of(X), reset=False)
         X = X.toarray() if hasattr(X, "toarray") else X
-        y: np.ndarray = self.model_.backend.to_numpy(self.model_.predict(X))
-        return y
+        check_same_place(self._origin, X, f"{type(self).__name__}.{method}")
+        return as_beside(X, self.model_.predict(self._readable(X)))
+
+    def _readable(self, X: Array) -> Array:
+        """Return inputs as arrays of the network's library, or of NumPy."""
+        return X if self.model_.backend.owns(X) else on_host(X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
-
-
-def standard(x: np.ndarray, w: np.ndarray | None) -> Normalization:
-    """Return the map to mean 0 and deviation 1, of samples with weights."""
-    if w is None:
-        return Normalization.standard(x)
-    mean = np.average(x, axis=0, weights=w)
-    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))
-    return Normalization(mean, np.where(deviation <= 1e-12 * np.abs(mean), 0.0, deviation))

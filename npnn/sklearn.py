@@ -13,8 +13,10 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
+from npnn.arrays import Array, array_namespace
 from npnn.callbacks import Callback
-from npnn.estimator import NetworkEstimator, standard
+from npnn.dispatched import as_beside, on_host, standard
+from npnn.estimator import NetworkEstimator
 from npnn.layers import Layer, Sigmoid, Softmax
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer, RMSLoss
 from npnn.model import Sequential
@@ -46,11 +48,13 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     weight_decay : float, default 1e-4
         Weight of the squares of the parameters.
     batch_size : int or "auto", default "auto"
-        Samples of one step; 200, or all if there are fewer.
+        Samples of one step; 100, or all if there are fewer.
     epochs : int, default 200
         Passes over the data, at most.
-    tol : float or None, default 1e-4
+    tol : float, "auto" or None, default "auto"
         What the loss must fall by within `patience` epochs for training to go on; None: it does.
+        ``"auto"`` is 5e-3, of a regression 1e-3. L-BFGS ends where no element of the gradient is
+        larger than `tol`, then 1e-4.
     patience : int, default 10
         Epochs.
     early_stopping : bool, default False
@@ -65,8 +69,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         Makes the initial weights and the order of batches repeatable.
     warm_start : bool, default False
         Whether `fit` goes on with the network that is there.
-    backend : str, default "numpy"
-        ``npnn.backends.available()`` lists them.
+    backend : str, default "auto"
+        ``npnn.backends.available()`` lists them; ``"auto"`` is that of the data: NumPy, or with
+        ``sklearn.set_config(array_api_dispatch=True)`` the library and the device of `X`, which
+        predictions are of, too.
+    dtype : str, default "auto"
+        What the network computes in, ``"float32"`` or ``"float64"``. ``"auto"`` is float32, but
+        float64 for L-BFGS, where `fit` is given so few numbers (16384) that it takes no longer, and
+        for features that are not standardized and have values that float32 does not tell apart.
     callbacks : sequence of Callback
         Called at each epoch.
     verbose : bool, default False
@@ -102,6 +112,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     ['same', 'other', 'other', 'same']
     """
 
+    enough = 5e-3
+
     def __init__(
         self,
         hidden: int | Sequence[int] = (100,),
@@ -115,7 +127,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         weight_decay: float = 1e-4,
         batch_size: int | str = "auto",
         epochs: int = 200,
-        tol: float | None = 1e-4,
+        tol: float | str | None = "auto",
         patience: int = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -123,7 +135,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         class_weight: dict[Any, float] | str | None = None,
         random_state: Any = None,
         warm_start: bool = False,
-        backend: str = "numpy",
+        backend: str = "auto",
+        dtype: str = "auto",
         callbacks: Sequence[Callback] = (),
         verbose: bool = False,
     ) -> None:
@@ -146,6 +159,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
             random_state=random_state,
             warm_start=warm_start,
             backend=backend,
+            dtype=dtype,
             callbacks=callbacks,
             verbose=verbose,
         )
@@ -175,7 +189,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
             del self._all_classes
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Array:
         """Return the label of each sample; of several labels, 1 where one is more likely than not.
 
         Parameters
@@ -187,12 +201,16 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array, shape (samples,) or (samples, labels)
         """
-        y = self._outputs(X)
-        labels: np.ndarray = self.classes_[y.argmax(axis=1)]
-        true: np.ndarray = (y > 0.5).astype(int)
-        return true if self._several_labels else labels
+        y = self._outputs(X, "predict")
+        xp = array_namespace(y)
+        if self._several_labels:
+            return xp.astype(y > 0.5, xp.int64)
+        numbers = xp.argmax(y, axis=1)
+        if isinstance(self.classes_, np.ndarray):
+            return self.classes_[on_host(numbers)]
+        return xp.take(self.classes_, numbers, axis=0)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, in the order of `classes_`.
 
         Parameters
@@ -204,9 +222,9 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array, shape (samples, classes)
         """
-        return self._outputs(X)
+        return self._outputs(X, "predict_proba")
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of the probabilities.
 
         Parameters
@@ -218,9 +236,9 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array, shape (samples, classes)
         """
+        y = self._outputs(X, "predict_log_proba")
         with np.errstate(divide="ignore"):
-            logarithms: np.ndarray = np.log(self.predict_proba(X))
-        return logarithms
+            return array_namespace(y).log(y)
 
     def _note_targets(self, y: np.ndarray, w: np.ndarray | None) -> None:
         check_classification_targets(y)
@@ -230,23 +248,26 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         self._several_labels = kind == "multilabel-indicator"
         given = getattr(self, "_all_classes", None)
         if self._several_labels:
-            self.classes_ = np.arange(y.shape[1])
+            classes = np.arange(y.shape[1])
         else:
-            self.classes_ = unique_labels(y) if given is None else unique_labels(given)
-        self.n_outputs_ = len(self.classes_)
+            given = on_host(given) if hasattr(given, "__dlpack__") else given
+            classes = unique_labels(y if given is None else given)
+        self.classes_ = as_beside(self._origin, classes)
+        self.n_outputs_ = len(classes)
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         if self._several_labels:
             return y.astype(float)
-        unknown = np.setdiff1d(y, self.classes_)
+        classes = on_host(self.classes_)
+        unknown = np.setdiff1d(y, classes)
         if unknown.size:
             raise ValueError(f"y has classes that were not there before: {unknown.tolist()}")
-        numbers: np.ndarray = np.searchsorted(self.classes_, y)
+        numbers: np.ndarray = np.searchsorted(classes, y)
         return numbers
 
     def _weights(self, y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
         seen = y if w is None or self._several_labels else y[w > 0]
-        if not self._several_labels and min(len(self.classes_), len(np.unique(seen))) < 2:
+        if not self._several_labels and min(self.n_outputs_, len(np.unique(seen))) < 2:
             raise ValueError("needs samples of at least 2 classes, but the data have only 1 class")
         if self.class_weight is None:
             return w
@@ -285,6 +306,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     array([90.])
     """
 
+    enough = 1e-3
+
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> NetworkRegressor:
         """Train for one pass over the data.
 
@@ -300,7 +323,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         self._fit(X, y, sample_weight, new=not hasattr(self, "model_"), epochs=1)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Array:
         """Return the number, or the numbers, of each sample.
 
         Parameters
@@ -312,7 +335,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         -------
         array, shape (samples,) or (samples, outputs)
         """
-        y: np.ndarray = self._outputs(X) * self.y_scale_ + self.y_mean_
+        y = self._outputs(X, "predict")
+        y = y * self.y_scale_ + self.y_mean_
         return y if self._several else y[:, 0]
 
     def _note_targets(self, y: np.ndarray, w: np.ndarray | None) -> None:
@@ -320,10 +344,12 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         y = y.reshape(len(y), -1).astype(float)
         self.n_outputs_ = y.shape[1]
         norm = standard(y, w)
-        self.y_mean_, self.y_scale_ = norm.offset, norm.scale
+        self.y_mean_ = as_beside(self._origin, norm.offset)
+        self.y_scale_ = as_beside(self._origin, norm.scale)
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
-        scaled: np.ndarray = (y.reshape(len(y), -1) - self.y_mean_) / self.y_scale_
+        mean, scale = on_host(self.y_mean_), on_host(self.y_scale_)
+        scaled: np.ndarray = (y.reshape(len(y), -1) - mean) / scale
         return scaled
 
     def _head(self) -> tuple[list[Layer], LossLayer]:

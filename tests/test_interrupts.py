@@ -2,11 +2,13 @@
 
 import bdb
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import tomllib
 
 import numpy as np
 import pytest
@@ -296,3 +298,22 @@ def test_a_storm_of_signals_leaves_the_model_after_a_whole_step(backend):
     storms, pressed = map(int, done.stdout.split())
     print(f"{pressed} signals in {storms} storms")
     assert pressed >= SIGNALS
+
+
+def test_a_command_that_is_interrupted_while_it_is_imported_ends_with_a_line():
+    code = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'npnn.cli.arguments':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "import npnn_command\n"
+        "sys.exit(npnn_command.main())\n"
+    )
+    root = pathlib.Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "npnn: interrupted\n")
+    settings = tomllib.loads((root / "pyproject.toml").read_text())
+    assert settings["project"]["scripts"] == {"npnn": "npnn_command:main"}
+    assert settings["tool"]["setuptools"]["py-modules"] == ["npnn_command"]

@@ -240,3 +240,37 @@ def test_npnn_alone_imports_no_scikit_learn():
 def test_digits_are_read_at_least_as_well_as_by_scikit_learns_own():
     x, y = load_digits(return_X_y=True)
     assert cross_val_score(quick(hidden=(32,)), x, y, cv=3).mean() > 0.92
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "expected"),
+    [
+        ({}, 600, "float32"),
+        ({}, 100, "float64"),  # a step takes as long
+        ({"optimizer": "lbfgs"}, 600, "float64"),
+        ({"optimizer": "lbfgs", "dtype": "float32"}, 600, "float32"),
+        ({"dtype": "float64"}, 600, "float64"),
+    ],
+)
+def test_a_network_computes_in_what_its_training_needs(options, rows, expected):
+    x, y = load_digits(return_X_y=True)
+    network = quick(hidden=(8,), **{"epochs": 2} | options).fit(x[:rows], y[:rows])
+    assert network.model_.dtype == expected
+    assert network.predict_proba(x[:2]).dtype == expected
+
+
+def test_values_that_float32_does_not_tell_apart_are_told_apart():
+    x = np.random.default_rng(0).standard_normal((6000, 3))
+    y = (x[:, 0] > 0).astype(int)
+    far = quick(standardize=False, epochs=1).fit(x + 1e9, y)
+    assert far.model_.dtype == "float64"
+    assert quick(epochs=3).fit(x + 1e6, y).score(x + 1e6, y) > 0.95
+
+
+def test_training_ends_where_the_loss_falls_too_little_for_classes():
+    x, y = load_digits(return_X_y=True)
+    one = quick(epochs=200).fit(x[:600], y[:600])
+    assert one.n_iter_ < 100
+    loss = one.loss_curve_
+    assert loss[-11] - min(loss[-10:]) <= 5e-3
+    assert quick(tol=1e-5, epochs=one.n_iter_ + 5).fit(x[:600], y[:600]).n_iter_ > one.n_iter_

@@ -136,9 +136,6 @@ class Cast(Pointwise):
 class Choice(Pointwise):
     """A choice between two values, by bit masks; few elements are put in one by one."""
 
-    def scratch(self, node: Node) -> int:
-        return node.nbytes
-
     def may_replace(self, node: Node) -> Sequence[Node]:
         return node.args[::-1]  # it saves a copy of the rest
 
