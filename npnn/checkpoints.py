@@ -16,6 +16,7 @@ from npnn.files import NONE, check_fields
 from npnn.history import History
 from npnn.io import Place, called
 from npnn.optimizers import Optimizer
+from npnn.values import check_numbers
 
 if TYPE_CHECKING:
     from npnn.callbacks import Callback
@@ -164,6 +165,10 @@ class Saved:
             self._check_arrays(f"optimizer/{name}", needed)
         slots = (*network.parameters, *network.state)
         self._check_arrays("chain", {slot.name: tuple(slot.get().shape) for slot in slots})
+        with files.blamed(path):
+            chain = self._folder("chain")
+            for slot in slots:
+                slot.layer.check_array(slot.attribute, chain[slot.name], repr(slot.name))
         scaling = state["scaling"]
         if not all(type(n) is float for n in scaling) or len(scaling) not in (0, 2):
             raise FileError(f"{path}: its scaling cannot be {scaling!r:.100}")
@@ -180,6 +185,9 @@ class Saved:
                     f"{start}: {folder + files.FOLDER + name!r} has shape {arrays[name].shape}, "
                     f"not {shape}"
                 )
+            with files.blamed(self.path):
+                what = f"{folder + files.FOLDER + name!r}"
+                check_numbers(arrays[name], what, "no NaN", infinite=True)
 
     def give_back(self, callbacks: Sequence[Callback]) -> None:
         """Give callbacks what they had."""

@@ -210,8 +210,8 @@ class Network:
                         "all models of a chain need one backend, dtype and device: "
                         f"link {number} is on {given}, link 0 on {mine}"
                     )
-                if link.shape_out is None:
-                    link.build_at(shape)
+                if not link.is_built:
+                    link.build_at(link.shape_in or shape)
             try:
                 if shape is not None:
                     link.accept(shape)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import batches, checked, checkpoints, interrupts, named, target_scale, words
+from npnn import batches, checked, checkpoints, doubts, interrupts, named, target_scale, words
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
@@ -69,12 +69,16 @@ def fit(
     called = _as_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
     with model.runner.training(optimizer, loss) as locks:
-        with locks.step:
-            training, data, validation = _begun(
-                model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
-                optimizer, metrics, seed, called, progress, resume,
-            )  # fmt: skip
-        with model.runner.lasting(data.bound) as bound:
+        called = [*called, ProgressBar()] if progress else called
+        with _undone(model), checkpoints.undone(called):
+            with locks.step:
+                training, data, validation = _begun(
+                    model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
+                    optimizer, metrics, seed, called, resume,
+                )  # fmt: skip
+            with _fitting(model.runner):
+                training.call("on_train_begin")
+        with model.runner.lasting(data.bound) as bound, _fitting(model.runner):
             if bound:
                 data = Data(data.backend, bound)
             training.run(data, validation, shuffle)
@@ -95,83 +99,95 @@ def _begun(
     metrics: Sequence[Metric],
     seed: int | None,
     called: list[Callback],
-    progress: bool,
     resume: Place | None,
 ) -> tuple[Training, Data, Data | None]:
-    """Return a training that can run, and the data for it; or change nothing."""
+    """Return a training that can run, and the data for it."""
+    if hasattr(x, "x_train_data"):
+        dataset, x, t = x, x.x_train_data, x.y_train_data
+        if validation_data is None:
+            validation_data = (dataset.x_validation_data, dataset.y_validation_data)
+        model.norm = dataset.norm if model.norm is None else model.norm
+        model.class_names = model.class_names or dataset.class_names
+    if t is None:
+        raise ValueError("fit needs targets t beside the inputs x, or a dataset")
+    columns = columns_of(x)
+    if columns is not None:
+        model.details.setdefault("columns", columns)
+    if model.shape_in is None:
+        check_inputs(raw_inputs(model.backend, x, model), model)
+    if loss is not None:
+        model.chain = loss
+    elif model.chain is None:
+        model.chain = default_loss(model)
+    last = model.runner.network.losses
+    if last and not model.class_names:
+        model.class_names = class_names_of(t, last[-1])
+
+    saved = None
+    if resume is not None:
+        saved = checkpoints.Saved(resume)
+        if seed not in (None, saved.seed):
+            raise FileError(
+                f"{saved.path} was trained with seed={saved.seed}, which training that goes on "
+                f"cannot change to {seed}: leave seed out"
+            )
+        seed = saved.seed
+        optimizer = optimizer or saved.optimizer()
+    # Without a seed of its own, a training goes on in the order where the last one ended.
+    epochs_before = model.runner.epochs if seed is None else 0
+    if seed is None:
+        seed = model.seed
+    if seed is None:
+        seed = np.random.SeedSequence().generate_state(1)[0]
+    seed = int(seed)  # a checkpoint takes no numbers of NumPy's
+    side = model.runner.side()
+    data = batches.prepared(side.accept, x, t, w, "the training data", training=True)
+    validation = None
+    if validation_data is not None:
+        weights = validation_data[2] if len(validation_data) > 2 else None
+        validation = batches.prepared(
+            side.accept, *validation_data[:2], weights, "the validation data"
+        )
+    elif validation_split:
+        data, validation = batches.split(data, validation_split, seed)
+    if "t" in data.arrays:
+        with data.backend.current():
+            target_scale.find(model, data, validation)
+            model.runner.tell(doubts.of_targets(model.runner.network, data.arrays["t"]))
+            for each in side.network.losses:
+                each.look_at(data.arrays["t"])
+
+    sizes = len(data), 0 if validation is None else len(validation)
+    scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
+    if saved is not None:
+        saved.check(model, optimizer, epochs, sizes, scores.names)
+        saved.give_back(called)
+    training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
+    training.remark, training.epochs_before = data.remark, epochs_before
+    if saved is not None:
+        saved.give_to(training)
+    return training, data, validation
+
+
+@contextlib.contextmanager
+def _fitting(runner: Runner) -> Iterator[None]:
+    """Have nothing changed meanwhile that the data were made for."""
+    before, runner.is_fitting = runner.is_fitting, True  # a callback may train the model, too
+    try:
+        yield
+    finally:
+        runner.is_fitting = before
+
+
+@contextlib.contextmanager
+def _undone(model: Sequential) -> Iterator[None]:
+    """Give a model back what it had, if something goes wrong before it is trained."""
     before = model.norm, model.class_names, model.chain, dict(model.details), model.target_norm
     try:
-        if hasattr(x, "x_train_data"):
-            dataset, x, t = x, x.x_train_data, x.y_train_data
-            if validation_data is None:
-                validation_data = (dataset.x_validation_data, dataset.y_validation_data)
-            model.norm = dataset.norm if model.norm is None else model.norm
-            model.class_names = model.class_names or dataset.class_names
-        if t is None:
-            raise ValueError("fit needs targets t beside the inputs x, or a dataset")
-        columns = columns_of(x)
-        if columns is not None:
-            model.details.setdefault("columns", columns)
-        if model.shape_in is None:
-            check_inputs(raw_inputs(model.backend, x, model), model)
-        if loss is not None:
-            model.chain = loss
-        elif model.chain is None:
-            model.chain = default_loss(model)
-        last = model.runner.network.losses
-        if last and not model.class_names:
-            model.class_names = class_names_of(t, last[-1])
-
-        saved = None
-        if resume is not None:
-            saved = checkpoints.Saved(resume)
-            if seed not in (None, saved.seed):
-                raise FileError(
-                    f"{saved.path} was trained with seed={saved.seed}, which training that goes on "
-                    f"cannot change to {seed}: leave seed out"
-                )
-            seed = saved.seed
-            optimizer = optimizer or saved.optimizer()
-        # Without a seed of its own, a training goes on in the order where the last one ended.
-        epochs_before = model.runner.epochs if seed is None else 0
-        if seed is None:
-            seed = model.seed
-        if seed is None:
-            seed = np.random.SeedSequence().generate_state(1)[0]
-        seed = int(seed)  # a checkpoint takes no numbers of NumPy's
-        side = model.runner.side()
-        data = batches.prepared(side.accept, x, t, w, "the training data", training=True)
-        validation = None
-        if validation_data is not None:
-            weights = validation_data[2] if len(validation_data) > 2 else None
-            validation = batches.prepared(
-                side.accept, *validation_data[:2], weights, "the validation data"
-            )
-        elif validation_split:
-            data, validation = batches.split(data, validation_split, seed)
-        if "t" in data.arrays:
-            with data.backend.current():
-                target_scale.find(model, data, validation)
-                for each in side.network.losses:
-                    each.look_at(data.arrays["t"])
-
-        called = [*called, ProgressBar()] if progress else called
-        sizes = len(data), 0 if validation is None else len(validation)
-        scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
-        with checkpoints.undone(called):
-            if saved is not None:
-                saved.check(model, optimizer, epochs, sizes, scores.names)
-                saved.give_back(called)
-            training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
-            training.remark, training.epochs_before = data.remark, epochs_before
-            if saved is not None:
-                saved.give_to(training)
-            training.call("on_train_begin")
+        yield
     except BaseException:
-        # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain, model.details, model.target_norm = before
         raise
-    return training, data, validation
 
 
 class Training:
@@ -223,7 +239,7 @@ class Training:
         self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
         self._locks = self.runner.locks()
-        self.runner.attach(optimizer)
+        self._losses = self.runner.attach(optimizer).network.losses  # that measured the last batch
 
     def stop(self, reason: str) -> None:
         """End training after this epoch.
@@ -248,6 +264,7 @@ class Training:
                         self.history.interrupted = self._stopping = True
         finally:
             self.history.seconds += time.perf_counter() - self._started
+            self.runner.is_fitting = False
             self.call("on_train_end")
 
     def _run_epoch(
@@ -269,12 +286,12 @@ class Training:
                     self.epoch -= 1
                     return
             with self._locks.step:
-                measured = [self.runner.measured()]
+                measured = [self.runner.measured(self._losses)]
                 if validation is not None:
                     measured.append(self._measure(validation))
             is_good, (metrics, *found) = self._read(*measured)
             if not is_good:
-                self._go_back_to_last_good_step(before, data, indices)
+                self._go_back_to_last_good_step(metrics["loss"], before, data, indices)
                 return
             metrics |= self._scored(data)
             for validated in found:
@@ -299,6 +316,7 @@ class Training:
         num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
         with self._locks.step:
             ready = self.runner.attach(self.optimizer)
+            self._losses = ready.network.losses
             ready(self.optimizer, data.bound, inputs, num_samples, noise)
 
     def _reset(self) -> None:
@@ -308,6 +326,8 @@ class Training:
 
     def _measure(self, data: Data) -> Measured:
         """Return the metrics over prepared data, without training on it or waiting for them."""
+        if not self.runner.network.losses:
+            self.runner.network.check_trains()
         self._reset()
         for part in data.rows(VALIDATION_BATCH):
             self.runner.run_prediction({}, part, len_of(part["x"]))
@@ -338,7 +358,7 @@ class Training:
     # A loss that is no number any more ---------------------------------------------------------
 
     def _go_back_to_last_good_step(
-        self, before: dict[str, Any], data: Data, indices: list[Array]
+        self, loss: float, before: dict[str, Any], data: Data, indices: list[Array]
     ) -> None:
         """Repeat the epoch, looking at each step, and stop before the one that diverges."""
         self._return_to(before)
@@ -348,12 +368,16 @@ class Training:
             good = self._snapshot()
             self._reset()
             self._train_batch(data, inputs, noise)
-            is_good, (metrics,) = self._read(self.runner.measured())
-            value = metrics["loss"]
+            is_good, (metrics,) = self._read(self.runner.measured(self._losses))
             if not is_good:
+                loss = metrics["loss"]
                 self._return_to(good)
                 break
-        error = DivergedError(value, self.epoch, self.step)
+        else:  # a callback had changed something meanwhile
+            self.step = 1
+            self._return_to(before)
+            self.epoch += 1
+        error = DivergedError(loss, self.epoch, self.step)
         self.epoch -= 1
         if not any(isinstance(callback, TerminateOnNaN) for callback in self.callbacks):
             raise error

@@ -66,7 +66,9 @@ class Parallel(Layer):
 
     @property
     def is_built(self) -> bool:
-        return self.shape_out is not None and _are_built(self.branches)
+        if self.shape_out is None or not all(row.is_built for row in self.branches):
+            return False
+        return [row.shape_out[-1] for row in self.branches if row.shape_out] == self._parts
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(number), branch) for number, branch in enumerate(self.branches))
@@ -142,7 +144,8 @@ class Residual(Layer):
 
     @property
     def is_built(self) -> bool:
-        return self.shape_out is not None and _are_built([self.layers])
+        is_built = self.shape_out is not None and self.layers.is_built
+        return is_built and self.layers.shape_out == self.shape_out
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         yield "layers", self.layers
@@ -256,9 +259,5 @@ def _build_row(row: Row, parent: Layer, shape: Shape, rng: np.random.Generator |
     return row.build(shape, rng)
 
 
-def _are_built(rows: list[Row]) -> bool:
-    return all(layer.is_built for row in rows for layer in row.layers)
-
-
 def _shown(row: Row) -> str:
-    return f"[{', '.join(map(repr, row.layers))}]" if len(row.layers) > 1 else repr(row.layers[0])
+    return f"[{', '.join(map(repr, row.layers))}]" if len(row.layers) != 1 else repr(row.layers[0])

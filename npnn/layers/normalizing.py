@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from npnn import checked, initializers
 from npnn.arrays import Array, Shape, array_namespace, as_shape
 from npnn.layers.layer import Layer
+from npnn.values import check_none, check_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,6 +131,12 @@ class BatchNorm(_Normalizing):
         self.draw("running_variance", _ONE, rng, shape[-1:])
         self.draw("running_weight", _ZERO, rng, (1,))
         return shape
+
+    def check_array(self, name: str, array: Array, what: str) -> None:
+        super().check_array(name, array, what)
+        if name in ("running_variance", "running_weight"):
+            check_none(array < 0.0, array, what, "at least 0")
+        check_numbers(array, what, "finite numbers")
 
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)
