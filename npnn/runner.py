@@ -279,7 +279,8 @@ class Runner:
         _, outputs = side.prediction(self)({}, data, inputs)
         if measured:
             take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
-        return outputs["y"]
+        y = outputs["y"]
+        return self.backend.copy(y) if side.network.gives_on else y
 
     def predict_class(self, x: Any, *, alone: bool = False) -> Array:
         """Return the class of each raw input, or each answer; NaN has none, and is refused."""

@@ -72,12 +72,12 @@ def fit(
         called = [*called, ProgressBar()] if progress else called
         with _undone(model), checkpoints.undone(called):
             with locks.step:
-                training, data, validation = _begun(
+                training, data, validation, saved = _begun(
                     model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
                     optimizer, metrics, seed, called, resume,
                 )  # fmt: skip
             with _fitting(model.runner):
-                training.call("on_train_begin")
+                training.begin(saved)
         with model.runner.lasting(data.bound) as bound, _fitting(model.runner):
             if bound:
                 data = Data(data.backend, bound)
@@ -100,8 +100,8 @@ def _begun(
     seed: int | None,
     called: list[Callback],
     resume: Place | None,
-) -> tuple[Training, Data, Data | None]:
-    """Return a training that can run, and the data for it."""
+) -> tuple[Training, Data, Data | None, checkpoints.Saved | None]:
+    """Return a training that can begin, the data for it, and what it goes on from."""
     if hasattr(x, "x_train_data"):
         dataset, x, t = x, x.x_train_data, x.y_train_data
         if validation_data is None:
@@ -164,9 +164,7 @@ def _begun(
         saved.give_back(called)
     training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
     training.remark, training.epochs_before = data.remark, epochs_before
-    if saved is not None:
-        saved.give_to(training)
-    return training, data, validation
+    return training, data, validation, saved
 
 
 @contextlib.contextmanager
@@ -252,6 +250,21 @@ class Training:
     def when_epoch_is_complete(self, action: Callable[[], None]) -> None:
         """Do `action` once every callback has seen the epoch and the history holds it."""
         self._later.append(action)
+
+    def begin(self, saved: checkpoints.Saved | None) -> None:
+        """Go on from what was saved, and tell the callbacks; or change nothing."""
+        if saved is None:
+            self.call("on_train_begin")
+            return
+        before, epochs = self._snapshot(), self.runner.epochs
+        try:
+            with self._locks.step:
+                saved.give_to(self)
+            self.call("on_train_begin")
+        except BaseException:
+            self._return_to(before)
+            self.runner.epochs = epochs
+            raise
 
     def run(self, data: Data, validation: Data | None, shuffle: bool) -> None:
         """Do the epochs that are left."""
@@ -442,13 +455,17 @@ def _as_callbacks(callbacks: object) -> list[Callback]:
         raise TypeError(
             f"callbacks must be a list of callbacks, not {checked.shown(callbacks)}{hint}"
         )
-    found = []
+    found: list[Callback] = []
     for number, callback in enumerate(callbacks):
         if callable(callback) and not isinstance(callback, (Callback, Layer, type)):
             checked.function(callback, f"callbacks[{number}]", ("training", "metrics"))
             callback = FunctionCallback(callback)
         example = "EarlyStopping(), or a function of (training, metrics)"
         checked.instance(callback, Callback, f"callbacks[{number}]", example)
+        if any(callback is other for other in found):
+            raise ValueError(
+                f"callbacks[{number}] is there twice, and would count each epoch twice"
+            )
         found.append(callback)
     return found
 

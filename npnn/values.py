@@ -107,7 +107,7 @@ def like(old: Array, value: Any, what: str) -> Array:
     if host is None:
         return value
     with quiet():
-        array = xp.asarray(host, dtype=old.dtype, device=device(old))
+        array = xp.asarray(host, dtype=old.dtype, device=device(old), copy=True)
     if np.isfinite(host).all() and not bool(xp.all(xp.isfinite(array))):
         raise ValueError(f"{what} must fit {old.dtype}, but there is a {np.abs(host).max()}")
     return array

@@ -13,9 +13,14 @@ def shape_of(x: Node, index: Node, axis: int) -> Shape:
 
 
 class Gather(Kind):
-    """Rows by number; the numbers were made by training, none is out of range."""
+    """Rows by number: none made by training is out of range; of others, one may be.
+
+    Those that a layer takes by numbers of its own are looked at by NumPy, which raises the error.
+    """
 
     def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
+        if node.attrs[1] == "raise":
+            return None
         by_rows = arg is node.args[1] and node.attrs[0] == 0
         return cut.moved(0 if by_rows else None, node.shape)
 
@@ -26,4 +31,5 @@ class Gather(Kind):
 
     def calls(self, memory: Memory, node: Node) -> list[Call]:
         x, index = map(memory.array, node.args)
-        return [(x.take, (index, node.attrs[0], memory.array(node), "clip"))]
+        axis, mode = node.attrs
+        return [(x.take, (index, axis, memory.array(node), mode))]

@@ -309,6 +309,12 @@ class LearningRateSchedule(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         self.watch.check(training, type(self).__name__)
+        others = (c for c in training.callbacks if isinstance(c, LearningRateSchedule))
+        if any(other is not self for other in others):
+            raise ValueError(
+                "there must be one LearningRateSchedule alone, whose factor multiplies alpha: a "
+                "function that multiplies several schedules is a schedule, too"
+            )
         if not training.epoch:
             self.schedule.forget()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from npnn import checked
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.guided import ANEW
 from npnn.layers.activations import ReLU
 from npnn.layers.convolution import Conv2D
@@ -62,7 +62,7 @@ class Parallel(Layer):
         ]
         if not self.branches:
             raise ValueError("Parallel needs at least one branch")
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
 
     @property
     def is_built(self) -> bool:
@@ -140,7 +140,7 @@ class Residual(Layer):
 
     def __init__(self, layers: Branch, shape_in: int | Shape | None = None) -> None:
         self.layers = _row(layers)
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
 
     @property
     def is_built(self) -> bool:
@@ -231,7 +231,7 @@ class Inception(Parallel):
                 [*_rectified(reduce_5x5, 1), *_rectified(channels_5x5, 5)],
                 [*largest, *_rectified(channels_pool, 1)],
             ],
-            None if shape_in is None else as_image(as_shape(shape_in, "shape_in")),
+            None if shape_in is None else as_image(as_array_shape(shape_in, "shape_in")),
         )
 
     __repr__ = Layer.__repr__

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import checked, initializers
-from npnn.arrays import Array, Shape, as_shape, fits
+from npnn.arrays import Array, Shape, array_namespace, as_shape, fits
 from npnn.locks import changed
 from npnn.plain import Named, Reader, Writer
 from npnn.settings import Settings
@@ -117,7 +117,8 @@ class Layer(Named, Settings):
             what = f"{name} of {type(self).__name__}"
             array = like(vars(self)[name], value, what)
             self.check_array(name, array, what)
-            return array
+            xp = array_namespace(array)  # a person's own array stays one
+            return xp.asarray(array, copy=True) if array is value else array
         if name in ("shape", "shape_in", "shape_out"):  # build sets them, too
             return None if value is None else as_shape(value, name)
         return super()._suiting(name, value)

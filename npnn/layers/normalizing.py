@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from npnn import checked, initializers
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.layers.layer import Layer
 from npnn.values import check_none, check_numbers
 
@@ -24,7 +24,7 @@ class _Normalizing(Layer):
     beta: Array
 
     def __init__(self, shape: int | Shape | None, epsilon: float) -> None:
-        self.shape = self.shape_in = None if shape is None else as_shape(shape, "shape")
+        self.shape = self.shape_in = None if shape is None else as_array_shape(shape, "shape")
         self.epsilon = checked.positive(epsilon, "epsilon")
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:

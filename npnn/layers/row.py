@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import checked
-from npnn.arrays import Array, Shape
+from npnn.arrays import Array, Shape, as_shape, is_of_one_array
 from npnn.errors import FileError
 from npnn.layers.layer import Layer, Link
 from npnn.locks import changed
-from npnn.plain import Reader, Writer
+from npnn.plain import Reader, Writer, is_ours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,7 @@ class Row(Link):
         for number, (layer, following) in enumerate(zip(self._layers, followers, strict=True)):
             vars(layer).update(dtype=self.dtype, following=following)
             try:
+                _check_takes(layer, shape)
                 if layer.is_built:
                     layer.accept(shape)
                     assert layer.shape_out is not None
@@ -191,6 +192,19 @@ def _parts(layer: Any) -> Sequence[Any]:
 def _shown_place(name: str) -> str:
     place = name.partition(".")[0]
     return f"model[{place}]" if place.isdigit() else "model[0]"
+
+
+def _check_takes(layer: Layer, shape: Any) -> None:
+    """Raise the error for several arrays that come to a layer of the package, which takes one."""
+    if (
+        is_ours(type(layer))
+        and not isinstance(layer, Row)
+        and not is_of_one_array(as_shape(shape, "shape"))
+    ):
+        raise ValueError(
+            f"takes one array, but is given several, of the shapes {shape}: a layer of your own "
+            "comes first that makes one of them"
+        )
 
 
 def _built(layer: Layer, shape_in: Shape, rng: np.random.Generator | None) -> Shape:

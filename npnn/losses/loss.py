@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from npnn.arrays import Array, Shape, array_namespace, as_shape, read_each
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape, read_each
 from npnn.layers.layer import Layer, Link
 from npnn.plain import again
+
+LEAST = 1.2e-38  # weight of all samples of a batch, which is a number of float32
 
 
 class LossLayer(Link, abstract=True):
@@ -69,14 +71,16 @@ class LossLayer(Link, abstract=True):
     target_scale: float = 1.0
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
         self.is_inferred = shape_in is None
         self.reset()
         self._was_training = False
 
     def accept(self, shape_in: Shape | int) -> Shape:
         """Return `shape_in` as a tuple; only a shape given at construction can contradict it."""
-        return as_shape(shape_in, "shape_in") if self.is_inferred else super().accept(shape_in)
+        return (
+            as_array_shape(shape_in, "shape_in") if self.is_inferred else super().accept(shape_in)
+        )
 
     # The formulas ------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class LossLayer(Link, abstract=True):
             self.loss = self.loss * column
             correct = None if correct is None else correct * w
             weight = xp.sum(w)
-            self.share = column / weight
+            self.share = column / xp.maximum(weight, LEAST)  # of a batch without any it is 0
             self.total_weight = self.total_weight + weight
         self.total_loss = self.total_loss + xp.sum(self.loss)
         if correct is not None:
