@@ -14,7 +14,8 @@ from npnn import batches, checked, checkpoints, doubts, interrupts, named, targe
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
-from npnn.callbacks import AnyCallback, Callback, FunctionCallback, ProgressBar, TerminateOnNaN
+from npnn.callbacks import AnyCallback, Callback, ProgressBar, TerminateOnNaN
+from npnn.callbacks.asked import as_callbacks
 from npnn.errors import DivergedError, FileError
 from npnn.history import History
 from npnn.io import Place
@@ -66,7 +67,7 @@ def fit(
         loss = named.called(loss, LossLayer, "loss", kinds, words.LOSSES)
     if optimizer is not None:
         optimizer = named.called(optimizer, Optimizer, "optimizer", Optimizer.registry.values())
-    called = _as_callbacks(callbacks)
+    called = as_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
     with model.runner.training(optimizer, loss) as locks:
         called = [*called, ProgressBar()] if progress else called
@@ -446,28 +447,6 @@ class Training:
         """Have each callback do what it does at a moment."""
         for callback in self.callbacks:
             getattr(callback, moment)(self)
-
-
-def _as_callbacks(callbacks: object) -> list[Callback]:
-    """Return a list of callbacks, of which each may be a function."""
-    if not isinstance(callbacks, (list, tuple)):
-        hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
-        raise TypeError(
-            f"callbacks must be a list of callbacks, not {checked.shown(callbacks)}{hint}"
-        )
-    found: list[Callback] = []
-    for number, callback in enumerate(callbacks):
-        if callable(callback) and not isinstance(callback, (Callback, Layer, type)):
-            checked.function(callback, f"callbacks[{number}]", ("training", "metrics"))
-            callback = FunctionCallback(callback)
-        example = "EarlyStopping(), or a function of (training, metrics)"
-        checked.instance(callback, Callback, f"callbacks[{number}]", example)
-        if any(callback is other for other in found):
-            raise ValueError(
-                f"callbacks[{number}] is there twice, and would count each epoch twice"
-            )
-        found.append(callback)
-    return found
 
 
 def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: Any) -> None:

@@ -328,3 +328,125 @@ def test_what_a_layer_gives_instead_of_an_array_is_told_in_one_line():
     with pytest.raises(TypeError, match=r"forward gave .*, but an array of shape") as caught:
         model.predict(RNG.standard_normal((500, 4)))
     assert len(str(caught.value).splitlines()) == 1
+
+
+# Parts of one's own -------------------------------------------------------------------------------
+
+
+class Plain(npnn.optimizers.Optimizer):
+    def update(self, parameters, gradients, *, rate):
+        return (parameters - rate * gradients,)
+
+
+class Bare(Plain):
+    def update(self, parameters, gradients, *, rate):
+        return parameters - rate * gradients
+
+
+class Summed(Plain):
+    def update(self, parameters, gradients, *, rate):
+        xp = array_namespace(parameters)
+        return (xp.sum(parameters - rate * gradients),)
+
+
+class Forgets(Plain):
+    def update(self, parameters, gradients, *, rate):
+        return None
+
+
+@pytest.mark.parametrize("kind", [Bare, Summed, Forgets])
+def test_an_optimizer_that_returns_something_else_is_told_and_changes_nothing(kind, backend_name):
+    model, same = (regression(backend=backend_name) for _ in range(2))
+    before = host_parameters(model)
+    with pytest.raises(TypeError, match=f"{kind.__name__}.update must return a tuple of arrays"):
+        model.fit(X, T, epochs=1, optimizer=kind(0.1))
+    for name, array in host_parameters(model).items():
+        np.testing.assert_array_equal(array, before[name])
+    model.fit(X, T, epochs=1, optimizer=Plain(0.1), seed=0)
+    same.fit(X, T, epochs=1, optimizer=npnn.GradientDescent(0.1), seed=0)
+    for name, array in host_parameters(model).items():
+        np.testing.assert_allclose(array, host_parameters(same)[name], rtol=1e-6)
+
+
+class Squares(npnn.losses.LossLayer):
+    def value(self, y, t):
+        return (y - t) ** 2
+
+    def derivative(self, y, t):
+        return 2.0 * (y - t)
+
+
+class MeanOfSamples(Squares):
+    def value(self, y, t):
+        return array_namespace(y).mean((y - t) ** 2, axis=0)
+
+
+class OneNumber(Squares):
+    def value(self, y, t):
+        return array_namespace(y).mean((y - t) ** 2)
+
+
+class Nothing(Squares):
+    def value(self, y, t):
+        return None
+
+
+class SlopeOfAll(Squares):
+    def derivative(self, y, t):
+        return array_namespace(y).sum(2.0 * (y - t))
+
+
+@pytest.mark.parametrize("kind", [MeanOfSamples, OneNumber, Nothing, SlopeOfAll])
+def test_a_loss_that_gives_no_number_for_each_output_is_told(kind, backend_name):
+    model = regression(backend=backend_name)
+    assert model.fit(X, T, epochs=1, loss=Squares()).num_epochs == 1
+    message = f"{kind.__name__}: (value|derivative) gave .*, but .* each output .*needed"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, T, epochs=1, loss=kind())
+
+
+class Words(npnn.schedules.Schedule):
+    def __call__(self, count):
+        return "a"
+
+
+class Below(Words):
+    def __call__(self, count):
+        return -1.0
+
+
+@pytest.mark.parametrize("kind", [Words, Below])
+def test_what_a_schedule_of_ones_own_gives_is_looked_at(kind):
+    for how in (
+        {"optimizer": npnn.Adam(schedule=kind())},
+        {"callbacks": [LearningRateSchedule(kind())]},
+    ):
+        with pytest.raises(
+            (TypeError, ValueError), match=rf"what {kind.__name__}\(.*\) gives for 0"
+        ):
+            regression().fit(X, T, epochs=1, **how)
+
+
+def test_a_method_of_a_callback_that_is_never_called_is_named():
+    for name, meant in (("on_epoch_ends", "on_epoch_end"), ("on_train_batch_end", "on_batch_end")):
+        kind = type("Mine", (npnn.Callback,), {name: lambda self, training, metrics: None})
+        with pytest.raises(TypeError, match=f"Mine has {name}, which is never called.*{meant}"):
+            regression().fit(X, T, callbacks=[kind()])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ([np.ones(2)], "must return a dict of names and arrays"),
+        ({"a": np.array([object()])}, "returns as 'a' an array of object"),
+        ({"a": np.array([1j])}, "returns as 'a' an array of complex128"),
+    ],
+)
+def test_what_a_callback_goes_on_from_is_looked_at_before_training(arrays, message, tmp_path):
+    kind = type("Mine", (npnn.Callback,), {"get_arrays": lambda self: arrays})
+    model = regression()
+    before = host_parameters(model)
+    with pytest.raises(npnn.FileError, match=f"Mine.get_arrays {message}"):
+        model.fit(X, T, epochs=1, callbacks=[kind(), Checkpoint(tmp_path / "c.safetensors")])
+    for name, array in host_parameters(model).items():
+        np.testing.assert_array_equal(array, before[name])

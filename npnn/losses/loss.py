@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from npnn import checked
 from npnn.arrays import Array, Shape, array_namespace, as_array_shape, read_each
 from npnn.layers.layer import Layer, Link
 from npnn.plain import again
@@ -134,6 +135,12 @@ class LossLayer(Link, abstract=True):
             t = self.prepare_targets(t, tuple(x.shape[1:]), x.dtype)
         self.y, self.t, self.from_logits = x, t, logits is not None
         self.loss = self.value(x, t) if logits is None else self.canonical_value(logits, x, t)
+        if self.loss is None or self.loss.ndim != x.ndim or self.loss.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"{type(self).__name__}: value gave {_shape_shown(self.loss)}, but the loss of "
+                f"each output is needed, of shape {tuple(x.shape)}: the sum over the outputs, and "
+                "the mean over the samples, are taken of it"
+            )
         correct = self.correct(x, t)
         if correct is not None:
             correct = self._shares(correct, x)
@@ -173,7 +180,13 @@ class LossLayer(Link, abstract=True):
                 "optimizer.step go forward and backward; alone, forward(y, t) comes first"
             )
         derivative = self.canonical_derivative if self.from_logits else self.derivative
-        gradient = derivative(self.y, self.t) * self.share
+        gradient = derivative(self.y, self.t)
+        if getattr(gradient, "shape", None) != self.y.shape:
+            raise ValueError(
+                f"{type(self).__name__}: {derivative.__name__} gave {_shape_shown(gradient)}, but "
+                f"one number for each output is needed, of shape {tuple(self.y.shape)}"
+            )
+        gradient = gradient * self.share
         if self.scale is not None:
             gradient = gradient * self.scale
         return gradient if grad_y is None else gradient + grad_y
@@ -275,6 +288,12 @@ class LossLayer(Link, abstract=True):
             return math.nan  # there was no batch
         numbers = self.read([total] if type(weight) is float else [total, weight])
         return mean(numbers[0], count + sum(numbers[1:]))
+
+
+def _shape_shown(array: Any) -> str:
+    if not hasattr(array, "shape"):
+        return checked.shown(array)
+    return f"an array of shape {tuple(array.shape)}"
 
 
 def mean(total: float, weight: float) -> float:
