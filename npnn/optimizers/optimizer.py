@@ -155,7 +155,7 @@ class Optimizer(Named, Settings):
             alpha = factor_of(alpha, count)
         return alpha * self.factor * (factor_of(schedule, count) if schedule else 1.0)
 
-    def updated(self, arrays: Sequence[Array], scalars: dict[str, Any]) -> Sequence[Array]:
+    def updated(self, arrays: Sequence[Array], scalars: dict[str, Any]) -> tuple[Array, ...]:
         """Return what :meth:`update` makes of parameters, gradients and moments, looked at."""
         found = self.update(*arrays, **scalars)
         parameters, _, *moments = arrays
@@ -167,7 +167,7 @@ class Optimizer(Named, Settings):
                 f"{type(self).__name__}.update must return a tuple of arrays of the shapes that "
                 f"they came in: ({names},), not {checked.shown(found)}"
             )
-        return found
+        return tuple(found)
 
     def limit(self, parameters: Sequence[Array], gradients: Sequence[Array]) -> list[Array]:
         """Return the gradients with the penalties taken in, and clipped."""
