@@ -60,6 +60,8 @@ class Backend:
         Whether to look at a value is to wait for a device.
     precisions : tuple of str
         The precisions of products that there are for float32.
+    rows_at_once : int or None
+        Samples up to which a prediction is best made in one step; None if of all.
     """
 
     name: ClassVar[str]
@@ -67,6 +69,7 @@ class Backend:
     asynchronous: bool = False
     execution: ClassVar[str] = "it is, layer by layer, and plans nothing ahead"
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    rows_at_once: ClassVar[int | None] = None
     xp: Any
 
     def __init__(

@@ -27,6 +27,10 @@ SAMPLES = 256  # of a thread, up to which a product is cut by columns,
 COLUMNS = 128  # if a thread has as many of them,
 WEIGHTS = 1 << 17  # and this many elements are multiplied
 
+# Prediction -------------------------------------------------------------------------------------
+
+ROWS_AT_ONCE = 4096  # what is computed of more does not stay in the processors' caches
+
 # Memory -----------------------------------------------------------------------------------------
 
 SMALL = 4096  # bytes, up to which memory is not worth saving

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,17 @@ def rows_of(data: Any, size: int) -> Iterator[Any]:
     for start in range(0, count, size):
         stop = min(start + size, count)
         yield mapped(data, partial(_rows, start, stop))
+
+
+def in_parts(
+    predict: Callable[[Tree], Array], batch: Tree, size: int | None, backend: Backend
+) -> Array:
+    """Return what is predicted for a batch, so many samples at a time."""
+    if size is None or len_of(batch["x"]) <= size:
+        return predict(batch)
+    outputs = [predict(part) for part in rows_of(batch, size)]
+    with backend.current():
+        return backend.xp.concat(outputs)
 
 
 def _rows(start: int, stop: int, array: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from npnn.acceptance import Acceptance
 from npnn.backends.backend import Tree
+from npnn.batches import in_parts
 from npnn.copies import copied
 from npnn.locks import held
 from npnn.network import Network, arrays_in
@@ -78,7 +79,13 @@ class _Calls:
         """Return the outputs for inputs that are looked at first, and may be converted."""
         batch, is_raw = self.accept.batch(x)
         data = self._raw if is_raw else self._as_given
-        y: Array = self.step(self.carry, data, {**batch, "metrics": []})[1]["y"]
-        if batch["x"] is x and type(x) is np.ndarray:
+        backend = self.runner.backend
+
+        def predict(part: Tree) -> Array:
+            y: Array = self.step(self.carry, data, {**part, "metrics": []})[1]["y"]
+            return y
+
+        y = in_parts(predict, batch, backend.rows_at_once, backend)
+        if batch["x"] is x and type(x) is np.ndarray and len(y) <= (backend.rows_at_once or len(y)):
             self.data, self.form = data, (x.shape, x.dtype)
         return y

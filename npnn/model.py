@@ -274,7 +274,8 @@ class Sequential(LookedInto):
         x : array_like, shape (samples, inputs)
             Of any library; `norm` is applied.
         batch_size : int, optional
-            Samples at a time, to bound the memory; all at once if None.
+            Samples at a time, to bound the memory. As many as are fastest if None: 4,096 with NumPy
+            arrays, all of them elsewhere.
 
         Returns
         -------

@@ -32,6 +32,8 @@ def called(
     others : mapping, optional
         Names that others have for them, without what is between words.
     """
+    if isinstance(value, kind):
+        return value
     # A class of a person's own does not take a name that the package has.
     by_name: dict[str, type[T]] = {}
     for each in sorted(filter(_has_defaults, kinds), key=lambda each: not is_ours(each)):
@@ -39,7 +41,6 @@ def called(
     if not isinstance(value, str):
         example = f"{next(iter(by_name.values())).__name__}(), or its name"
         checked.instance(value, kind, name, example)
-        return value  # type: ignore[no-any-return]
     by_letters = {words.plain(each): found for each, found in by_name.items()}
     asked = words.plain(value).removesuffix("loss")
     if asked in by_letters:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from npnn import doubts
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array, array_namespace
-from npnn.batches import rows_of
+from npnn.batches import in_parts, rows_of
 from npnn.locks import Joined, Locks, held, locks_of, trained
 from npnn.losses import default_loss
 from npnn.metrics import Measured, apart, sums_of, take_sums
@@ -244,14 +244,12 @@ class Runner:
         side = self.side(alone)
         batch, is_raw = side.accept.batch(x, t)
         data = self.norm_data("norm", self.model.norm) if is_raw else {}
-        if batch_size is None:
-            return self.run_prediction(data, batch, len_of(batch["x"]), side=side)
-        outputs = [
-            self.run_prediction(data, part, len_of(part["x"]), side=side)
-            for part in rows_of(batch, batch_size)
-        ]
-        with self.backend.current():
-            return self.backend.xp.concat(outputs)
+        return in_parts(
+            lambda part: self.run_prediction(data, part, len_of(part["x"]), side=side),
+            batch,
+            batch_size or self.backend.rows_at_once,
+            self.backend,
+        )
 
     def run_prediction(
         self,

@@ -63,7 +63,7 @@ def fit(
     if resume is not None and not hasattr(resume, "read"):
         resume = checked.path(resume, "resume")
     if loss is not None and not (isinstance(loss, Link) and not loss.is_loss):
-        kinds = [kind for kind in Layer.registry.values() if issubclass(kind, LossLayer)]
+        kinds = (kind for kind in Layer.registry.values() if issubclass(kind, LossLayer))
         loss = named.called(loss, LossLayer, "loss", kinds, words.LOSSES)
     if optimizer is not None:
         optimizer = named.called(optimizer, Optimizer, "optimizer", Optimizer.registry.values())

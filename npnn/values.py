@@ -30,7 +30,8 @@ def all_fractions(x: np.ndarray) -> bool:
     """Return whether all numbers are from 0 to 1; False says nothing."""
     # As integers, positive floats are in order, and negative ones and NaN come after all.
     size = x.dtype.itemsize
-    return x.size > 0 and bool(np.maximum.reduce(x.view(UNSIGNED[size]), None) <= ONES[size])
+    x = x.view(UNSIGNED[size])
+    return x.size > 0 and bool(x.item(x.argmax()) <= ONES[size])
 
 
 def all_probabilities(x: np.ndarray) -> bool:
@@ -41,13 +42,14 @@ def all_probabilities(x: np.ndarray) -> bool:
         sums -= 1.0
         if not np.vdot(sums, sums) < 1e-4:
             return False
-    return bool(np.minimum.reduce(x, None) >= 0.0)
+    return bool(x.item(x.argmin()) >= 0.0)  # of a NaN, which comes first, too
 
 
 def all_below(x: np.ndarray, number: int) -> bool:
     """Return whether all integers are from 0 to `number` - 1; False says nothing."""
     # As unsigned ones, negative integers come after all.
-    return x.size > 0 and bool(np.maximum.reduce(x.view(UNSIGNED[x.dtype.itemsize]), None) < number)
+    x = x.view(UNSIGNED[x.dtype.itemsize])
+    return x.size > 0 and bool(x.item(x.argmax()) < number)
 
 
 UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}

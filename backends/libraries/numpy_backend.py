@@ -8,6 +8,7 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
+from npnn.backends import tuning
 from npnn.backends.backend import Array, Backend, Step
 from npnn.backends.host import host_array
 from npnn.backends.recording.capture import CapturedStep
@@ -17,6 +18,7 @@ class NumpyBackend(Backend):
     """NumPy arrays on the CPU."""
 
     name = "numpy"
+    rows_at_once = tuning.ROWS_AT_ONCE
 
     def load(self) -> None:
         self.xp = xp
