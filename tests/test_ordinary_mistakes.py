@@ -218,9 +218,16 @@ def test_a_callback_is_there_once():
     stopping = EarlyStopping(3)
     with pytest.raises(ValueError, match=r"callbacks\[1\] is there twice"):
         regression().fit(X, T, callbacks=[stopping, stopping])
-    schedules = [LearningRateSchedule(npnn.schedules.Cosine(5)) for _ in range(2)]
-    with pytest.raises(ValueError, match="there must be one LearningRateSchedule alone"):
-        regression().fit(X, T, callbacks=schedules)
+
+
+def test_two_schedules_multiply_the_rate_both():
+    seen = []
+    schedules = [LearningRateSchedule(lambda epoch: 0.5**epoch) for _ in range(2)]
+    look = type("Looks", (npnn.Callback,), {
+        "on_batch_end": lambda self, training: seen.append(training.optimizer.factor)
+    })()  # fmt: skip
+    regression().fit(X, T, epochs=3, batch_size=12, callbacks=[*schedules, look])
+    assert seen == [1.0, 0.25, 0.0625]
 
 
 def test_a_training_that_cannot_go_on_leaves_model_and_optimizer(tmp_path):

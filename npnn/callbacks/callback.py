@@ -309,17 +309,13 @@ class LearningRateSchedule(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         self.watch.check(training, type(self).__name__)
-        others = (c for c in training.callbacks if isinstance(c, LearningRateSchedule))
-        if any(other is not self for other in others):
-            raise ValueError(
-                "there must be one LearningRateSchedule alone, whose factor multiplies alpha: a "
-                "function that multiplies several schedules is a schedule, too"
-            )
         if not training.epoch:
             self.schedule.forget()
 
     def on_epoch_begin(self, training: Training) -> None:
-        training.optimizer.factor = factor_of(self.schedule, training.epoch - 1)
+        factor = factor_of(self.schedule, training.epoch - 1)
+        first = next(c for c in training.callbacks if isinstance(c, LearningRateSchedule))
+        training.optimizer.factor = factor * (1.0 if first is self else training.optimizer.factor)
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         self.schedule.observe(self.watch.cost(metrics))
