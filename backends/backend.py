@@ -203,7 +203,8 @@ class Backend:
 
     def copy(self, x: Array) -> Array:
         """Return `x` in memory of its own."""
-        return self.xp.asarray(x, copy=True)
+        with self.current():
+            return self.xp.asarray(x, copy=True)
 
     def random(self, kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         """Return random numbers, ``"uniform"`` over [0, 1) or ``"normal"``.
@@ -259,7 +260,8 @@ class Backend:
         if not self.in_place or not arrays:
             return list(arrays)
         xp = array_namespace(arrays[0])  # not self.xp: the arrays may be recorded ones
-        return [xp.concat([xp.reshape(a, (-1,)) for a in arrays])]
+        with self.current():
+            return [xp.concat([xp.reshape(a, (-1,)) for a in arrays])]
 
     def unpack(self, packed: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
         """Return the arrays that :meth:`pack` made `packed` of; views of it where possible."""
@@ -277,9 +279,10 @@ class Backend:
         """Return `new`; or `old`, with `new` written into it, where the library allows it."""
         if not self.in_place:
             return new
-        for target, value in zip(old, new, strict=True):
-            if target is not value:
-                target[...] = value
+        with self.current():
+            for target, value in zip(old, new, strict=True):
+                if target is not value:
+                    target[...] = value
         return old
 
     @property

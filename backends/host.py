@@ -33,36 +33,6 @@ def host_array(x: Any) -> np.ndarray:
     return _numbers(_on_host(x), x)
 
 
-def is_text(x: Any) -> bool:
-    """Return whether an array, a list or a column holds words and nothing else."""
-    kind = getattr(getattr(x, "dtype", None), "kind", "O")
-    if kind not in "OU":
-        return False
-    try:
-        array = np.asarray(x)
-    except (TypeError, ValueError, RuntimeError):  # on a GPU, say, where there are no words
-        return False
-    if array.dtype.kind == "O":
-        return array.size > 0 and all(isinstance(item, str) for item in array.flat)
-    # Beside a word NumPy turns numbers into words too.
-    return array.dtype.kind == "U" and (hasattr(x, "dtype") or all(map(_is_word, _flat(x))))
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _flat(x: Any) -> Iterator[Any]:
-    """Yield what stands in nested lists."""
-    for part in x if isinstance(x, (list, tuple)) else (x,):
-        if isinstance(part, (list, tuple)):
-            yield from _flat(part)
-        elif isinstance(part, np.ndarray):
-            yield from part.flat
-        else:
-            yield part
-
-
 def _refuse(x: Any) -> None:
     """Raise the error for what holds numbers, but not as an array or a list does."""
     kind = type(x).__name__

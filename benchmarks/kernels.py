@@ -179,15 +179,15 @@ def captured(workload: str) -> tuple[str, list[Kernel]]:
     functions = [id(function) for function, _ in plan.calls]
     owners = dict(zip(functions, plan.owners, strict=True))
     kernels = []
-    for launch in plan.target.sources.launches:
+    for launch in plan.target.kernels:
         names = [node.origin[0] for node in owners.get(id(launch), ())]
         parts = [*dict.fromkeys(name or "step" for name in names)]
         more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
         does = ", ".join(parts[:3]) + more if parts else "in or out"
-        sizes = (a.itemsize * int(size_of(a.shape, a.strides)) for a in launch.arrays)
+        sizes = (a.itemsize * int(size_of(a.shape, a.strides)) for a in launch.arrays.values())
         threads = launch.block[0] * (launch.block[1] if len(launch.block) > 1 else 1)
         kernels.append(Kernel(launch.name, does, launch.grid[0], threads, sum(sizes)))
-    return plan.target.sources.text, kernels
+    return plan.target.source, kernels
 
 
 def size_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:

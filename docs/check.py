@@ -65,6 +65,7 @@ def test_nothing_is_fetched_from_elsewhere():
         text = page.read_text()
         for asked in ('src="http', 'src="//', '<link rel="stylesheet" href="http'):
             assert asked not in text, page
+        assert str(SITE.parents[1]) not in text, page  # nor does it say where it was built
 
 
 @pytest.fixture(scope="module")

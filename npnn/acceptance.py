@@ -17,7 +17,7 @@ import numpy as np
 from npnn import known, labels
 from npnn.arrays import Array, array_namespace, fits
 from npnn.backends.backend import Backend
-from npnn.backends.host import host_array, is_text
+from npnn.backends.host import host_array
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer
 from npnn.normalization import normalize
 from npnn.targets import prepare_targets
@@ -422,7 +422,7 @@ def unrounded(backend: Backend, value: Any, name: str) -> Array:
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         remedy = _remedy(value)
-        if name == "t" and is_text(value):
+        if name == "t" and labels.is_text(value):
             remedy = "; words are classes where npnn.Softmax() or npnn.Sigmoid() is the last layer"
         raise kind(f"{_ROLES[name]}: {error}{remedy}") from None
 

@@ -151,6 +151,15 @@ def path(value: Any, name: str) -> str:
         raise TypeError(f"{name} must be the path of a file, not {shown(value)}") from None
 
 
+def text(value: Any, name: str) -> str:
+    """Return a string that is not empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {shown(value)}")
+    if not value:
+        raise ValueError(f"{name} must not be empty")
+    return value
+
+
 def word(value: Any, name: str, words: tuple[str, ...], or_else: str = "") -> str:
     """Return one of some words; `or_else` says what may be there instead of one."""
     if not isinstance(value, str) or value not in words:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from npnn import layers as of
 from npnn.layers.layer import Layer
+from npnn.layers.row import Row
 
 if TYPE_CHECKING:
     from npnn.arrays import Shape
@@ -29,24 +29,47 @@ class Weighty(NamedTuple):
         return f"layer {self.place}, {self.layer!r}"
 
 
-def weighty(model: Sequential) -> Iterator[Weighty]:
-    """Yield each layer with arrays once, in the order a batch meets them."""
+def weighty(model: Sequential) -> list[Weighty]:
+    """Return each layer with arrays once, in the order a batch meets them."""
     if model.shape_in is None:
         model.build_at(None)
-    image: Any = None
-    seen: set[int] = set()
-    for place, layer in model.walk():
-        shape: Any = layer.shape_in
-        is_image = isinstance(shape, tuple) and len(shape) == 3
-        if isinstance(layer, of.Flatten) and is_image:
-            image = shape
-        if (layer.parameter_names or layer.state_names) and id(layer) not in seen:
-            seen.add(id(layer))
-            if isinstance(layer, of.Dense):
-                yield Weighty(place, layer, shape if is_image else image)
-                image = None
-            else:
-                yield Weighty(place, layer, None if is_image else image)
+    found: dict[int, Weighty] = {}
+    _follow(model, "", None, found)
+    return list(found.values())
+
+
+def _follow(layer: Layer, place: str, image: Any, found: dict[int, Weighty]) -> Any:
+    """Find the layers with arrays; return the image whose values come out in a row, if they do.
+
+    Parameters
+    ----------
+    layer : Layer
+        What is looked at, with its parts.
+    place : str
+        Where it is.
+    image : Shape or None
+        The image whose values come in in a row, if they do.
+    found : dict
+        The layers that there are, by their identities.
+    """
+    shape: Any = layer.shape_in
+    flattened = len(shape or ()) == 3 and all(isinstance(size, int) for size in shape)
+    if isinstance(layer, of.Flatten) and flattened:
+        return shape
+    if layer.parameter_names or layer.state_names:
+        own = image if not flattened else shape if isinstance(layer, of.Dense) else None
+        found.setdefault(id(layer), Weighty(place, layer, own))
+    parts = list(layer.children())
+    if isinstance(layer, of.Dense) or (not parts and layer.shape_out != shape):
+        return None
+    given = image
+    for name, part in parts:
+        left = _follow(part, f"{place}.{name}" if place else name, given, found)
+        if isinstance(layer, Row):
+            given = left
+        elif isinstance(layer, of.Parallel) or left != given:
+            image = None  # what comes out is no row of an image's values
+    return given if isinstance(layer, Row) else image
 
 
 def channels_last(array: np.ndarray, image: Shape | None) -> np.ndarray:

@@ -7,11 +7,13 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import checked
 from npnn import layers as of
 from npnn.errors import FileError, extra
 from npnn.foreign import Weighty, check_shape, running_weight, weighty
@@ -30,6 +32,7 @@ KINDS: dict[str, tuple[type, tuple[str, ...]]] = {
     "LayerNormalization": (of.LayerNorm, ("gamma", "beta")),
 }
 STEMS = {"_".join(re.findall("[A-Z][a-z]*|2D", kind)).lower(): kind for kind in KINDS}
+DAMAGES = KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error
 STEMS = {stem.replace("_2d", "2d"): kind for stem, kind in STEMS.items()}
 
 
@@ -56,12 +59,12 @@ def load_weights(model: Sequential, path: str | os.PathLike[str]) -> None:
     npnn.MissingError
         If h5py is not installed.
     """
-    found, epsilons = _read(Path(path))
-    layers = list(weighty(model))
+    found, epsilons = _read(Path(checked.path(path, "path")))
+    layers = weighty(model)
     counts = dict.fromkeys(KINDS, 0)
     arrays: dict[str, Any] = {}
     for at in layers:
-        kind = next((k for k, (cls, _) in KINDS.items() if type(at.layer) is cls), None)
+        kind = next((k for k, (cls, _) in KINDS.items() if isinstance(at.layer, cls)), None)
         if kind is None:
             raise ValueError(f"{at}: no layer of Keras is known that has such weights")
         number, counts[kind] = counts[kind], counts[kind] + 1
@@ -107,7 +110,6 @@ def _read(path: Path) -> tuple[dict[str, list[tuple[str, list[np.ndarray]]]], di
     except ImportError:
         raise extra("h5py", "keras") from None
     data, names = path.read_bytes(), {}
-    epsilons: dict[str, float] = {}
     try:
         if zipfile.is_zipfile(io.BytesIO(data)):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -115,22 +117,31 @@ def _read(path: Path) -> tuple[dict[str, list[tuple[str, list[np.ndarray]]]], di
                 data = archive.read("model.weights.h5")
         with h5py.File(io.BytesIO(data), "r") as file:
             found = _layers(file["layers"])
-    except (OSError, KeyError, ValueError) as error:
+        return found, _epsilons(found, names["config"]["layers"] if names else [])
+    except (OSError, *DAMAGES) as error:
         raise FileError(f"{str(path)!r} is no file of Keras 3's weights: {error}") from None
-    counts = dict.fromkeys(KINDS, 0)
-    for entry in names.get("config", {}).get("layers", []) if names else []:
-        kind = entry.get("class_name")
+
+
+def _epsilons(
+    found: dict[str, list[tuple[str, list[np.ndarray]]]], entries: list[dict[str, Any]]
+) -> dict[str, float]:
+    """Return the epsilon of each layer that has one, from what describes the layers in a row."""
+    counts, epsilons = dict.fromkeys(KINDS, 0), {}
+    for entry in entries:
+        kind = entry["class_name"]
         if kind in KINDS and counts[kind] < len(found[kind]):
             if "epsilon" in entry["config"]:
-                epsilons[found[kind][counts[kind]][0]] = entry["config"]["epsilon"]
+                epsilons[found[kind][counts[kind]][0]] = float(entry["config"]["epsilon"])
             counts[kind] += 1
-    return found, epsilons
+    return epsilons
 
 
 def _layers(group: Any) -> dict[str, list[tuple[str, list[np.ndarray]]]]:
     found: dict[str, list[tuple[int, str, list[np.ndarray]]]] = {kind: [] for kind in KINDS}
     for name, layer in group.items():
         stem, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()  # type: ignore[union-attr]
+        if "layers" in layer:
+            raise ValueError(f"its layer {name!r} is made of layers, whose order it does not hold")
         variables = layer.get("vars", {})
         arrays = [np.asarray(variables[key]) for key in sorted(variables, key=int)]
         if not arrays:

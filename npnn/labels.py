@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from npnn.backends.host import is_text
 from npnn.losses import LossLayer
 
 
@@ -19,6 +18,36 @@ def are_words(t: Any, loss: LossLayer) -> bool:
         return False
     shape, outputs = np.shape(np.asarray(t)), loss.shape_in or ()
     return len(shape) == len(outputs) or (len(shape) == len(outputs) + 1 and shape[-1] == 1)
+
+
+def is_text(x: Any) -> bool:
+    """Return whether an array, a list or a column holds words and nothing else."""
+    kind = getattr(getattr(x, "dtype", None), "kind", "O")
+    if kind not in "OU":
+        return False
+    try:
+        array = np.asarray(x)
+    except (TypeError, ValueError, RuntimeError):  # on a GPU, say, where there are no words
+        return False
+    if array.dtype.kind == "O":
+        return array.size > 0 and all(isinstance(item, str) for item in array.flat)
+    # Beside a word NumPy turns numbers into words too.
+    return array.dtype.kind == "U" and (hasattr(x, "dtype") or all(map(_is_word, _flat(x))))
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _flat(x: Any) -> Iterator[Any]:
+    """Yield what stands in nested lists."""
+    for part in x if isinstance(x, (list, tuple)) else (x,):
+        if isinstance(part, (list, tuple)):
+            yield from _flat(part)
+        elif isinstance(part, np.ndarray):
+            yield from part.flat
+        else:
+            yield part
 
 
 def class_names_of(t: Any, loss: LossLayer) -> list[str] | None:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import checked
 from npnn import layers as of
 from npnn.io import Place, writing
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
+from npnn.numpy_columns import PREDICT, table_lines
 from npnn.version import __version__
-from npnn.written import check_known, check_shape, input_names
+from npnn.written import check_known, check_shape, input_names, rows_of, table_of
 
 if TYPE_CHECKING:
     from npnn.model import Sequential
@@ -90,16 +92,15 @@ FILE = '''\
 Written by npnn {version}; it needs NumPy alone. ``predict`` gives what the network's own gives.
 """
 
-import base64
-import io
+{future}{imports}
 
 import numpy as np
 
 CLASSES = {classes!r}
 INPUTS = {inputs!r}
 
-
-def predict(x):
+{predict}
+def {network}(x):
     """Return the outputs, of shape (batch{shape_out}), for inputs of shape (batch{shape_in})."""
 {lines}
     return x
@@ -116,14 +117,20 @@ A = read(
 {arrays}
 """
 )
-'''
+{table}'''
 
 
-def export(model: Sequential, path: Place, *, name: str = "A network.") -> None:
+def export(
+    model: Sequential, path: Place, *, name: str = "A network.", inputs: str = "columns"
+) -> None:
     """Write a model as a Python file that needs NumPy alone, with the norm of its inputs.
 
     The file's ``predict(x)`` gives what :meth:`Sequential.predict` does, in the model's dtype; its
     ``CLASSES`` and ``INPUTS`` are the names of classes and inputs that the model knows.
+
+    Of a model that was trained on a table, ``predict(rows)`` takes raw cells: the path of a CSV
+    file, dicts, lists or a frame. ``answers(rows)`` gives for each row its class and how probable
+    that is, ``network(x)`` takes features, and ``python model.py data.csv`` prints answers.
 
     Parameters
     ----------
@@ -133,6 +140,9 @@ def export(model: Sequential, path: Place, *, name: str = "A network.") -> None:
         Replaced, whole or not at all.
     name : str, optional
         The first line of the file's docstring.
+    inputs : {"columns", "features"}, default "columns"
+        Whether the file of a model that knows its table takes the columns of that, or the features
+        that they become.
 
     Raises
     ------
@@ -148,15 +158,17 @@ def export(model: Sequential, path: Place, *, name: str = "A network.") -> None:
     >>> file = io.BytesIO()
     >>> npnn.numpy_file.export(model, file)
     """
-    data = exported(model, name).encode()
+    data = exported(model, name, inputs).encode()
     with writing(path) as file:
         file.write(data)
 
 
-def exported(model: Sequential, name: str = "A network.") -> str:
+def exported(model: Sequential, name: str = "A network.", inputs: str = "columns") -> str:
     """Return a model as the text of a Python file; see :func:`export`."""
     check_shape(model, "for NumPy")
+    checked.text(name, "name")
     assert model.shape_in is not None
+    schema = table_of(model, inputs)
     writer = Writer(model)
     if model.norm is None:
         writer.add(f"x = np.asarray(x, {str(model.dtype)!r})")
@@ -173,14 +185,28 @@ def exported(model: Sequential, name: str = "A network.") -> str:
         offset = writer.array("target_offset", model.target_norm.offset, model.dtype)
         scale = writer.array("target_scale", model.target_norm.scale, model.dtype)
         writer.add(f"x = x * {scale} + {offset}")
-    names = input_names(model)
+    shapes = {
+        "shape_in": "".join(f", {n}" for n in model.shape_in),
+        "shape_out": "".join(f", {n}" for n in model.shape_out or ()),
+    }
+    names, classes = input_names(model), model.class_names
+    imports, predict, table = {"import base64", "import io"}, "", ""
+    if schema is not None:
+        names = list(schema.layout.names)
+        classes = None if schema.class_names is None else list(schema.class_names)
+        more, table = table_lines(rows_of(model, schema))
+        imports, predict = imports | more - {"import numpy as np"}, PREDICT.format(**shapes)
     return FILE.format(
         title=" ".join(name.split()).replace("\\", "/").replace('"', "'"),
         version=__version__,
-        classes=None if model.class_names is None else list(map(str, model.class_names)),
+        imports="\n".join(sorted(imports, key=str.split)),
+        future="" if schema is None else "from __future__ import annotations\n\n",
+        classes=None if classes is None else list(map(str, classes)),
         inputs=names,
-        shape_in="".join(f", {n}" for n in model.shape_in),
-        shape_out="".join(f", {n}" for n in model.shape_out or ()),
+        predict=predict,
+        network="predict" if schema is None else "network",
+        table=table,
+        **shapes,
         lines=textwrap.indent("\n".join(writer.lines), "    "),
         functions="".join(f"\n{FUNCTIONS[name]}" for name in FUNCTIONS if name in writer.used),
         arrays=writer.as_text(),

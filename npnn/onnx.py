@@ -1,37 +1,57 @@
 """Models as ONNX files, for where npnn is not.
 
 Each layer becomes the operators of the standard that compute the same; training is left out. Images
-have their channels last here and first there, which transposes at the convolutions see to.
+have their channels last here and first there, which transposes at the convolutions see to. What the
+columns of a table become is in `onnx_columns.py`.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import checked
 from npnn import layers as of
 from npnn.errors import MissingError
 from npnn.io import Place, writing
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
+from npnn.onnx_columns import ML, columns_in
 from npnn.version import __version__
-from npnn.written import check_known, check_shape, input_names
+from npnn.written import check_known, check_shape, input_names, table_of
 
 if TYPE_CHECKING:
     from npnn.model import Sequential
 
 OPSET = 17  # the first with LayerNormalization
-IR_VERSION = 8  # that goes with it
+ML_OPSET = 3  # of ai.onnx.ml, which encodes the columns of tables
+IR_VERSION = 8  # that goes with them
 
 
-def export(model: Sequential, path: Place, *, name: str = "model", dtype: str = "float32") -> None:
+def export(
+    model: Sequential,
+    path: Place,
+    *,
+    name: str = "model",
+    dtype: str = "float32",
+    inputs: str = "columns",
+) -> None:
     """Write a model as an ONNX file, with the normalisation of its inputs.
 
     Its input ``"x"`` and its output ``"y"`` have a first axis of any length. The names of classes
     and inputs are in the file's metadata.
+
+    Of a model that was trained on a table, the file has an input of shape ``(batch, 1)`` for each
+    column, by its name: strings without blanks around them for categories, empty where they are
+    missing; floats for numbers, of 64 bits where 32 would tell too few of them apart, and NaN
+    where they are missing; for dates and times, seconds since 1970-01-01 00:00 (or since midnight)
+    as floats of 64 bits. Its outputs are ``"label"``, a string, and ``"probabilities"``, of shape
+    ``(batch, classes)``; or ``"y"`` in the units of the target. Each input's ``doc_string`` says
+    what it takes.
 
     Parameters
     ----------
@@ -42,7 +62,11 @@ def export(model: Sequential, path: Place, *, name: str = "model", dtype: str = 
     name : str, default "model"
         What the file calls the network.
     dtype : str, default "float32"
-        In which it computes; few runtimes know convolutions of ``"float64"``.
+        In which it computes; few runtimes know convolutions, or Softplus, of
+        ``"float64"``.
+    inputs : {"columns", "features"}, default "columns"
+        Whether the file of a model that knows its table takes the columns of that, or as ``"x"``
+        the features that they become.
 
     Raises
     ------
@@ -51,7 +75,8 @@ def export(model: Sequential, path: Place, *, name: str = "model", dtype: str = 
     TypeError
         If a layer is one of your own, which no operator of ONNX is known for.
     ValueError
-        If the model has not seen the shape of its inputs, or takes several inputs.
+        If the model has not seen the shape of its inputs, or takes several inputs; or if a column
+        is text of many words, which ONNX cannot take apart.
 
     Examples
     --------
@@ -60,12 +85,14 @@ def export(model: Sequential, path: Place, *, name: str = "model", dtype: str = 
     >>> file = io.BytesIO()
     >>> npnn.onnx.export(model, file)
     """
-    data = exported(model, name, dtype).SerializeToString()
+    data = exported(model, name, dtype, inputs).SerializeToString()
     with writing(path) as file:
         file.write(data)
 
 
-def exported(model: Sequential, name: str = "model", dtype: str = "float32") -> Any:
+def exported(
+    model: Sequential, name: str = "model", dtype: str = "float32", inputs: str = "columns"
+) -> Any:
     """Return a model as the ``ModelProto`` of the package onnx; see :func:`export`."""
     try:
         import onnx
@@ -75,21 +102,25 @@ def exported(model: Sequential, name: str = "model", dtype: str = "float32") -> 
             "pip install 'npnn-xp[onnx]', or pip install onnx"
         ) from None
     check_shape(model, "as ONNX")
+    checked.word(dtype, "dtype", ("float32", "float64"))
+    checked.text(name, "name")
     assert model.shape_in is not None
-    graph = Graph(onnx, model, dtype)
-    y = graph.normalized("x", model.norm)
-    y = written(model, graph, y)
+    schema = table_of(model, inputs)
+    graph = Graph(onnx, model, dtype, () if schema is None else schema.layout.names)
+    if schema is None:
+        infos = [graph.info("x", graph.dtype, model.shape_in)]
+        x = graph.normalized("x", model.norm)
+    else:
+        infos, x = columns_in(graph, schema, model.norm)
+    y = written(model, graph, x)
     y = graph.scaled_back(y, getattr(model, "target_norm", None))
-    graph.add("Identity", [y], output="y")
-    helper, float_type = onnx.helper, graph.type_of(graph.dtype)
-    made = helper.make_graph(
-        graph.nodes,
-        name,
-        [helper.make_tensor_value_info("x", float_type, ["batch", *model.shape_in])],
-        [helper.make_tensor_value_info("y", float_type, ["batch", *(model.shape_out or ())])],
-        graph.tensors,
-    )
+    classes = None if schema is None else schema.class_names
+    outputs = graph.answers(y, classes, model.shape_out or ())
+    helper = onnx.helper
+    made = helper.make_graph(graph.nodes, name, infos, outputs, graph.tensors)
     opsets = [helper.make_opsetid("", OPSET)]
+    if schema is not None:
+        opsets.append(helper.make_opsetid(ML, ML_OPSET))
     proto = helper.make_model(
         made,
         opset_imports=opsets,
@@ -97,7 +128,8 @@ def exported(model: Sequential, name: str = "model", dtype: str = "float32") -> 
         producer_name="npnn",
         producer_version=__version__,
     )
-    known = {"class_names": model.class_names, "inputs": input_names(model)}
+    names = input_names(model) if schema is None else [info.name for info in infos]
+    known = {"class_names": classes or model.class_names, "inputs": names}
     helper.set_model_props(
         proto, {key: "\n".join(map(str, names)) for key, names in known.items() if names}
     )
@@ -116,10 +148,15 @@ class Graph:
         Whose arrays they are.
     dtype : str
         Of the numbers.
+    inputs : sequence of str
+        Names that are taken.
     """
 
-    def __init__(self, onnx: Any, model: Sequential, dtype: str) -> None:
+    def __init__(
+        self, onnx: Any, model: Sequential, dtype: str, inputs: Sequence[str] = ()
+    ) -> None:
         self.onnx, self.model, self.dtype = onnx, model, np.dtype(dtype)
+        self._taken = set(inputs)
         self.nodes: list[Any] = []
         self.tensors: list[Any] = []
 
@@ -127,16 +164,44 @@ class Graph:
         """Return ONNX's number for a dtype."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
+    def info(self, name: str, dtype: Any, shape: Sequence[int], doc: str = "") -> Any:
+        """Return the description of an input or an output, a row for each sample."""
+        kind = self.type_of(np.dtype(dtype))
+        return self.onnx.helper.make_tensor_value_info(name, kind, ["batch", *shape], doc)
+
+    def _named(self, name: str) -> str:
+        """Return a name that no input has."""
+        while name in self._taken:
+            name += "_"
+        return name
+
+    def answers(self, y: str, classes: Sequence[str] | None, shape: Sequence[int]) -> list[Any]:
+        """Add what is given out: outputs; or of a table with classes, those and probabilities."""
+        if classes is None:
+            name = self.add("Identity", [y], output=self._named("y"))
+            return [self.info(name, self.dtype, shape)]
+        if shape == (1,):  # one output for two classes
+            other = self.add("Sub", [self.array(1.0), y])
+            y = self.add("Concat", [other, y], axis=1)
+        best = self.add("ArgMax", [y], axis=-1, keepdims=0)
+        names = self.array(classes, np.dtype(object))
+        label = self.add("Gather", [names, best], output=self._named("label"))
+        shares = self.add("Identity", [y], output=self._named("probabilities"))
+        return [
+            self.info(label, object, shape[:-1]),
+            self.info(shares, self.dtype, [*shape[:-1], len(classes)]),
+        ]
+
     def add(self, operator: str, inputs: list[str], output: str = "", **options: Any) -> str:
         """Add an operator, and return the name of what it gives."""
-        output = output or f"v{len(self.nodes)}"
+        output = output or self._named(f"v{len(self.nodes)}")
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **options))
         return output
 
     def array(self, values: Any, dtype: Any = None) -> str:
         """Add an array, and return its name; it is of the graph's dtype if None."""
         array = np.array(values, self.dtype if dtype is None else dtype)
-        name = f"a{len(self.tensors)}"
+        name = self._named(f"a{len(self.tensors)}")
         self.tensors.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
@@ -227,7 +292,8 @@ def _(layer: Layer, graph: Graph, x: str) -> str:
 
 @written.register
 def _(layer: of.LeakyReLU, graph: Graph, x: str) -> str:
-    return graph.add("LeakyRelu", [x], alpha=float(layer.slope))
+    # An operator's attributes have 32 bits, and an array has the graph's.
+    return graph.add("Max", [x, graph.add("Mul", [x, graph.array(layer.slope)])])
 
 
 @written.register

@@ -8,8 +8,8 @@ only when the object bears it.
 
 from __future__ import annotations
 
-import dis
 import itertools
+import opcode
 from collections.abc import Iterator
 from functools import cache, cached_property
 from types import CodeType, FunctionType
@@ -137,9 +137,12 @@ def _functions(cls: type) -> Iterator[FunctionType]:
 
 def _stored(code: CodeType) -> Iterator[str]:
     """Yield the names of the attributes that a function stores, in `self` or anything else."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "STORE_ATTR":
-            yield instruction.argval
+    above = 0  # what comes before an argument larger than a byte
+    for operation, argument in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+        argument |= above
+        above = argument << 8 if operation == opcode.opmap["EXTENDED_ARG"] else 0
+        if operation == opcode.opmap["STORE_ATTR"]:
+            yield code.co_names[argument]
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _stored(constant)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npnn import checked, tensors
 from npnn import layers as of
-from npnn import tensors
-from npnn.errors import extra
+from npnn.errors import FileError, extra
 from npnn.foreign import (
     Weighty,
     channels_first,
@@ -57,11 +57,13 @@ def load_state_dict(
     ------
     ValueError
         If layers or shapes do not fit; the message names them, and nothing was changed.
+    npnn.FileError
+        If a file holds no such tensors.
     npnn.MissingError
         If a file of torch.save is to be read, and PyTorch is not installed.
     """
     modules = _modules(state, names)
-    layers = list(weighty(model))
+    layers = weighty(model)
     if len(modules) != len(layers):
         raise ValueError(
             f"the weights are of {len(modules)} modules ({', '.join(modules)}), but the model has "
@@ -130,16 +132,27 @@ def _taken(at: Weighty, name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def _modules(state: Any, names: Sequence[str] | None) -> dict[str, dict[str, np.ndarray]]:
     """Return the arrays of each module that has some."""
+    if not isinstance(state, (Mapping, str, os.PathLike)):
+        raise TypeError(
+            "state must be a dict of tensors by name, as module.state_dict() gives it, or the path "
+            f"of a file of one, not {checked.shown(state)}"
+        )
     if not isinstance(state, Mapping):
         state = _read(Path(state))
     modules: dict[str, dict[str, np.ndarray]] = {}
     for name, tensor in state.items():
+        if not hasattr(tensor, "shape"):
+            raise ValueError(
+                f"state holds {name!r}, which is no tensor but {checked.shown(tensor)}: give the "
+                "dict of tensors that is in there"
+            )
         module, _, own = name.rpartition(".")
         modules.setdefault(module, {})[own] = _array(tensor)
     if names is None:
         return modules
+    names = checked.names(names, "names")
     if sorted(names) != sorted(modules):
-        raise ValueError(f"names must be {', '.join(modules)}, in some order, not {list(names)}")
+        raise ValueError(f"names must be {', '.join(modules)}, in some order, not {names}")
     return {name: modules[name] for name in names}
 
 
@@ -153,15 +166,28 @@ def _array(tensor: Any) -> np.ndarray:
 
 def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix == ".safetensors":
-        with path.open("rb") as file:
-            _, places = tensors.read_header(file, path.stat().st_size)
-            found = tensors.read_arrays(file, places)
+        try:
+            with path.open("rb") as file:
+                _, places = tensors.read_header(file, path.stat().st_size)
+                found = tensors.read_arrays(file, places)
+        except ValueError as error:
+            raise FileError(f"{str(path)!r} is no file of safetensors: {error}") from None
         return {name: found[name] for name in sorted(found, key=_natural)}
     try:
         import torch
     except ImportError:
         raise extra("torch", "torch") from None
-    state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception:  # of many kinds, and with much advice
+        state = None
+    if not isinstance(state, Mapping):
+        raise FileError(
+            f"{str(path)!r} holds no dict of tensors: write it by "
+            "torch.save(module.state_dict(), path)"
+        )
     return state
 
 

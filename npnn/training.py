@@ -109,6 +109,8 @@ def _begun(
             validation_data = (dataset.x_validation_data, dataset.y_validation_data)
         model.norm = dataset.norm if model.norm is None else model.norm
         model.class_names = model.class_names or dataset.class_names
+        if getattr(dataset, "schema", None) is not None:
+            model.details["schema"] = dataset.schema.to_config()
     if t is None:
         raise ValueError("fit needs targets t beside the inputs x, or a dataset")
     columns = columns_of(x)

@@ -24,7 +24,7 @@ COUNT = max(-(-len(KINDS) // 3), len(LOSSES), len(OPTIMIZERS))
 
 def compiled(step):
     """Return what the compiler makes of the kernels of a step, which is not run."""
-    return kernels.compiled(kernels.plan_of(step).target.sources.text, "sm_90", cuda.OPTIONS)
+    return kernels.compiled(kernels.plan_of(step).target.source, "sm_90", cuda.OPTIONS)
 
 
 def training(model, loss, optimizer):

@@ -166,14 +166,15 @@ def test_an_optimizer_is_one_kernel(optimizer):
 
 def test_a_bias_that_lies_anyhow_is_not_left_to_the_library(monkeypatch):
     lt = pytest.importorskip("nvmath.bindings.cublasLt")
-    pointers, describe = [], products.LtCall._describe
+    pointers, describe = [], products._describe
 
-    def noted(self, attribute, value):
-        if attribute == lt.MatmulDescAttribute.BIAS_POINTER:
-            pointers.append(value)
-        describe(self, attribute, value)
+    def noted(*given):
+        set_attribute, *_, described = given
+        if set_attribute is lt.matmul_desc_set_attribute:
+            pointers.extend(v for k, v in described.items() if k.name == "BIAS_POINTER")
+        describe(*given)
 
-    monkeypatch.setattr(products.LtCall, "_describe", noted)
+    monkeypatch.setattr(products, "_describe", noted)
 
     def make():
         layers = [npnn.Dense(3, 5), npnn.ReLU(), npnn.Dense(5, 7), npnn.ReLU(), npnn.Dense(7, 2)]

@@ -25,6 +25,7 @@ from test_plan import CARRIES, carried, numbers
 import npnn
 from npnn.arrays import array_namespace
 from npnn.backends import tuning
+from npnn.backends.gpu import cupy_target
 from npnn.backends.gpu import kernels as cuda
 from npnn.backends.gpu.cupy_shadows import Region
 from npnn.backends.recording.capture import mapped
@@ -186,7 +187,7 @@ def test_shadows_may_be_larger_than_the_memory_of_the_host():
 def test_blocks_are_whole_warps_and_grids_are_long_only_in_their_first_axis(make):
     trains, batches = trainer(make, "cupy")
     trains.step(*batches[0])
-    for launch in plan_of(trains).target.sources.launches:
+    for launch in plan_of(trains).target.kernels:
         assert math.prod(launch.block) % 32 == 0
         assert math.prod(launch.block) <= 1024
         assert max(launch.grid[1:], default=1) < 1 << 16
@@ -194,7 +195,7 @@ def test_blocks_are_whole_warps_and_grids_are_long_only_in_their_first_axis(make
 
 @pytest.mark.skipif(os.environ.get("EMU_NVRTC") == "0", reason="NVIDIA's compiler is not asked")
 def test_what_the_compiler_refuses_is_an_error(monkeypatch):
-    monkeypatch.setattr(cuda, "PRELUDE", f"#include <vector>\n{cuda.PRELUDE}")
+    monkeypatch.setattr(cupy_target, "PRELUDE", f"#include <vector>\n{cuda.PRELUDE}")
     trains, batches = trainer(classifier, "cupy")
     with pytest.raises(Exception, match=r"vector"):
         trains.step(*batches[0])

@@ -61,11 +61,11 @@ import emulated, numpy as np
 import npnn
 from npnn.arrays import array_namespace
 from npnn.backends import tuning
-from npnn.backends.gpu import kernels as cuda
+from npnn.backends.gpu.cupy_target import Cuda
 from on_gpu import DEVICE, OnDevice
 
 tuning.ROWS_EACH = 1  # several blocks leave partial sums
-source = cuda.Sources.text.fget
+source = Cuda.source.fget
 
 
 def step(carry, data, inputs):
@@ -86,7 +86,7 @@ for name, (old, new, _) in json.loads(sys.stdin.read()).items():
         assert old in text, old
         return text.replace(old, new)
 
-    cuda.Sources.text = property(planted)
+    Cuda.source = property(planted)
     rng = np.random.default_rng(0)
     carry = {"sums": np.zeros(33), "row": rng.random((131, 1)), "z": np.zeros(8001)}
     captured = npnn.backends.get("cupy", "float64", DEVICE).capture(step)

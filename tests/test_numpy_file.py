@@ -131,6 +131,20 @@ class Plus(Layer):
         return grad_y
 
 
+@pytest.mark.parametrize("module", [npnn.onnx, npnn.numpy_file])
+def test_wrong_arguments_are_said(module):
+    model = npnn.Sequential([Dense(3, 3)])
+    for other in (Dense(3, 3), [Dense(3, 3)], None):
+        with pytest.raises(TypeError, match="model must be a Sequential such as"):
+            module.exported(other)
+    with pytest.raises(TypeError, match="name must be a string, not 3"):
+        module.exported(model, name=3)
+    with pytest.raises(ValueError, match="name must not be empty"):
+        module.exported(model, name="")
+    with pytest.raises(ValueError, match="inputs must be one of columns, features, not 'x'"):
+        module.exported(model, inputs="x")
+
+
 def several():
     model = npnn.Sequential([Dense(2, 2)])
     vars(model)["shape_in"] = ((2,), (3,))
@@ -152,7 +166,11 @@ def test_a_checkpoint_of_a_table_answers_in_the_units_of_its_target(tmp_path, mo
         assert main(["export", "--numpy", path, f"{name}.py"]) == 0
         names = {}
         exec((tmp_path / f"{name}.py").read_text(encoding="utf-8"), names)
+        assert names["INPUTS"] == ["size", "colour"]
+        answers.append(names["predict"]([[3, "blue"], [20, "red"]]))
+        assert main(["export", "--numpy", "--inputs", "features", path, f"{name}.py"]) == 0
+        exec((tmp_path / f"{name}.py").read_text(encoding="utf-8"), names)
         assert names["INPUTS"] == ["size", "colour=blue", "colour=red"]
-        answers.append(names["predict"]([[3, 1, 0], [20, 0, 1]]))
+        answers[-1] = names["predict"]([[3, 1, 0], [20, 0, 1]])
     np.testing.assert_allclose(*answers, rtol=1e-4)
     assert np.abs(answers[0][:, 0] - [5210, 6400]).max() < 2000

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -161,6 +162,25 @@ def test_float64_is_computed_in_where_it_is_asked_for():
     model = npnn.Sequential([Dense(3, 2), Tanh()], seed=0, dtype="float64")
     x = np.random.default_rng(0).normal(size=(5, 3))
     np.testing.assert_allclose(run(model, x, dtype="float64"), model.predict(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [LeakyReLU(slope=0.3), BatchNorm(), LayerNorm(), Swish()])
+def test_no_number_has_fewer_digits_than_float64(layer):
+    model = npnn.Sequential([Dense(3, 4), layer, Dense(4, 2), Softmax()], seed=0, dtype="float64")
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    np.testing.assert_allclose(run(model, x, dtype="float64"), model.predict(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "foo"])
+def test_a_dtype_that_nothing_is_computed_in_is_refused(dtype):
+    with pytest.raises(ValueError, match="dtype must be one of float32, float64"):
+        npnn.onnx.exported(npnn.Sequential([Dense(3, 2)]), dtype=dtype)
+
+
+def test_without_the_package_the_command_that_installs_it_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(npnn.MissingError, match=r"pip install 'npnn-xp\[onnx\]'"):
+        npnn.onnx.exported(npnn.Sequential([Dense(3, 2)]))
 
 
 class Squared(Layer):

@@ -1,5 +1,6 @@
 """The playground: what it trains, the program that does the same, and whom its server answers."""
 
+import base64
 import http.client
 import json
 import re
@@ -100,6 +101,47 @@ def test_a_table_is_trained_on_in_two_columns_or_projected(trainer, columns, tmp
     assert f"loss {shown['loss']}, " in run(trainer.program(), tmp_path)
 
 
+@pytest.mark.parametrize("problem", ["digits", "table"])
+def test_what_is_given_gets_noise_in_units_of_its_own_deviation(trainer, problem, tmp_path):
+    if problem == "table":
+        trainer.open_table("flowers.csv", FLOWERS)
+        (tmp_path / "flowers.csv").write_text(FLOWERS)
+    else:
+        trainer.change({"problem": problem})
+    clean = trainer.data.x_data
+    make_steps(trainer, 5)
+    trainer.change({"noise": 0.5})
+    assert trainer.steps == 5  # the same training goes on
+    make_steps(trainer, 5)
+    each = None if problem == "digits" else 0
+    share = (trainer.data.x_data - clean).std(axis=each) / clean.std(axis=each)
+    np.testing.assert_allclose(share, 0.5, rtol=0.25)
+    shown = trainer.ask(trainer._measured)
+    assert f"loss {shown['loss']}, " in run(trainer.program(), tmp_path)
+
+
+def test_images_are_convolved_and_each_kernel_is_shown(trainer, capsys):
+    trainer.change({"problem": "digits", "filters": [[4, "ReLU"], [3, "Tanh"]]})
+    make_steps(trainer, 10)
+    told = json.loads(trainer._structure[1])
+    sizes = [(column["units"], column["side"]) for column in told["columns"]]
+    assert sizes == [(64, 8), (4, 3), (3, 5), (16, 8), (10, 8)]
+    shown = trainer.ask(trainer._measured)
+    frame = trainer.view.frame(trainer.model, 10, shown, True)
+    maps = np.frombuffer(base64.b64decode(frame["maps"]), np.uint8)
+    assert maps.size == sum(units * side**2 for units, side in sizes[1:])
+    kernels = np.asarray(trainer.model.parameters()["0.w"]).ravel()
+    assert np.corrcoef(kernels, maps[:36])[0, 1] > 0.999
+    assert [len(means[0]) for means in frame["units"].values()] == [4, 4, 3, 3, 192, 16, 16, 10, 10]
+    assert f"loss {shown['loss']}, in validation {shown['val_loss']}\n" in executed(
+        trainer.program(), capsys
+    )
+    with pytest.raises(ValueError, match="filters: xor has no images to be convolved"):
+        trainer.change({"problem": "xor", "filters": [[4, "ReLU"]]})
+    trainer.change({"problem": "xor"})
+    assert trainer.chosen.filters == ()
+
+
 def test_a_change_of_the_network_begins_anew_and_a_wrong_one_changes_nothing(trainer):
     make_steps(trainer, 5)
     trainer.change({"alpha": 0.5})
@@ -165,7 +207,7 @@ def test_what_a_unit_gives_over_the_plane_is_told(trainer):
     make_steps(trainer, 30)
     view = trainer.view
     frame = view.frame(trainer.model, 30, trainer.ask(trainer._measured), True)
-    maps = np.frombuffer(__import__("base64").b64decode(frame["maps"]), np.uint8)
+    maps = np.frombuffer(base64.b64decode(frame["maps"]), np.uint8)
     small = 16
     maps = maps.reshape(4 + 4 + 2, small, small)
     grid = view.grid.reshape(48, 48, 2)[1::3, 1::3]

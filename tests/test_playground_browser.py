@@ -180,6 +180,24 @@ def test_a_table_of_ones_own_is_opened_and_a_wrong_choice_is_said(page, tmp_path
     assert page.evaluate("playground.state.told.table") == "mine.csv"
 
 
+def test_images_are_convolved_and_what_is_old_is_not_drawn_on(page):
+    page.click("#problem-digits")
+    chosen(page, "told => told.chosen.problem === 'digits'")
+    page.click("#add-filter")
+    chosen(page, "told => told.chosen.filters.length === 1 && told.columns[1].kind === 'Conv2D'")
+    assert page.inner_text("#play") == "Pause"  # also while there is no frame yet
+    page.click("#more-filter-0")
+    chosen(page, "told => told.chosen.filters[0][0] === 5")
+    assert page.evaluate("playground.lines().length") == 5 + 5 * 16 + 16 * 10
+    wait(page, "Number(document.body.dataset.step) > 0")
+    page.click(".unit[data-at='1,4']")
+    wait(page, "document.querySelector('#looked-at h3').textContent === 'Channel 5 of layer 1'")
+    page.click("#remove-filter-0")
+    chosen(page, "told => told.chosen.filters.length === 0")
+    page.fill("#noise", "0.4")
+    chosen(page, "told => told.chosen.noise === 0.4")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 900, 1500])
 def test_the_page_fits_its_window(page, width, scheme):

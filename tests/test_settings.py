@@ -1,5 +1,8 @@
 """What is set later on is looked at as the constructor looks, and does what it would have done."""
 
+import dis
+from types import CodeType, FunctionType
+
 import numpy as np
 import pytest
 from oracles import host_parameters
@@ -7,6 +10,7 @@ from oracles import host_parameters
 import npnn
 from npnn import callbacks, initializers
 from npnn.plain import KINDS, arguments, is_ours
+from npnn.settings import _stored
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(12, 4)).astype(np.float32)
@@ -264,3 +268,21 @@ def test_weights_that_are_none_are_refused(value, error, message, backend_name):
 def test_arrays_are_set_by_name(arrays):
     with pytest.raises(TypeError, match="arrays must be a dict of names and arrays, not"):
         npnn.Sequential([npnn.Dense(4, 3)]).set_arrays(arrays)
+
+
+def stored(code):
+    """Return what the disassembler says that a function stores."""
+    found = [each.argval for each in dis.get_instructions(code) if each.opname == "STORE_ATTR"]
+    inner = [stored(each) for each in code.co_consts if isinstance(each, CodeType)]
+    return [*found, *(name for names in inner for name in names)]
+
+
+def test_what_methods_store_is_what_the_disassembler_says():
+    space = {}
+    lines = "\n".join(f"    self.a{number} = self.b{number}" for number in range(400))
+    exec(f"def many(self):\n{lines}", space)  # more names than a byte counts
+    methods = [m for c in vars(npnn).values() if isinstance(c, type) for m in vars(c).values()]
+    functions = [space["many"], *(m for m in methods if isinstance(m, FunctionType))]
+    assert len(functions) > 100
+    for function in functions:
+        assert list(_stored(function.__code__)) == stored(function.__code__)

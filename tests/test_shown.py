@@ -112,6 +112,7 @@ def test_a_notebook_shows_model_history_and_figure():
     data = npnn.datasets.XORTwoClasses(seed=0, num_data=20)
     model, history = trained(data, npnn.Dense(2, 2), npnn.Softmax())
     assert "Dense(2, 2)" in Page(model._repr_html_()).words
+    assert "font-family: monospace" in model._repr_html_()  # a notebook's own would move columns
     assert "Sequential(" in npnn.Sequential([npnn.Dense(3)])._repr_html_()
     shown = Page(history._repr_html_())
     assert "2 epochs" in shown.words

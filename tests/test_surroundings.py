@@ -62,8 +62,7 @@ def no_threads(monkeypatch):
 
 def end_all():
     """End the threads that wait for work."""
-    threads._waiting.clear()
-    threads._retire_others()
+    threads.Helpers.end()
     if NUMBA:
         from npnn.backends.cpu.team import Team
 
@@ -88,7 +87,7 @@ def test_where_no_thread_can_be_started_one_does_it_all(backend, divided, no_thr
     assert len(teams) == 1  # it is not tried again
     assert threads.count() == 1
     assert threads.blas().lib_controllers[0].num_threads == before
-    assert not threads._started
+    assert not threads.Helpers.started
 
 
 @known

@@ -91,13 +91,13 @@ def test_ctrl_c_twice_in_a_row_is_made_good_by_the_next_work(monkeypatch):
         patch.setattr(threads, "at_any_rate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             threads.run_phases([[interrupted, lambda: None], [None, pytest.fail]])
-    left = [helper for helper in threads._started if helper not in threads._waiting]
+    left = [crew for crew in threads.Helpers.started if crew is not threads.Helpers.waiting]
     assert left
     phases, done = recorded()
     threads.run_phases(phases)
     assert len(done) == 9
-    assert not any(helper.at_work() for helper in left)
-    assert set(threads._started) == set(threads._waiting)
+    assert not any(crew.at_work() for crew in left)
+    assert threads.Helpers.started == [threads.Helpers.waiting]
 
 
 def test_ctrl_c_does_not_keep_from_what_must_come_to_its_end():

@@ -23,7 +23,7 @@ from npnn.backends import tuning
 from npnn.backends.operations.elementwise import Language, computed_in
 from npnn.backends.operations.kind import Call, Memory
 from npnn.backends.planning.loop import STORES, Loop, stored
-from npnn.backends.planning.loop_writer import LoopWriter, joined_axes
+from npnn.backends.planning.loop_writer import Axes, LoopWriter
 from npnn.backends.recording.node import Node
 
 # What Numba computes just as NumPy does: it knows no float16, and has small integers grow.
@@ -62,7 +62,8 @@ class NumbaWriter(LoopWriter):
     end = ""
 
     def __init__(self, memory: Memory, loop: Loop, shape: tuple[int, ...]) -> None:
-        self.memory, self.loop, self.shape = memory, loop, shape
+        self.begin(loop, memory)
+        self.shape = shape
         self.transient = memory.draft.transient
         self.lead, self.columns = shape[:-1], shape[-1]
         self.rows = 1 if loop.flat else math.prod(self.lead)
@@ -70,16 +71,10 @@ class NumbaWriter(LoopWriter):
         self.rows, self.columns = self.rows // self.joined, self.columns * self.joined
         self.arrays: list[np.ndarray] = []
         self.constants: list[float] = []
-        self.names: dict[Node, str] = {node: f"t{i}" for i, node in enumerate(loop.nodes)}
         self.known: dict[Any, str] = {}
         self.before: list[str] = []
-        self.after: list[str] = []
-        top = max(loop.level.values()) + 1
-        self.row_start: list[list[str]] = [[] for _ in range(top)]
-        self.inner: list[list[str]] = [[] for _ in range(top)]
-        self.row_end: list[list[str]] = [[] for _ in range(top)]
+        self.row_start: list[list[str]] = [[] for _ in self.inner]
         self.loaded: set[Any] = set()
-        self.copies: list[Call] = []
         axes = [f"i{axis}" if n > 1 else "0" for axis, n in enumerate(self.lead)]
         self.row = ", ".join(axes) if loop.nested else "i"
         self.grid = self._grid()
@@ -127,7 +122,7 @@ class NumbaWriter(LoopWriter):
             "constants": np.array(self.constants or [0.0], self._float()),
         }
         if self.grid is not None:
-            arguments["count"] = self.grid.shape[0]
+            arguments["count"] = self.grid.sizes[0]
         return [*self.copies, _compiled(source, arguments)]
 
     def _float(self) -> np.dtype[Any]:
@@ -284,80 +279,62 @@ class NumbaWriter(LoopWriter):
     # Source ------------------------------------------------------------------------------------
 
     def _source(self) -> str:
-        if self.grid is not None:
-            return self._source_on_grid(self.grid)
-        loop = self.loop
         names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
+        if self.grid is not None:
+            # The count of the outermost is no part of the source: it goes with the batch.
+            counts = ["count", *map(str, self.grid.sizes[1:])]
+            over, head = list(zip(self.grid.names, counts, strict=True)), list[str]()
+            inside, names = self.inner[0], f"{names}, constants, count"
+        else:
+            over, head, inside = self._over_rows()
+            names = f"{names}, constants"
+        lines, pad = [f"    {line}" for line in head + self.before], "    "
+        for index, count in over:
+            lines.append(f"{pad}for {index} in range({count}):")
+            pad += "    "
+        lines += [pad + line for line in inside]
+        lines += [f"    {line}" for line in self.after]
+        return "\n".join([f"def kernel({names}):", *lines]) + "\n"
+
+    def _over_rows(self) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+        """Return the indices of a loop over rows with their counts, what is before and inside."""
+        loop = self.loop
         counts = [f"n{axis}" for axis in range(len(self.lead))] if loop.nested else ["rows"]
-        rows = self.lead if loop.nested else (self.rows,)
-        shape = (*rows, self.columns)
+        shape = (*(self.lead if loop.nested else (self.rows,)), self.columns)
         whole = [f"a{i}.shape" for i, a in enumerate(self.arrays) if a.shape == shape]
         sizes = whole[0] if whole else ", ".join(map(str, shape))
-        lines = [
-            f"def kernel({names}, constants):",
-            f"    {', '.join(counts)}, columns = {sizes}",
-            *([f"    columns = {self.columns}"] if self.shape[-1] <= tuning.SHORT else []),
-            *(f"    {line}" for line in self.before),
-        ]
-        pad = "    "
-        if self.rows > 1 or loop.nested:
-            for index, count in zip(self.row.split(", "), counts, strict=True):
-                if index != "0":
-                    lines.append(f"{pad}for {index} in range({count}):")
-                    pad += "    "
-        else:
-            lines.append("    i = 0")
+        head = [f"{', '.join(counts)}, columns = {sizes}"]
+        head += [f"columns = {self.columns}"] * (self.shape[-1] <= tuning.SHORT)
+        over = [pair for pair in zip(self.row.split(", "), counts, strict=True) if pair[0] != "0"]
+        if self.rows == 1 and not loop.nested:
+            over, head = [], [*head, "i = 0"]
+        inside = []
         for start, inner, end in zip(self.row_start, self.inner, self.row_end, strict=True):
-            lines += [pad + line for line in start]
-            if inner:
-                lines.append(f"{pad}for j in range(columns):")
-                lines += [f"{pad}    {line}" for line in inner]
-            lines += [pad + line for line in end]
-        lines += [f"    {line}" for line in self.after]
-        return "\n".join(lines) + "\n"
-
-    def _source_on_grid(self, grid: Grid) -> str:
-        names = ", ".join(f"a{i}" for i in range(len(self.arrays)))
-        lines = [
-            f"def kernel({names}, constants, count):",
-            *(f"    {line}" for line in self.before),
-        ]
-        # The count of the outermost is no part of the source: it goes with the batch.
-        ranges = ["range(count)", *(f"range({size})" for size in grid.shape[1:])]
-        pad = "    "
-        for index, numbers in zip(grid.indices, ranges, strict=True):
-            lines.append(f"{pad}for {index} in {numbers}:")
-            pad += "    "
-        lines += [pad + line for line in self.inner[0]]
-        return "\n".join(lines) + "\n"
+            columns = [f"    {line}" for line in inner]
+            inside += [*start, *["for j in range(columns):"] * bool(inner), *columns, *end]
+        return over, head, inside
 
 
-class Grid:
-    """The axes of a loop over parts of arrays, those joined that lie in memory as one.
+class Grid(Axes):
+    """The axes of a loop over parts of arrays.
 
     The strides stand in the source, so that the compiler knows which elements are neighbours.
     """
-
-    def __init__(self, axes: list[list[int]], shape: tuple[int, ...]) -> None:
-        self.last = [group[-1] for group in axes]
-        self.shape = tuple(math.prod(shape[axis] for axis in group) for group in axes)
-        self.indices = [f"i{number}" for number in range(len(axes))]
 
     @classmethod
     def of(cls, shape: tuple[int, ...], arrays: list[np.ndarray]) -> Grid | None:
         """Return the axes that suit all arrays, which are of one shape."""
         if any(s < 0 or s % a.itemsize for a in arrays for s in a.strides):
             return None
-        axes = joined_axes(shape, range(len(shape)), arrays)
-        return cls(axes, shape) if axes else None
+        axes = cls(shape, range(len(shape)), arrays)
+        return axes if axes.sizes else None
 
     def seen(self, array: np.ndarray) -> tuple[np.ndarray, str]:
         """Return the memory from an array's first element on, and the index into it."""
-        strides = [array.strides[axis] // array.itemsize for axis in self.last]
-        extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, strides, strict=True))
+        steps = zip(self.sizes, self.steps(array), strict=True)
+        extent = 1 + sum((n - 1) * step for n, step in steps)
         flat = np.lib.stride_tricks.as_strided(array, (extent,), (array.itemsize,))
-        terms = [f"{i} * {s}" for i, s in zip(self.indices, strides, strict=True) if s]
-        return flat, " + ".join(terms).replace(" * 1 ", " ").removesuffix(" * 1") or "0"
+        return flat, " + ".join(self.terms(array)) or "0"
 
 
 def number(node: Node) -> bool:

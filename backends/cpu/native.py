@@ -9,7 +9,6 @@ of the library beneath NumPy, called where it lies in memory.
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from typing import Any
@@ -21,7 +20,8 @@ from npnn.backends.cpu import threads
 from npnn.backends.cpu.machine import run
 from npnn.backends.cpu.numba_adapter import address_of_kernel
 from npnn.backends.operations.kind import Call
-from npnn.backends.planning.loop_writer import joined_axes
+from npnn.backends.operations.product import lies
+from npnn.backends.planning.loop_writer import Axes
 
 HEAD = """\
 import numpy as np
@@ -30,7 +30,7 @@ from npnn.backends.cpu.numba_adapter import array_at, call_cblas, copy, word_at
 
 def kernel(block):
 """
-ROW_MAJOR, AS_IT_LIES, TRANSPOSED = 101, 111, 112  # CBLAS's names for them
+ROW_MAJOR, TRANSPOSED = 101, {False: 111, True: 112}  # CBLAS's numbers for them
 # Arguments of CBLAS's products: an enumeration, an integer, an address, and the numbers 1 and 0.
 GEMM, GEMV = "eeeiii1aiai0ai", "eeii1aiai0ai"
 
@@ -146,16 +146,15 @@ def _each(line: str, *arrays: np.ndarray) -> Native:
     """Return the piece that does what a line says for each element, in the order of the memory."""
     first = arrays[0]
     axes = sorted(range(first.ndim), key=lambda axis: [-array.strides[axis] for array in arrays])
-    groups = joined_axes(first.shape, axes, arrays)
-    shape = [math.prod(first.shape[axis] for axis in group) for group in groups] or [1]
-    again = np.lib.stride_tricks.as_strided
-    seen = [again(x, shape, [x.strides[g[-1]] for g in groups] or [x.itemsize]) for x in arrays]
+    joined = Axes(first.shape, axes, arrays)
+    shape, again = joined.sizes or [1], np.lib.stride_tricks.as_strided
+    seen = [again(x, shape, [x.strides[i] for i in joined.last] or [x.itemsize]) for x in arrays]
+    indices = [f"i{axis}" for axis in range(len(shape))]
     body = [
-        f"{'    ' * (axis + 1)}for i{axis} in range(a0.shape[{axis}]):"
-        for axis in range(len(shape))
+        f"{'    ' * axis}    for {index} in range(a0.shape[{axis}]):"
+        for axis, index in enumerate(indices)
     ]
-    indices = ", ".join(f"i{axis}" for axis in range(len(shape)))
-    body.append("    " * (len(shape) + 1) + line.format(indices))
+    body.append("    " * (len(shape) + 1) + line.format(", ".join(indices)))
     return loop("\n".join(body), {f"a{number}": array for number, array in enumerate(seen)})
 
 
@@ -201,41 +200,26 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Native | None:
     if found is None or not (a.dtype == b.dtype == out.dtype) or 0 in (*a.shape, *b.shape):
         return None
     gemm, gemv, bits = found
-    of_a, of_b, of_out = map(_lies, (a, b, out))
-    if of_out is not None and of_out[0] == TRANSPOSED:
-        return _product(b.T, a.T, out.T)
+    of_a, of_b, of_out = map(lies, (a, b, out))
     if of_a is None or of_b is None or of_out is None:
         return None
+    if of_out[0]:
+        return _product(b.T, a.T, out.T)
     (rows, columns), between = out.shape, a.shape[1]
     if 1 in out.shape:
         matrix, vector = (a, b) if columns == 1 else (b.T, a.T)
-        (trans, leading), flat = _lies(matrix) or of_a, vector[:, 0]
-        size = matrix.shape if trans == AS_IT_LIES else matrix.shape[::-1]
+        (turned, leading), flat = lies(matrix) or of_a, vector[:, 0]
+        size = matrix.shape[::-1] if turned else matrix.shape
         steps = [x.strides[0] // x.itemsize if len(x) > 1 else 1 for x in (flat, out.reshape(-1))]
-        block = [gemv, ROW_MAJOR, trans, *size, address_of(matrix), leading]
+        block = [gemv, ROW_MAJOR, TRANSPOSED[turned], *size, address_of(matrix), leading]
         block += [address_of(vector), steps[0], address_of(out), steps[1]]
         kinds = GEMV
     else:
-        block = [gemm, ROW_MAJOR, of_a[0], of_b[0], rows, columns, between]
+        block = [gemm, ROW_MAJOR, TRANSPOSED[of_a[0]], TRANSPOSED[of_b[0]], rows, columns, between]
         block += [address_of(a), of_a[1], address_of(b), of_b[1], address_of(out), of_out[1]]
         kinds = GEMM
     body = f"    call_cblas(block, np.{a.dtype.name}, {bits}, {kinds!r})"
     return Native(body, block, (a, b, out))
-
-
-def _lies(matrix: np.ndarray) -> tuple[int, int] | None:
-    """Return how CBLAS calls the way that a matrix lies, and how far its rows are apart."""
-    (rows, columns), (down, right) = matrix.shape, matrix.strides
-    size = matrix.itemsize
-    if (right == size or columns == 1) and (
-        rows == 1 or (down % size == 0 and down >= columns * size)
-    ):
-        return AS_IT_LIES, down // size if rows > 1 else columns
-    if (down == size or rows == 1) and (
-        columns == 1 or (right % size == 0 and right >= rows * size)
-    ):
-        return TRANSPOSED, right // size if columns > 1 else rows
-    return None
 
 
 @cache

@@ -5,27 +5,14 @@ from __future__ import annotations
 import atexit
 import ctypes
 import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npnn.backends.cpu import threads
-from npnn.backends.cpu.machine import (
-    CALLED,
-    DOZE,
-    DOZE_FOR,
-    GIVE_WAY,
-    LINE,
-    STATES,
-    STOP,
-    begin,
-    serve,
-    work,
-)
+from npnn.backends.cpu import machine, threads
+from npnn.backends.cpu.machine import LINE, STATES, begin, serve, work
 from npnn.backends.cpu.native import Native, Program, address_of, brought
 
 
@@ -60,18 +47,12 @@ class Step:
 
     def __call__(self) -> None:
         """Run the step: side by side, or where another step has the threads, one by one."""
+        side_by_side = partial(Team.share, self.threads, self)
         try:
-            threads.with_the_others(
-                self._side_by_side, self._one_by_one, Team.stop_others, self.granted
-            )
+            threads.with_the_others(side_by_side, self._one_by_one, Team.stop_others, self.granted)
         finally:
             for array in self.brought.values():
                 array.let_go()
-
-    def _side_by_side(self) -> None:
-        team = Team.taken(self.threads)
-        team.run(self)
-        Team.waiting = team
 
     def _one_by_one(self) -> None:
         for programs in self.programs:
@@ -102,74 +83,36 @@ class Brought:
             piece.block[1] = start + offset
 
 
-class Team:
-    """Threads, all but the first of which are started here, and the words that they share.
-
-    A step takes the team that waits, and has it wait again when all has gone well. Ctrl-C comes
-    anywhere, and any number of times: teams that were started and do not wait are stopped before
-    the next step.
-    """
-
-    waiting: Team | None = None
-    started: list[Team] = []
+class Team(threads.Crew):
+    """Threads that wait awake, and the words that they share."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
         self._memory = np.zeros(STATES + LINE * (count + 1), np.uint8)
         self._words = -(-address_of(self._memory) // LINE) * LINE
-        give_way, doze, doze_for = _ways_to_wait()
-        self._write(GIVE_WAY, give_way)
-        self._write(DOZE, doze)
-        self._write(DOZE_FOR, doze_for)
-        self._gates = [threads.Gate() for _ in range(count)]
-        self._threads = [
-            threading.Thread(target=self._serve, args=(number,), name=f"npnn-{number}", daemon=True)
-            for number in range(1, count)
-        ]
-        self._ended: list[int] = []
-        Team.started.append(self)
-        for thread in self._threads:
-            threads.start(thread)
-
-    @classmethod
-    def taken(cls, count: int) -> Team:
-        """Return the team that waits, if it has so many threads, or a new one; none waits then."""
-        if cls.waiting is not None and cls.waiting.count < count:
-            cls.waiting = None
-        cls.stop_others()
-        team, cls.waiting = cls.waiting, None
-        return team or cls(count)
-
-    @classmethod
-    def stop_others(cls) -> None:
-        """Have the threads end that do not wait for a step."""
-        for team in [team for team in cls.started if team is not cls.waiting]:
-            team.stop()
+        words = machine.GIVE_WAY, machine.DOZE, machine.DOZE_FOR
+        for word, value in zip(words, _ways_to_wait(), strict=True):
+            self._write(word, value)
+        super().__init__(count)
 
     def run(self, step: Step) -> None:
         """Run a step."""
         if begin(self._words, step.address):
             for number in range(1, step.threads):
-                if self.read(STATES + LINE * number + CALLED):
-                    self._write(STATES + LINE * number + CALLED, 0)
-                    self._gates[number].open()
+                called = STATES + LINE * number + machine.CALLED
+                if self.read(called):
+                    self._write(called, 0)
+                    self.gates[number].open()
         work(self._words, 0)
+
+    def serve(self, number: int) -> None:
+        """Look for steps; sleep where there are none for long."""
+        while serve(self._words, number):
+            self.gates[number].wait()
 
     def stop(self) -> None:
         """Have all threads end, once they are through with what they are at."""
-        self._write(STOP, 1)
-        while self.at_work():
-            for gate in self._gates:
-                with suppress(RuntimeError):
-                    gate.open()
-            time.sleep(1e-3)
-        with suppress(ValueError):
-            Team.started.remove(self)
-
-    def at_work(self) -> bool:
-        """Return whether threads have begun that have not ended."""
-        begun = [thread for thread in self._threads if thread.ident is not None]
-        return len(self._ended) < len(begun)
+        self._write(machine.STOP, 1)
+        super().stop()
 
     def read(self, word: int) -> int:
         """Return what stands in a word."""
@@ -178,27 +121,8 @@ class Team:
     def _write(self, word: int, value: int) -> None:
         ctypes.c_int64.from_address(self._words + word).value = value
 
-    @classmethod
-    def end(cls) -> None:
-        """Have all threads end before the interpreter does, and takes their code along."""
-        cls.waiting = None
-        cls.stop_others()
 
-    @classmethod
-    def forget(cls) -> None:
-        """Forget the threads, which do not live on in a forked process."""
-        cls.waiting = None
-        cls.started.clear()
-
-    def _serve(self, number: int) -> None:
-        try:
-            while serve(self._words, number):
-                self._gates[number].wait()
-        finally:
-            self._ended.append(number)
-
-
-threads.forgotten_by_forks(Team.forget)
+# Before the interpreter ends, and takes their code along.
 atexit.register(Team.end)
 
 

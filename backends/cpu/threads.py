@@ -22,9 +22,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 Task = Callable[[], None]
 Phases = Sequence[Sequence[Task | None]]
@@ -40,93 +40,6 @@ class Gate:
         self.open, self.wait = lock.release, lock.acquire
 
 
-class Helper:
-    """A thread that sleeps until there are tasks, does those of its number, and sleeps again."""
-
-    def __init__(self) -> None:
-        self._go, self._done, self._next = Gate(), Gate(), Gate()
-        self._number = 0
-        self._phases: Phases = ()
-        self._context = copy_context()
-        self._error: BaseException | None = None
-        self._retired = self._ended = False
-        self._thread = threading.Thread(target=self._work, name="npnn", daemon=True)
-        _started.append(self)
-        start(self._thread)
-
-    def start(self, phases: Phases, number: int) -> None:
-        """Begin, under the settings for errors of NumPy that hold where this is called."""
-        self._phases, self._number, self._context = phases, number, copy_context()
-        self._go.open()
-
-    def meet(self) -> None:
-        """Return when the helper is through with its phase."""
-        self._done.wait()
-
-    def go_on(self) -> None:
-        """Let the helper begin its next phase."""
-        self._next.open()
-
-    def raise_error(self) -> None:
-        """Raise what a task has raised."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    def at_work(self) -> bool:
-        """Return whether the thread has begun and not ended.
-
-        ``Thread.is_alive`` says no of one that lives once Ctrl-C has come during ``join``, in
-        Python 3.11.
-        """
-        return self._thread.ident is not None and not self._ended
-
-    def retire(self) -> None:
-        """Let the thread end once it has done the task that it is at."""
-        self._retired = True
-        while True:
-            with suppress(RuntimeError):
-                self._go.open()  # also for one that is about to begin
-            with suppress(RuntimeError):
-                self._next.open()
-            if not self.at_work():
-                break
-            time.sleep(1e-3)
-        with suppress(ValueError):
-            _started.remove(self)
-
-    def _work(self) -> None:
-        try:
-            while True:
-                self._go.wait()
-                self._context.run(self._run)
-                if self._retired:
-                    return
-                self._phases = ()
-                self._done.open()
-        finally:
-            self._ended = True
-
-    def _run(self) -> None:
-        for number, tasks in enumerate(self._phases):
-            if number:
-                self._done.open()
-                self._next.wait()
-            if self._retired:
-                return
-            task = tasks[self._number]
-            if task is None or self._error is not None:
-                continue
-            try:
-                task()
-            except BaseException as error:
-                self._error = error
-
-
-# Ctrl-C comes anywhere, and any number of times. Helpers wait again only when all has gone well;
-# those that were started and do not are retired before the next work.
-_waiting: list[Helper] = []
-_started: list[Helper] = []
 _in_use = threading.Lock()
 _forks: list[bool] = []
 _usual: list[int] = []  # threads that products use otherwise, while they are limited to one
@@ -147,23 +60,18 @@ def start(thread: threading.Thread) -> None:
 
 
 def _forget() -> None:
-    """Forget the threads, which do not live on in a forked process."""
+    """Forget the step that another thread was at when the process forked."""
     global _in_use
-    _waiting.clear()
-    _started.clear()
     _forks.clear()
     _refused.clear()
     _in_use = threading.Lock()
     _set_back()
 
 
-def forgotten_by_forks(forget: Task) -> None:
+def forgotten_by_forks(forget: Task, **others: Task) -> None:
     """Have a forked process forget threads, which do not live on in it."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forget)
-
-
-forgotten_by_forks(_forget)
+        os.register_at_fork(after_in_child=forget, **others)
 
 
 def _wait_for_step() -> None:
@@ -176,8 +84,138 @@ def _go_on() -> None:
         _in_use.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_wait_for_step, after_in_parent=_go_on)
+forgotten_by_forks(_forget, before=_wait_for_step, after_in_parent=_go_on)
+
+
+class Crew:
+    """Threads of one kind, all but the first of which are started here.
+
+    A step takes the crew that waits, and has it wait again when all has gone well. Ctrl-C comes
+    anywhere, and any number of times: crews that were started and do not wait are stopped before
+    the next step.
+    """
+
+    waiting: ClassVar[Crew | None]
+    started: ClassVar[list[Crew]]
+
+    def __init_subclass__(cls) -> None:
+        cls.forget()
+        forgotten_by_forks(cls.forget)
+
+    def __init__(self, count: int) -> None:
+        self.count, self.stopped = count, False
+        self.gates = [Gate() for _ in range(count)]
+        self._ended: list[int] = []
+        self._threads = [
+            threading.Thread(target=self._live, args=(number,), name=f"npnn-{number}", daemon=True)
+            for number in range(1, count)
+        ]
+        self.started.append(self)
+        for thread in self._threads:
+            start(thread)
+
+    def run(self, step: Any) -> None:
+        """Run a step, the first thread's part of it in this one."""
+        raise NotImplementedError
+
+    def serve(self, number: int) -> None:
+        """Do a thread's part of each step, until the crew is stopped."""
+        raise NotImplementedError
+
+    @classmethod
+    def share(cls, count: int, step: Any) -> None:
+        """Have the crew that waits run a step, if it has so many threads, or a new one."""
+        if cls.waiting is not None and cls.waiting.count < count:
+            cls.waiting = None
+        cls.stop_others()
+        crew, cls.waiting = cls.waiting, None
+        crew = crew or cls(count)
+        crew.run(step)
+        cls.waiting = crew
+
+    @classmethod
+    def stop_others(cls) -> None:
+        """Have the threads end that do not wait for a step."""
+        for crew in [crew for crew in cls.started if crew is not cls.waiting]:
+            crew.stop()
+
+    @classmethod
+    def end(cls) -> None:
+        """Have all threads end, also those that wait for a step."""
+        cls.waiting = None
+        cls.stop_others()
+
+    @classmethod
+    def forget(cls) -> None:
+        """Forget the threads, which do not live on in a forked process."""
+        cls.waiting, cls.started = None, []
+
+    def stop(self) -> None:
+        """Have all threads end, once they are through with what they are at."""
+        self.stopped = True
+        while self.at_work():
+            for gate in self.gates:
+                with suppress(RuntimeError):
+                    gate.open()
+            time.sleep(1e-3)
+        with suppress(ValueError):
+            self.started.remove(self)
+
+    def at_work(self) -> bool:
+        """Return whether threads have begun that have not ended.
+
+        ``Thread.is_alive`` says no of one that lives once Ctrl-C has come during ``join``, in
+        Python 3.11.
+        """
+        begun = [thread for thread in self._threads if thread.ident is not None]
+        return len(self._ended) < len(begun)
+
+    def _live(self, number: int) -> None:
+        try:
+            self.serve(number)
+        finally:
+            self._ended.append(number)
+
+
+class Helpers(Crew):
+    """Threads that sleep until there are tasks."""
+
+    def __init__(self, count: int) -> None:
+        self._done = [Gate() for _ in range(count)]
+        self._contexts: list[Context] = []
+        self._tasks: Sequence[Task | None] = ()
+        self._errors: list[BaseException] = []
+        super().__init__(count)
+
+    def run(self, step: Phases) -> None:
+        """Run phases one after another, under the settings for errors of NumPy that hold here."""
+        self._contexts = [copy_context() for _ in step[0]]
+        for tasks in step:
+            self._tasks = tasks
+            others = [number for number, task in enumerate(tasks) if number and task is not None]
+            for number in others:
+                self.gates[number].open()
+            if tasks[0] is not None:
+                tasks[0]()
+            for number in others:
+                self._done[number].wait()
+            if self._errors:
+                raise self._errors.pop()
+        self._contexts, self._tasks = [], ()
+
+    def serve(self, number: int) -> None:
+        """Do the tasks of this number."""
+        while True:
+            self.gates[number].wait()
+            if self.stopped:
+                return
+            task = self._tasks[number]
+            try:
+                if task is not None:
+                    self._contexts[number].run(task)
+            except BaseException as error:
+                self._errors.append(error)
+            self._done[number].open()
 
 
 def run_phases(phases: Phases, granted: int = 1) -> None:
@@ -185,8 +223,8 @@ def run_phases(phases: Phases, granted: int = 1) -> None:
 
     Where the helpers are busy with the step of another thread, all tasks run in this one.
     """
-    side_by_side = partial(_run_side_by_side, phases)
-    with_the_others(side_by_side, partial(_run_one_by_one, phases), _retire_others, granted)
+    side_by_side = partial(Helpers.share, len(phases[0]), phases)
+    with_the_others(side_by_side, partial(_run_one_by_one, phases), Helpers.stop_others, granted)
 
 
 def with_the_others(side_by_side: Task, one_by_one: Task, end: Task, granted: int) -> None:
@@ -263,32 +301,6 @@ def _run_one_by_one(phases: Phases) -> None:
         for task in tasks:
             if task is not None:
                 task()
-
-
-def _run_side_by_side(phases: Phases) -> None:
-    _retire_others()
-    helpers = _waiting[: len(phases[0]) - 1]
-    del _waiting[: len(helpers)]
-    helpers += [Helper() for _ in range(len(helpers), len(phases[0]) - 1)]
-    for number, helper in enumerate(helpers):
-        helper.start(phases, number + 1)
-    for number, tasks in enumerate(phases):
-        if number:
-            for helper in helpers:
-                helper.go_on()
-        if tasks[0] is not None:
-            tasks[0]()
-        for helper in helpers:
-            helper.meet()
-    _waiting.extend(helpers)
-    for helper in helpers:
-        helper.raise_error()
-
-
-def _retire_others() -> None:
-    """Retire the helpers that do not wait for work."""
-    for helper in [helper for helper in _started if helper not in _waiting]:
-        helper.retire()
 
 
 def count() -> int:

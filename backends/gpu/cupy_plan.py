@@ -136,17 +136,12 @@ class CupyPlan(Plan):
     ) -> Launch | None:
         if not arrays:
             return None
-        parameters = [f"{TYPES[a.dtype.name]}* {name}{n}" for n, a in enumerate(arrays)]
         largest = max(array.size for array in arrays)
         blocks = min(max(1, -(-largest // (4 * FLAT_THREADS))), MOST_BLOCKS)
-        start = [f"const long long thread = blockIdx.x * {FLAT_THREADS}LL + threadIdx.x;"]
-        return self.target.sources.add(
-            ["const void* block", *parameters],
-            [self.target.shadows.of(self.block), *arrays],
-            start + lines,
-            (blocks,),
-            (FLAT_THREADS,),
-        )
+        start = f"const long long thread = blockIdx.x * {FLAT_THREADS}LL + threadIdx.x;"
+        named = {f"{name}{number}": array for number, array in enumerate(arrays)}
+        block = {"block": self.target.shadows.of(self.block)}
+        return self.target.kernel(block | named, [start, *lines], blocks, (FLAT_THREADS,))
 
     def take_in(self, values: list[Any]) -> None:
         """Have a value for each of `entering` copied into the plan's memory."""

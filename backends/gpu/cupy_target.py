@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from npnn.backends.gpu.cupy_shadows import ALIGNED, Region, Shadows
-from npnn.backends.gpu.kernels import OPTIONS, TYPES, C, Sources
+from npnn.backends.gpu.kernels import OPTIONS, PRELUDE, TYPES, C, Launch
 from npnn.backends.gpu.loops import CudaLoop, KernelWriter
 from npnn.backends.gpu.operations import WRITE, write_copy, write_elementwise
-from npnn.backends.gpu.products import Matrix, ProductLaunch
+from npnn.backends.gpu.products import ProductLaunch
 from npnn.backends.operations.kind import Call, Memory
+from npnn.backends.operations.product import lies
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.fusion import fuse
 from npnn.backends.planning.target import Target
@@ -43,7 +44,7 @@ class Cuda(Target):
 
     def __init__(self, backend: CupyBackend) -> None:
         self.backend, self.cupy = backend, backend.cupy
-        self.shadows, self.sources = Shadows(), Sources()
+        self.shadows, self.kernels = Shadows(), list[Launch]()
         self.riders: dict[Node, list[Node]] = {}
         self.scratch_regions: list[Region] = []
         self.scratch_top = self.scratch_size = ALIGNED
@@ -111,6 +112,18 @@ class Cuda(Target):
         plan = cast("CupyPlan", memory)
         return [(launch, ()) for launch in write_copy(plan, array, plan.array(value))]
 
+    def kernel(
+        self, arrays: dict[str, np.ndarray], lines: list[str], blocks: int, block: tuple[int, ...]
+    ) -> Launch:
+        """Take in a kernel, and return what launches it."""
+        self.kernels.append(Launch(f"k{len(self.kernels)}", arrays, lines, blocks, block))
+        return self.kernels[-1]
+
+    @property
+    def source(self) -> str:
+        """The source of all kernels, which are compiled together."""
+        return "\n".join([PRELUDE, *(kernel.text for kernel in self.kernels)])
+
     def _written(self, plan: CupyPlan, node: Node) -> list[Any]:
         if node.op == "matmul":
             return self._write_product(plan, node)
@@ -143,7 +156,7 @@ class Cuda(Target):
     ) -> np.ndarray:
         """Return a factor as the libraries can read it, copied if need be."""
         first = x[(0,) * (x.ndim - 2)]
-        if x.dtype == dtype and min(x.strides) >= 0 and Matrix.of(first, 0) is not None:
+        if x.dtype == dtype and min(x.strides) >= 0 and lies(first) is not None:
             return x
         copied = self.scratch_array(TYPES[dtype.name], x.size).reshape(x.shape)
         launches += write_copy(plan, copied, x)
@@ -187,10 +200,10 @@ class Cuda(Target):
         scratch = self.cupy.zeros(self.scratch_size, np.uint8)
         for region in self.scratch_regions:
             region.address, region.owner = scratch.data.ptr + region.owner, scratch
-        module = self.cupy.RawModule(code=self.sources.text, options=OPTIONS)
-        for launch in self.sources.launches:
-            launch.function = module.get_function(launch.name)
-            launch.arguments = tuple(map(self.shadows.pointer, launch.arrays))
+        module = self.cupy.RawModule(code=self.source, options=OPTIONS)
+        for kernel in self.kernels:
+            kernel.function = module.get_function(kernel.name)
+            kernel.arguments = tuple(map(self.shadows.pointer, kernel.arrays.values()))
         for launch in launches:
             if isinstance(launch, ProductLaunch):
                 launch.make_ready(self.shadows)

@@ -15,7 +15,7 @@ import numpy as np
 
 from npnn.backends import tuning
 from npnn.backends.operations.elementwise import OPERATIONS, Language, computed_in
-from npnn.backends.planning.loop_writer import joined_axes
+from npnn.backends.planning.loop_writer import Axes, times
 from npnn.backends.recording.node import Node, NotRecorded
 
 if TYPE_CHECKING:
@@ -45,50 +45,43 @@ PRELUDE = Path(__file__).with_name("prelude.cu").read_text(encoding="utf-8")
 
 
 class Launch:
-    """A kernel with its grid and its arguments; called, it is put on the current stream."""
+    """A kernel with its grid and its arguments; called, it is put on the current stream.
+
+    Parameters
+    ----------
+    name : str
+        What the kernel is called.
+    arrays : dict
+        The arrays whose addresses it is handed, by the names that they have in it.
+    lines : list of str
+        What it does.
+    blocks : int
+        The size of the grid.
+    block : tuple of int
+        The shape of a block.
+    """
 
     capturable = True
 
-    def __init__(self, name: str, grid: tuple[int, ...], block: tuple[int, ...]) -> None:
-        self.name, self.grid, self.block = name, grid, block
-        self.arrays: list[np.ndarray] = []
+    def __init__(
+        self,
+        name: str,
+        arrays: dict[str, np.ndarray],
+        lines: list[str],
+        blocks: int,
+        block: tuple[int, ...],
+    ) -> None:
+        self.name, self.grid, self.block, self.arrays = name, (blocks,), block, arrays
+        given = ", ".join(f"{TYPES[a.dtype.name]}* {x}" for x, a in arrays.items())
+        # The counts say how many registers a thread may have, no more.
+        head = f'extern "C" __global__ void __launch_bounds__({math.prod(block)}) {name}({given})'
+        self.text = "\n".join([f"{head} {{", *lines, "}\n"])
         self.arguments: tuple[int, ...] = ()
         self.function: Any = None
 
     def __call__(self) -> None:
         """Put the kernel on the current stream."""
         self.function(self.grid, self.block, self.arguments)
-
-
-class Sources:
-    """The kernels of one plan, compiled together."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.launches: list[Launch] = []
-
-    def add(
-        self,
-        parameters: list[str],
-        arrays: list[np.ndarray],
-        body: list[str],
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-    ) -> Launch:
-        """Take in a kernel, and return what launches it."""
-        launch = Launch(f"k{len(self.texts)}", grid, block)
-        launch.arrays = arrays
-        lines = "\n".join(body)
-        # The counts say how many registers a thread may have, no more.
-        head = f'extern "C" __global__ void __launch_bounds__({math.prod(block)}) {launch.name}'
-        self.texts.append(f"{head}({', '.join(parameters)}) {{\n{lines}\n}}\n")
-        self.launches.append(launch)
-        return launch
-
-    @property
-    def text(self) -> str:
-        """The whole source."""
-        return PRELUDE + "\n" + "\n".join(self.texts)
 
 
 class Writer:
@@ -145,10 +138,10 @@ class Writer:
 
     def launch(self, lines: list[str], blocks: int, lanes: int, teams: int) -> Launch:
         """Return the launch of what was written, in blocks of so many teams."""
-        parameters = [f"{TYPES[a.dtype.name]}* a{n}" for n, a in enumerate(self.arrays)]
+        arrays = {f"a{n}": array for n, array in enumerate(self.arrays)}
         sizes = f"[[maybe_unused]] constexpr int LANES = {lanes}, TEAMS = {teams};"
         lines = [sizes, *self.before, *lines]
-        return self.target.sources.add(parameters, self.arrays, lines, (blocks,), (lanes, teams))
+        return self.target.kernel(arrays, lines, blocks, (lanes, teams))
 
     def index_type(self) -> str:
         """Return the type that can count to the farthest element."""
@@ -211,7 +204,7 @@ class Writer:
         array = self.arrays[number]
         terms = at.terms(array)
         if column and array.strides[-1]:
-            terms.append(_times(column, array.strides[-1] // array.itemsize))
+            terms.append(times(column, array.strides[-1] // array.itemsize))
         return f"a{number}[{' + '.join(terms) or '0'}]"
 
     def _placed(self, lines: list[str], at: Coordinates, column: str = "") -> list[str]:
@@ -254,7 +247,7 @@ def _turns(index: str, counter: str, start: str, stop: int, step: int) -> list[s
     return [f"const {index} {counter} = {start};", f"if ({counter} < {stop}) {{"]
 
 
-class Coordinates:
+class Coordinates(Axes):
     """A counter over some axes, taken apart into as few coordinates as all arrays allow.
 
     It may count packs of elements that are neighbours along the last axis.
@@ -269,29 +262,17 @@ class Coordinates:
         index: str,
         pack: int = 1,
     ) -> None:
-        groups = joined_axes(shape, axes, arrays)
-        self.last = [group[-1] for group in groups]
-        self.sizes = [math.prod(shape[axis] for axis in group) for group in groups]
+        super().__init__(shape, axes, arrays, counter)
         self.lines: list[str] = []
-        self.names = [f"{counter}{n}" for n in range(len(groups))]
-        below = 1
-        for n in reversed(range(len(groups))):
-            count = self.sizes[n] // (pack if n == len(groups) - 1 else 1)
+        below, last = 1, len(self.sizes) - 1
+        for n in reversed(range(len(self.sizes))):
+            count = self.sizes[n] // (pack if n == last else 1)
             # Dividing numbers without a sign takes fewer instructions.
-            value = f"(unsigned {index}){counter}" if len(groups) > 1 else counter
+            value = f"(unsigned {index}){counter}" if last else counter
             value += f" / {below}" * (below > 1) + f" % {count}" * (n > 0)
-            value = f"({value}) * {pack}" if pack > 1 and n == len(groups) - 1 else value
+            value = f"({value}) * {pack}" if pack > 1 and n == last else value
             self.lines.append(f"const {index} {self.names[n]} = {value};")
             below *= count
-
-    def terms(self, array: np.ndarray) -> list[str]:
-        """Return the summands of the place of an element."""
-        steps = [array.strides[axis] // array.itemsize for axis in self.last]
-        return [_times(name, s) for name, s in zip(self.names, steps, strict=True) if s]
-
-
-def _times(name: str, step: int) -> str:
-    return name if step == 1 else f"{name} * {step}"
 
 
 def expression(node: Node, values: list[str]) -> str:
@@ -307,6 +288,27 @@ def expression(node: Node, values: list[str]) -> str:
     ]
     given = [value if value.isidentifier() else f"({value})" for value in given]
     return C.write(node.op, given, computed.name)
+
+
+def reduction(
+    node: Node, name: str, value: str, column: str, index: str = "int", first: str = ""
+) -> tuple[list[str], str, str]:
+    """Return what begins a reduction in each thread of a team, takes in a value, and ends it.
+
+    The largest and the smallest value begin with the `first`, or an infinite one.
+    """
+    op, ctype = node.op, TYPES[node.args[0].dtype.name]
+    limit = first or {"sum": "0", "min": "INFINITE"}.get(op, "-INFINITE")
+    if op == "argmax":
+        best, at = f"best_{name}", f"at_{name}"
+        start = [f"{ctype} {best} = {limit};", f"{index} {at} = {LONG - 1};"]
+        better = f"if (beats<{ctype}>({value}, {column}, {best}, {at}))"
+        add = f"{better} {{ {best} = {value}; {at} = {column}; }}"
+        return start, add, f"const long long {name} = team_argmax<LANES>({best}, {at});"
+    start = [f"{TYPES[node.dtype.name]} {name} = {limit};"]
+    chosen = {"max": "larger", "min": "smaller"}.get(op)
+    taken = f"{chosen}<{ctype}>({value}, {name})" if chosen else f"{name} + {value}"
+    return start, f"{name} = {taken};", f"{name} = team_{op}<LANES>({name});"
 
 
 def literal(value: np.ndarray) -> str:

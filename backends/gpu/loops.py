@@ -17,7 +17,6 @@ import numpy as np
 
 from npnn.backends import tuning
 from npnn.backends.gpu.kernels import (
-    LONG,
     TYPES,
     WARP,
     C,
@@ -26,6 +25,7 @@ from npnn.backends.gpu.kernels import (
     _turns,
     expression,
     literal,
+    reduction,
 )
 from npnn.backends.gpu.operations import write_copy
 from npnn.backends.planning.loop import Loop
@@ -139,22 +139,18 @@ class KernelWriter(Writer, LoopWriter):
 
     def __init__(self, plan: CupyPlan, loop: CudaLoop) -> None:
         super().__init__(plan, loop.shape)
-        self.loop, self.memory = loop, plan
-        self.names = {node: f"t{n}" for n, node in enumerate(loop.nodes)}
+        self.begin(loop, plan)
         kinds = set(loop.kind.values())
         self.is_flat = kinds <= {"full", "store"} or (
             kinds <= {"full", "store", "total", "scalar"} and not any(loop.level.values())
         )
         self.has_columns = "column" in kinds
-        top = max(loop.level.values()) + 1
-        self.keeps = top > 1 and loop.columns <= tuning.MOST_KEPT * WARP
+        self.keeps = len(self.inner) > 1 and loop.columns <= tuning.MOST_KEPT * WARP
         self.holders: dict[str, tuple[int, str]] = {}  # level and name of each value
         self.kept: set[str] = set()
         self.row_start: list[str] = []
-        self.inner: list[list[str]] = [[] for _ in range(top)]
-        self.row_end: list[list[str]] = [[] for _ in range(top)]
         self.totals = Totals(self)
-        self.after, self.copies = self.totals.after, []
+        self.after = self.totals.after
 
     def launches(self) -> list[Launch]:
         """Return the launches that run the loop."""
@@ -193,31 +189,12 @@ class KernelWriter(Writer, LoopWriter):
             else:
                 self.inner[level].append(f"{name} += {value};")
             self.store(node, self.totals.after)
-        elif node.op == "argmax":
-            self._argmax(node, value)
         else:
-            start = {"sum": "0", "max": "-INFINITE", "min": "INFINITE"}[node.op]
-            add = {
-                "sum": f"{name} += {value};",
-                "max": f"{name} = larger<{ctype}>({value}, {name});",
-                "min": f"{name} = smaller<{ctype}>({value}, {name});",
-            }[node.op]
-            self.row_start.append(f"{ctype} {name} = {start};")
+            start, add, end = reduction(node, name, value, "@column@")
+            self.row_start += start
             self.inner[level].append(add)
-            self.row_end[level].append(f"{name} = team_{node.op}<LANES>({name});")
+            self.row_end[level].append(end)
             self.store(node, self.row_end[level])
-
-    def _argmax(self, node: Node, value: str) -> None:
-        name, level = self.names[node], self.loop.level[node]
-        x = TYPES[node.args[0].dtype.name]
-        self.row_start += [f"{x} best_{name} = -INFINITE;", f"int at_{name} = {LONG - 1};"]
-        self.inner[level].append(
-            f"if (beats<{x}>({value}, @column@, best_{name}, at_{name})) "
-            f"{{ best_{name} = {value}; at_{name} = @column@; }}"
-        )
-        team = f"team_argmax<LANES>(best_{name}, at_{name})"
-        self.row_end[level].append(f"const long long {name} = {team};")
-        self.store(node, self.row_end[level])
 
     # Values ------------------------------------------------------------------------------------
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from npnn.backends import tuning
 from npnn.backends.gpu.kernels import (
-    LONG,
-    TYPES,
     WARP,
     Launch,
     Writer,
     expression,
     literal,
+    reduction,
 )
-from npnn.backends.operations.join import joined_from
-from npnn.backends.operations.store import part_of
+from npnn.backends.operations.kinds import kind_of
+from npnn.backends.planning.loop import REDUCTIONS
 from npnn.backends.recording.node import Node
 
 if TYPE_CHECKING:
@@ -27,25 +27,21 @@ if TYPE_CHECKING:
 
 def write_elementwise(plan: CupyPlan, node: Node) -> list[Launch]:
     """Return the launch of one elementwise operation, whatever the shapes."""
-    constant = [arg.value if arg.size == 1 else None for arg in node.args]
-    arrays = [plan.array(a) if c is None else c for a, c in zip(node.args, constant, strict=True)]
-    return _elementwise(plan, node, plan.array(node), arrays, constant)
+    return _elementwise(plan, node, plan.array(node), plan.array)
 
 
 def _elementwise(
-    plan: CupyPlan,
-    node: Node,
-    out: np.ndarray,
-    arrays: list[np.ndarray],
-    constant: list[np.ndarray | None] | None = None,
+    plan: CupyPlan, node: Node, out: np.ndarray, array_of: Callable[[Node], np.ndarray]
 ) -> list[Launch]:
     if not out.size:
         return []
     writer = Writer(plan, out.shape)
     lines: list[str] = []
     values = [
-        writer.load(lines, f"x{n}", array) if c is None else literal(c)
-        for n, (array, c) in enumerate(zip(arrays, constant or [None] * len(arrays), strict=True))
+        writer.load(lines, f"x{n}", array_of(arg))
+        if arg.value is None or arg.size != 1
+        else literal(arg.value)
+        for n, arg in enumerate(node.args)
     ]
     value = expression(node, values)
     lines.append(f"{writer.element(out)} = {value};")
@@ -54,33 +50,26 @@ def _elementwise(
 
 def write_copy(plan: CupyPlan, out: np.ndarray, x: np.ndarray) -> list[Launch]:
     """Return the launch that copies one array into another, which may be of another dtype."""
-    node = Node("astype", (Node("leaf", (), (), x.shape, x.dtype),), (), out.shape, out.dtype)
-    return _elementwise(plan, node, out, [x])
+    return _of_arrays(plan, "astype", [x], out)
 
 
-def write_reshaped(plan: CupyPlan, node: Node) -> list[Launch]:
-    """Return the launch of a reshape that no view can show."""
-    x = plan.array(node.args[0])
-    return write_copy(plan, plan.array(node).reshape(x.shape), x)
+def write_calls(plan: CupyPlan, node: Node) -> list[Launch]:
+    """Return the launches that do what NumPy's calls would: copies, and changes of parts."""
+    launches: list[Launch] = []
+    for function, arguments in kind_of(node).calls(plan, node):
+        if function is np.copyto:
+            launches += write_copy(plan, *arguments[:2])
+        else:
+            *given, out = arguments
+            launches += _of_arrays(plan, function.__name__, given, out)
+    return launches
 
 
-def write_concat(plan: CupyPlan, node: Node) -> list[Launch]:
-    """Return the launches of a join."""
-    pairs = joined_from(plan, node)
-    return [launch for target, x in pairs for launch in write_copy(plan, target, x)]
-
-
-def write_setitem(plan: CupyPlan, node: Node) -> list[Launch]:
-    """Return the launches that replace, or change, a part of an array."""
-    old, new = map(plan.array, node.args)
-    out = plan.array(node)
-    launches = [] if np.shares_memory(out, old) else write_copy(plan, out, old)
-    how, key = node.attrs
-    part = part_of(out, key)
-    if not how:
-        return launches + write_copy(plan, part, new)
-    change = Node(how, (node, node.args[1]), (), part.shape, node.dtype)
-    return launches + _elementwise(plan, change, part, [part, new])
+def _of_arrays(plan: CupyPlan, op: str, given: list[np.ndarray], out: np.ndarray) -> list[Launch]:
+    """Return the launch of an elementwise operation on arrays."""
+    arrays = {Node("leaf", (), (), x.shape, x.dtype): x for x in given}
+    node = Node(op, tuple(arrays), (), out.shape, out.dtype)
+    return _elementwise(plan, node, out, arrays.__getitem__)
 
 
 def write_take(plan: CupyPlan, node: Node) -> list[Launch]:
@@ -118,27 +107,16 @@ def write_reduction(plan: CupyPlan, node: Node) -> list[Launch]:
     lanes = min(WARP, 1 << max(0, columns - 1).bit_length())
     teams = tuning.FLAT_THREADS // lanes
     writer = Writer(plan, x.shape)
-    ctype, given = TYPES[node.dtype.name], TYPES[x.dtype.name]
     number, target = int(writer.element(x).strip("@")), writer.whole(out.reshape(-1))
     index = writer.index_type()
     at = writer._coordinates(range(len(kept)), "i", index)
     below = writer._coordinates(range(len(kept), x.ndim), "j", index)
     place = " + ".join([*at.terms(x), *below.terms(x)]) or "0"
     value = f"a{number}[{place}]"
-    limit = "-INFINITE" if node.op in ("max", "argmax") else "INFINITE"
-    if x.dtype.kind != "f":
-        limit = f"inside ? {writer._place(number, at)} : 0"  # the first of the row
-    start = {"sum": [f"{ctype} t = 0;"], "argmax": [f"{given} best = {limit};"]}.get(
-        node.op, [f"{ctype} t = {limit};"]
-    )
-    start += [f"{index} t = {LONG - 1};"] * (node.op == "argmax")
-    add = {
-        "sum": f"t += {value};",
-        "max": f"t = larger<{ctype}>({value}, t);",
-        "min": f"t = smaller<{ctype}>({value}, t);",
-        "argmax": f"if (beats<{given}>({value}, j, best, t)) {{ best = {value}; t = j; }}",
-    }[node.op]
-    end = "best, t" if node.op == "argmax" else "t"
+    # Integers have no infinity: theirs begin with the first of the row.
+    first = f"inside ? {writer._place(number, at)} : 0" if x.dtype.kind != "f" else ""
+    first = "" if node.op == "sum" else first
+    start, add, end = reduction(node, "t", value, "j", index, first)
     lines = [
         f"const {index} i = blockIdx.x * ({index})TEAMS + threadIdx.y;",
         f"const bool inside = i < {rows};",
@@ -148,15 +126,14 @@ def write_reduction(plan: CupyPlan, node: Node) -> list[Launch]:
         *below.lines,
         add,
         "}",
-        f"t = team_{node.op}<LANES>({end});",
+        end,
         f"if (inside && threadIdx.x == 0) {target}[i] = t;",
     ]
     return [writer.launch(lines, -(-rows // teams), lanes, teams)]
 
 
 WRITE = {
-    "astype": write_elementwise, "where": write_elementwise, "copy": write_reshaped,
-    "sum": write_reduction, "max": write_reduction, "min": write_reduction,
-    "argmax": write_reduction, "take": write_take, "concat": write_concat,
-    "setitem": write_setitem,
+    "where": write_elementwise, "take": write_take,
+    **dict.fromkeys(("astype", "copy", "concat", "setitem"), write_calls),
+    **dict.fromkeys(REDUCTIONS, write_reduction),
 }  # fmt: skip

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npnn.backends.gpu.cupy_shadows import Shadows
+from npnn.backends.operations.product import lies
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 WORKSPACE = 32 << 20  # bytes, as NVIDIA recommends for Hopper
@@ -32,16 +34,12 @@ class Matrix(NamedTuple):
     between: int  # from one matrix to the next
 
     @classmethod
-    def of(cls, array: np.ndarray, address: int) -> Matrix | None:
-        """Return an array of two or three axes as such; None if it must be copied first."""
-        rows, columns = array.shape[-2:]
-        down, across = (s // array.itemsize for s in array.strides[-2:])
+    def of(cls, array: np.ndarray, address: int) -> Matrix:
+        """Return an array of two or three axes, which lies as :func:`lies` wants it, as such."""
+        lying, (rows, columns) = lies(array), array.shape[-2:]
+        assert lying is not None
         between = array.strides[0] // array.itemsize if array.ndim == 3 else 0
-        if (across == 1 or columns == 1) and (down >= columns or rows == 1):
-            return cls(address, rows, columns, max(down, columns), False, between)
-        if (down == 1 or rows == 1) and (across >= rows or columns == 1):
-            return cls(address, rows, columns, max(across, rows), True, between)
-        return None
+        return cls(address, rows, columns, lying[1], lying[0], between)
 
     @property
     def mT(self) -> Matrix:
@@ -61,96 +59,120 @@ class Product(NamedTuple):
     relu: bool = False
 
 
-class LtProducts:
+class BlasProducts:
+    """cuBLAS through CuPy, which refuses it while a stream is captured."""
+
+    name = "cuBLAS"
+    epilogues = False
+
+    def __init__(self, cupy: Any, precision: str) -> None:
+        self.cupy, self.precision = cupy, precision
+
+    def make(self, product: Product) -> ProductCall:
+        """Return the product, ready to be called."""
+        return BlasCall(self, product)
+
+
+class LtProducts(BlasProducts):
     """cuBLASLt through nvmath-python: it can be part of a CUDA graph, and knows epilogues."""
 
     name = "cuBLASLt"
-    capturable = True
     epilogues = True
 
     def __init__(self, cupy: Any, lt: Any, precision: str) -> None:
-        self.cupy, self.lt, self.precision = cupy, lt, precision
-        self.workspace = cupy.cuda.alloc(WORKSPACE)
+        super().__init__(cupy, precision)
+        self.lt, self.workspace = lt, cupy.cuda.alloc(WORKSPACE)
         self.handle = lt.create()  # after what makes the device ready
 
-    def make(self, product: Product) -> LtCall | BlasCall:
+    def make(self, product: Product) -> ProductCall:
         """Return the product, ready to be called; by cuBLAS where cuBLASLt cannot compute it."""
         try:
             return LtCall(self, product)
         except (NoAlgorithm, self.lt.cuBLASLtError) as error:
             if product.bias or product.relu:
                 raise RuntimeError(f"cuBLASLt cannot compute {product}: {error}") from error
-            return BlasCall(self, product)
+            return super().make(product)
 
 
 class NoAlgorithm(Exception):
     """cuBLASLt knows no way to compute a product."""
 
 
-class LtCall:
-    """One product of cuBLASLt, with the algorithm that its heuristics put first."""
+class ProductCall:
+    """One product, or many of one shape, whose result lies row by row."""
+
+    capturable: bool
+    """Whether it can be part of a CUDA graph."""
+
+    def __init__(self, library: BlasProducts, product: Product) -> None:
+        if product.out.transposed:
+            assert not product.bias, "a bias is added to each row"
+            product = product._replace(a=product.b.mT, b=product.a.mT, out=product.out.mT)
+        self.cupy, self.product, self.data = library.cupy, product, _DATA[product.dtype]
+        self.compute = _COMPUTE["float64" if product.dtype == "float64" else library.precision]
+        self.numbers = np.array([1.0, 0.0], product.dtype)
+        self.one, self.zero = self.numbers.ctypes.data, self.numbers[1:].ctypes.data
+
+    def __call__(self) -> None:
+        """Put the product on the current stream."""
+        raise NotImplementedError
+
+
+class LtCall(ProductCall):
+    """A product of cuBLASLt, with the algorithm that its heuristics put first."""
 
     capturable = True
 
     def __init__(self, library: LtProducts, product: Product) -> None:
-        if product.out.transposed:
-            assert not product.bias, "a bias is added to each row"
-            product = product._replace(a=product.b.mT, b=product.a.mT, out=product.out.mT)
-        self.library, self.product = library, product
-        lt, data = library.lt, _DATA[product.dtype]
-        compute = _COMPUTE["float64" if product.dtype == "float64" else library.precision]
-        self.numbers = np.array([1.0, 0.0], product.dtype)
-        self.operation = lt.matmul_desc_create(compute, data)
+        super().__init__(library, product)
+        self.library, self.lt = library, library.lt
+        a, b, out, *_, bias, relu = self.product
+        names = self.lt.MatmulDescAttribute
+        self.operation = self.lt.matmul_desc_create(self.compute, self.data)
         # Columns first, the second factor comes first.
-        self._describe(lt.MatmulDescAttribute.TRANSA, product.b.transposed)
-        self._describe(lt.MatmulDescAttribute.TRANSB, product.a.transposed)
-        if product.bias or product.relu:
-            epilogue = _EPILOGUE[bool(product.bias), product.relu]
-            self._describe(lt.MatmulDescAttribute.EPILOGUE, epilogue)
-        if product.bias:
-            self._describe(lt.MatmulDescAttribute.BIAS_POINTER, product.bias)
-        self.layouts = [self._layout(m, data) for m in (product.b, product.a, product.out)]
+        described: dict[Any, int] = {names.TRANSA: b.transposed, names.TRANSB: a.transposed}
+        if bias or relu:
+            described[names.EPILOGUE] = _EPILOGUE[bool(bias), relu]
+        if bias:
+            described[names.BIAS_POINTER] = bias
+        dtype = self.lt.get_matmul_desc_attribute_dtype
+        _describe(self.lt.matmul_desc_set_attribute, dtype, self.operation, described)
+        self.layouts = [self._layout(matrix) for matrix in (b, a, out)]
         self.algorithm = self._best_algorithm()
-        weakref.finalize(self, _destroy, lt, self.operation, tuple(self.layouts)).atexit = False
+        done = weakref.finalize(self, _destroy, self.lt, self.operation, tuple(self.layouts))
+        done.atexit = False
 
-    def _describe(self, attribute: Any, value: int) -> None:
-        lt = self.library.lt
-        buffer = np.array([value], lt.get_matmul_desc_attribute_dtype(attribute))
-        lt.matmul_desc_set_attribute(self.operation, attribute, buffer.ctypes.data, buffer.nbytes)
-
-    def _layout(self, matrix: Matrix, data: int) -> int:
-        lt, names = self.library.lt, self.library.lt.MatrixLayoutAttribute
-        lying = matrix if matrix.transposed else matrix.mT
-        layout: int = lt.matrix_layout_create(data, lying.rows, lying.columns, matrix.step)
-        for attribute, value in (
-            (names.BATCH_COUNT, self.product.batch),
-            (names.STRIDED_BATCH_OFFSET, matrix.between),
-        ):
-            buffer = np.array([value], lt.get_matrix_layout_attribute_dtype(attribute))
-            lt.matrix_layout_set_attribute(layout, attribute, buffer.ctypes.data, buffer.nbytes)
+    def _layout(self, matrix: Matrix) -> int:
+        names, lying = self.lt.MatrixLayoutAttribute, matrix if matrix.transposed else matrix.mT
+        layout: int = self.lt.matrix_layout_create(
+            self.data, lying.rows, lying.columns, matrix.step
+        )
+        described = {
+            names.BATCH_COUNT: self.product.batch,
+            names.STRIDED_BATCH_OFFSET: matrix.between,
+        }
+        dtype = self.lt.get_matrix_layout_attribute_dtype
+        _describe(self.lt.matrix_layout_set_attribute, dtype, layout, described)
         return layout
 
     def _best_algorithm(self) -> np.ndarray:
-        lt, names = self.library.lt, self.library.lt.MatmulPreferenceAttribute
+        lt, names = self.lt, self.lt.MatmulPreferenceAttribute
         preference = lt.matmul_preference_create()
-        a, b, out = self.product.b, self.product.a, self.product.out
-        for attribute, value in (
-            (names.MAX_WORKSPACE_BYTES, WORKSPACE),
-            (names.MIN_ALIGNMENT_A_BYTES, _alignment(a.address)),
-            (names.MIN_ALIGNMENT_B_BYTES, _alignment(b.address)),
-            (names.MIN_ALIGNMENT_C_BYTES, _alignment(out.address)),
+        (a, b, out), bias = self.product[:3], self.product.bias
+        wanted = {
+            names.MAX_WORKSPACE_BYTES: WORKSPACE,
+            names.MIN_ALIGNMENT_A_BYTES: _alignment(b.address),
+            names.MIN_ALIGNMENT_B_BYTES: _alignment(a.address),
+            names.MIN_ALIGNMENT_C_BYTES: _alignment(out.address),
             # The only one that can say how a bias lies.
-            (names.MIN_ALIGNMENT_D_BYTES, _alignment(out.address | self.product.bias)),
-        ):
-            buffer = np.array([value], lt.get_matmul_preference_attribute_dtype(attribute))
-            lt.matmul_preference_set_attribute(
-                preference, attribute, buffer.ctypes.data, buffer.nbytes
-            )
+            names.MIN_ALIGNMENT_D_BYTES: _alignment(out.address | bias),
+        }
+        dtype = lt.get_matmul_preference_attribute_dtype
+        _describe(lt.matmul_preference_set_attribute, dtype, preference, wanted)
         found, count = np.zeros(1, lt.matmul_heuristic_result_dtype), np.zeros(1, np.int32)
-        first, second, result = self.layouts
         try:
             lt.matmul_algo_get_heuristic(
-                self.library.handle, self.operation, first, second, result, result, preference,
+                self.library.handle, self.operation, *self.layouts, self.layouts[-1], preference,
                 1, found.ctypes.data, count.ctypes.data,
             )  # fmt: skip
         finally:
@@ -161,15 +183,20 @@ class LtCall:
 
     def __call__(self) -> None:
         """Put the product on the current stream."""
-        library, product = self.library, self.product
-        one, zero = self.numbers.ctypes.data, self.numbers[1:].ctypes.data
+        library, (a, b, out) = self.library, self.product[:3]
         first, second, result = self.layouts
-        address = product.out.address
-        library.lt.matmul(
-            library.handle, self.operation, one, product.b.address, first, product.a.address,
-            second, zero, address, result, address, result, self.algorithm.ctypes.data,
-            library.workspace.ptr, WORKSPACE, library.cupy.cuda.get_current_stream().ptr,
+        self.lt.matmul(
+            library.handle, self.operation, self.one, b.address, first, a.address, second,
+            self.zero, out.address, result, out.address, result, self.algorithm.ctypes.data,
+            library.workspace.ptr, WORKSPACE, self.cupy.cuda.get_current_stream().ptr,
         )  # fmt: skip
+
+
+def _describe(set_attribute: Any, dtype: Any, thing: int, attributes: Mapping[Any, int]) -> None:
+    """Set attributes of something of cuBLASLt's."""
+    for attribute, value in attributes.items():
+        buffer = np.array([value], dtype(attribute))
+        set_attribute(thing, attribute, buffer.ctypes.data, buffer.nbytes)
 
 
 def _destroy(lt: Any, operation: int, layouts: tuple[int, ...]) -> None:
@@ -183,39 +210,18 @@ def _alignment(address: int) -> int:
     return math.gcd(address, 256)
 
 
-class BlasProducts:
-    """cuBLAS through CuPy, which refuses it while a stream is captured."""
-
-    name = "cuBLAS"
-    capturable = False
-    epilogues = False
-
-    def __init__(self, cupy: Any, precision: str) -> None:
-        self.cupy, self.precision = cupy, precision
-
-    def make(self, product: Product) -> BlasCall:
-        """Return the product, ready to be called."""
-        return BlasCall(self, product)
-
-
-class BlasCall:
-    """One product, or many of one shape, of cuBLAS."""
+class BlasCall(ProductCall):
+    """A product of cuBLAS."""
 
     capturable = False
 
-    def __init__(self, library: BlasProducts | LtProducts, product: Product) -> None:
-        if product.out.transposed:
-            product = product._replace(a=product.b.mT, b=product.a.mT, out=product.out.mT)
-        self.cupy = library.cupy
-        a, b, out = product.a, product.b, product.out
-        data = _DATA[product.dtype]
-        self.numbers = np.array([1.0, 0.0], product.dtype)
-        compute = _COMPUTE["float64" if product.dtype == "float64" else library.precision]
-        one, zero = self.numbers.ctypes.data, self.numbers[1:].ctypes.data
+    def __init__(self, library: BlasProducts, product: Product) -> None:
+        super().__init__(library, product)
+        (a, b, out), data = self.product[:3], self.data
         self.arguments = (
-            int(b.transposed), int(a.transposed), out.columns, out.rows, a.columns, one,
-            b.address, data, b.step, b.between, a.address, data, a.step, a.between, zero,
-            out.address, data, out.step, out.between, product.batch, compute, -1,
+            int(b.transposed), int(a.transposed), out.columns, out.rows, a.columns, self.one,
+            b.address, data, b.step, b.between, a.address, data, a.step, a.between, self.zero,
+            out.address, data, out.step, out.between, product.batch, self.compute, -1,
         )  # fmt: skip
 
     def __call__(self) -> None:
@@ -224,7 +230,7 @@ class BlasCall:
         self.cupy.cuda.cublas.gemmStridedBatchedEx(handle, *self.arguments)
 
 
-def find_products(cupy: Any, precision: str) -> LtProducts | BlasProducts:
+def find_products(cupy: Any, precision: str) -> BlasProducts:
     """Return the best library for products that is installed."""
     try:
         from nvmath.bindings import cublasLt
@@ -240,28 +246,25 @@ def find_products(cupy: Any, precision: str) -> LtProducts | BlasProducts:
 class ProductLaunch:
     """One product, or many of one shape, that is made ready when all memory has its place."""
 
+    call: ProductCall
+
     def __init__(
         self,
-        products: LtProducts | BlasProducts,
+        products: BlasProducts,
         arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
         bias: np.ndarray | None,
         relu: bool,
     ) -> None:
-        self.products = products
-        self.arrays, self.bias, self.relu = arrays, bias, relu
-        self.call: Any = None
+        self.products, self.arrays, self.bias, self.relu = products, arrays, bias, relu
 
     @property
     def capturable(self) -> bool:
         """Whether it can be part of a CUDA graph."""
-        return bool(self.call.capturable)
+        return self.call.capturable
 
     def make_ready(self, shadows: Shadows) -> None:
         """Have the library choose how to compute it."""
         a, b, out = (Matrix.of(x, shadows.pointer(x)) for x in self.arrays)
-        assert a is not None
-        assert b is not None
-        assert out is not None
         bias = 0 if self.bias is None else shadows.pointer(self.bias)
         count, dtype = len(self.arrays[2]), self.arrays[2].dtype.name
         self.call = self.products.make(Product(a, b, out, count, dtype, bias, self.relu))

@@ -14,7 +14,7 @@ from npnn.backends.backend import Array, Backend, Step, Tree
 from npnn.backends.gpu.cupy_capture import CupyStep
 from npnn.backends.gpu.cupy_context import Context
 from npnn.backends.gpu.cupy_streaming import streamed
-from npnn.backends.gpu.products import PRECISIONS, BlasProducts, LtProducts, find_products
+from npnn.backends.gpu.products import PRECISIONS, BlasProducts, find_products
 from npnn.backends.host import host_array
 from npnn.backends.libraries.numpy_backend import NumpyBackend
 from npnn.errors import MissingError
@@ -117,18 +117,6 @@ class CupyBackend(Backend):
         with self.current():
             return super().asarray(x, keep_integers=keep_integers, copy=copy)
 
-    def copy(self, x: Array) -> Array:
-        with self.current():
-            return super().copy(x)
-
-    def pack(self, arrays: Sequence[Array]) -> list[Array]:
-        with self.current():
-            return super().pack(arrays)
-
-    def store(self, old: list[Array], new: list[Array]) -> list[Array]:
-        with self.current():
-            return super().store(old, new)
-
     def owns(self, x: Any) -> bool:
         return isinstance(x, self.cupy.ndarray) and x.device == self.device
 
@@ -228,7 +216,7 @@ class CupyBackend(Backend):
                 batches.close()
 
     @cached_property
-    def products(self) -> LtProducts | BlasProducts:
+    def products(self) -> BlasProducts:
         """The library of matrix products."""
         with self.current():
             return find_products(self.cupy, self.precision)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -29,20 +28,11 @@ class Cut(NamedTuple):
         start, stop = (i * shape[axis] // self.at[-1] for i in self.at[thread : thread + 2])
         return *shape[:axis], stop - start, *shape[axis + 1 :]
 
-    def moved(self, axis: int | None, shape: tuple[int, ...]) -> Cut | None:
-        """Return the cut along another axis, of another array; None if that is not as long."""
-        fits = axis is not None and 0 <= axis < len(shape) and shape[axis] == self.at[-1]
-        return Cut(axis, self.at) if fits and axis is not None else None
-
-    def recounted(self, shape: tuple[int, ...], other: tuple[int, ...]) -> Cut | None:
-        """Return a cut of the outermost axis for another shape with the same order of elements."""
-        if math.prod(shape[: self.axis]) != 1 or 0 in shape:
+    def in_proportion(self, axis: int, length: int) -> Cut | None:
+        """Return the cut of an axis, maybe of another length, into parts as large as these are."""
+        if not self.at[-1] or any(i * length % self.at[-1] for i in self.at):
             return None
-        axis = outermost(other)
-        mine, theirs = math.prod(shape[self.axis + 1 :]), math.prod(other[axis + 1 :])
-        if any(i * mine % theirs for i in self.at):
-            return None
-        return Cut(axis, tuple(i * mine // theirs for i in self.at))
+        return Cut(axis, tuple(i * length // self.at[-1] for i in self.at))
 
     def read(
         self, axes: Iterable[tuple[Node, int]], *, may_repeat: bool = False
@@ -57,8 +47,8 @@ class Cut(NamedTuple):
                 if not may_repeat:
                     return None
                 continue
-            read = self.moved(axis, arg.shape)
-            if read is None or reads.setdefault(arg, read) != read:
+            read = Cut(axis, self.at)
+            if arg.shape[axis] != self.at[-1] or reads.setdefault(arg, read) != read:
                 return None
         return reads
 

@@ -18,15 +18,9 @@ class Gather(Kind):
     Those that a layer takes by numbers of its own are looked at by NumPy, which raises the error.
     """
 
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        if node.attrs[1] == "raise":
-            return None
-        by_rows = arg is node.args[1] and node.attrs[0] == 0
-        return cut.moved(0 if by_rows else None, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         x, index = node.args
-        by_rows = node.attrs[0] == cut.axis == 0 and len(index.shape) == 1
+        by_rows = node.attrs == (0, "clip") and cut.axis == 0 and len(index.shape) == 1
         return cut.read([(index, 0)]) if by_rows and index is not x else None
 
     def calls(self, memory: Memory, node: Node) -> list[Call]:

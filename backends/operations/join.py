@@ -27,34 +27,27 @@ def shape_of(parts: Sequence[Node], axis: int) -> Shape:
 class Join(Kind):
     """A join; windows on one array are copied as one."""
 
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        return cut.moved(cut.axis, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         return None if node.attrs[0] == cut.axis else cut.read([(a, cut.axis) for a in node.args])
 
     def calls(self, memory: Memory, node: Node) -> list[Call]:
-        return [(np.copyto, pair) for pair in joined_from(memory, node)]
+        axis, out = node.attrs[0], memory.array(node)
+        arrays = [memory.array(part) for part in node.args]
+        windows = _as_windows(arrays) if _joins_windows(node) else None
+        if windows is not None:
+            return [(np.copyto, (_split(out, windows.shape), windows))]
+        starts = np.cumsum([0, *(part.shape[axis] for part in node.args)]).tolist()
+        return [
+            (np.copyto, (out[(slice(None),) * axis + (slice(start, stop),)], array))
+            for part, array, start, stop in zip(node.args, arrays, starts, starts[1:], strict=False)
+            # Some were computed in their places.
+            if memory.draft.parts.get(part.base, (None, -1)) != (node, start)
+        ]
 
     def in_loop(self, loop: Loop, node: Node) -> tuple[str, int] | None:
         if all(part.view is not None for part in node.args):
             return None  # NumPy copies what is there already as fast
         return loop.stores(node.args, node) if node.attrs[0] == len(node.shape) - 1 else None
-
-
-def joined_from(memory: Memory, node: Node) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the parts of a join, and what is copied to each; some were computed in their place."""
-    axis, out = node.attrs[0], memory.array(node)
-    arrays = [memory.array(part) for part in node.args]
-    windows = _as_windows(arrays) if _joins_windows(node) else None
-    if windows is not None:
-        return [(_split(out, windows.shape), windows)]
-    starts = np.cumsum([0, *(part.shape[axis] for part in node.args)]).tolist()
-    return [
-        (out[(slice(None),) * axis + (slice(start, stop),)], array)
-        for part, array, start, stop in zip(node.args, arrays, starts, starts[1:], strict=False)
-        if memory.draft.parts.get(part.base, (None, -1)) != (node, start)
-    ]
 
 
 def _joins_windows(join: Node) -> bool:

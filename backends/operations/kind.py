@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from npnn.backends import tuning
 from npnn.backends.operations.cut import Cut
 from npnn.backends.recording.node import Node
 
@@ -48,15 +47,7 @@ class Kind:
         """Return how many additions take as long as it does for one element of the result."""
         return 0.0
 
-    def scratch(self, node: Node) -> int:
-        """Return how much memory its calls need among themselves."""
-        return tuning.ROW * 8
-
     # Among threads -----------------------------------------------------------------------------
-
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        """Return the cut of the result that goes with one of an argument; None if it ends there."""
-        return None
 
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         """Return what is read of each argument for a cut of the result; None if it cannot be cut.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npnn.backends import tuning
-from npnn.backends.operations.cut import Cut
+from npnn.backends.operations.cut import Cut, outermost
 from npnn.backends.operations.elementwise import OPERATIONS, suits
 from npnn.backends.operations.kind import Call, Kind, Memory
 from npnn.backends.recording.node import Node
@@ -28,9 +28,6 @@ class Pointwise(Kind):
     def cost(self, node: Node) -> float:
         known = OPERATIONS.get(node.op)
         return 1.0 if known is None else known.cost
-
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        return cut.moved(cut.axis + len(node.shape) - len(arg.shape), node.shape)
 
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         ahead = len(node.shape) - cut.axis
@@ -139,9 +136,6 @@ class Cast(Pointwise):
 class Choice(Pointwise):
     """A choice between two values, by bit masks; few elements are put in one by one."""
 
-    def scratch(self, node: Node) -> int:
-        return node.nbytes
-
     def may_replace(self, node: Node) -> Sequence[Node]:
         return node.args[::-1]  # it saves a copy of the rest
 
@@ -189,12 +183,11 @@ def _put(out: np.ndarray, x: np.ndarray, where: np.ndarray) -> Call:
 class Move(Pointwise):
     """A copy: a reshape that no view can show, or an old value that is kept."""
 
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        return cut.recounted(arg.shape, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
-        read = cut.recounted(node.shape, node.args[0].shape)
-        return None if read is None else {node.args[0]: read}
+        (x,) = node.args
+        axis = outermost(x.shape)
+        read = cut.in_proportion(axis, x.shape[axis]) if cut.axis == outermost(node.shape) else None
+        return None if read is None else {x: read}
 
     def may_replace(self, node: Node) -> Sequence[Node]:
         return ()

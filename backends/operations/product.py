@@ -19,19 +19,29 @@ def shape_of(a: Node, b: Node) -> Shape:
     return *np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]
 
 
+def lies(matrix: np.ndarray) -> tuple[bool, int] | None:
+    """Return how the last two axes lie for a library of products; None if it cannot read them.
+
+    That is whether they are transposed, and how far the rows, or then the columns, are apart.
+    """
+    (rows, columns), (down, right) = matrix.shape[-2:], matrix.strides[-2:]
+    size = matrix.itemsize
+    if (right == size or columns == 1) and (rows == 1 or _apart(down, columns * size, size)):
+        return False, down // size if rows > 1 else columns
+    if (down == size or rows == 1) and (columns == 1 or _apart(right, rows * size, size)):
+        return True, right // size if columns > 1 else rows
+    return None
+
+
+def _apart(stride: int, least: int, itemsize: int) -> bool:
+    return stride >= least and stride % itemsize == 0
+
+
 class Product(Kind):
     """A product; of two matrices by ``dot``, which costs a third of matmul's overhead."""
 
     def flops(self, node: Node) -> int:
         return 2 * node.size * node.args[0].shape[-1]
-
-    def scratch(self, node: Node) -> int:
-        return node.nbytes * _parts_of_sum(node)
-
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        ahead = len(arg.shape) - cut.axis
-        summed = 1 if arg is node.args[0] else 2
-        return None if ahead == summed else cut.moved(len(node.shape) - ahead, node.shape)
 
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         a, b = node.args

@@ -38,11 +38,6 @@ class Reduction(Kind):
         """Return whether what it goes over has its outermost axis still in the result."""
         return outermost(node.args[0].shape) not in self.axes(node)
 
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        gone, keepdims = node.attrs
-        before = 0 if keepdims else sum(i < cut.axis for i in gone)
-        return None if cut.axis in gone else cut.moved(cut.axis - before, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         (x,), (gone, keepdims) = node.args, node.attrs
         left = [axis for axis in range(len(x.shape)) if axis not in gone]
@@ -112,9 +107,6 @@ class Argmax(Reduction):
 
     def goes_along_rows(self, node: Node) -> bool:
         return True
-
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        return cut.moved(cut.axis, node.shape)
 
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         return cut.read([(node.args[0], cut.axis)])

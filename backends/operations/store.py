@@ -24,9 +24,6 @@ class Store(Kind):
     def flops(self, node: Node) -> int:
         return node.args[1].size if node.attrs[0] else 0
 
-    def cut_with(self, node: Node, arg: Node, cut: Cut) -> Cut | None:
-        return cut.moved(cut.axis, node.shape)
-
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         old, new = node.args
         key: tuple[Any, ...] = key_of(node.attrs[1])

@@ -185,24 +185,24 @@ class Division:
         if self._better_by_columns(node):
             columns = _even(node, 1, self.threads)
             return self._timed(node, columns, {node.args[1]: columns})
-        kind, candidates = kind_of(node), [] if wanted is None else [wanted]
+        axis, found = outermost(node.shape), self._offered(node, wanted)
+        along = (axis, 1) if node.elementwise and len(node.shape) == 2 else (axis,)
         for arg in sorted(node.args, key=lambda arg: -arg.size):
             cut = self.seen(arg)
-            if cut is not None and self.by_columns(arg.base) and not node.elementwise:
-                continue
-            moved = None if cut is None else kind.cut_with(node, arg, cut)
-            candidates += [] if moved is None else [moved]
-        axis = outermost(node.shape)
-        if not candidates and (node.size >= tuning.LARGE or flops(node) >= 100 * tuning.LARGE):
-            candidates.append(_even(node, axis, self.threads))
-        found = []
-        for cut in candidates:
-            by_columns = node.elementwise and len(node.shape) == 2 and cut.axis == 1
-            reads = kind.reads_for(node, cut) if cut.axis == axis or by_columns else None
-            if reads is not None:
-                found.append(self._timed(node, cut, reads))
+            if cut is not None and (node.elementwise or not self.by_columns(arg.base)):
+                for each in along:
+                    found += self._offered(node, cut.in_proportion(each, node.shape[each]), arg)
+        if not found and (node.size >= tuning.LARGE or flops(node) >= 100 * tuning.LARGE):
+            found = self._offered(node, _even(node, axis, self.threads))
         first = found[:1] if wanted is not None else found
         return min(first, key=lambda share: share.phase, default=self._timed(node, None, {}))
+
+    def _offered(self, node: Node, cut: Cut | None, like: Node | None = None) -> list[Share]:
+        """Return the share with such a cut, if there is one that reads `like` as it is cut."""
+        reads = None if cut is None else kind_of(node).reads_for(node, cut)
+        if reads is None or (like is not None and reads.get(like) != self.seen(like)):
+            return []
+        return [self._timed(node, cut, reads)]
 
     def _better_by_columns(self, node: Node) -> bool:
         """Return whether each thread shall compute columns of a product, for all samples."""

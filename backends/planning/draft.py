@@ -100,7 +100,7 @@ class Draft:
         return self.carried | {node.base for node in self.outputs}
 
     def users_of_all(self) -> dict[Node, list[Node]]:
-        """Return the operations that read a value, or a view of it, before they are grouped."""
+        """Return the operations that read a value, or a view of it, in the order of the step."""
         users: dict[Node, list[Node]] = {}
         for node in self.nodes:
             for base in {arg.base: None for arg in node.args}:

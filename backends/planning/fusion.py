@@ -98,12 +98,9 @@ def _sums_first(nodes: list[Node]) -> list[Node]:
     """Return the operations with each sum right behind what it sums, to be of its loop."""
     sums: dict[Node, list[Node]] = {}
     for node in nodes:
-        if (
-            node.op == "sum"
-            and node.args[0].op not in ("leaf", "constant")
-            and not node.args[0].view
-        ):
-            sums.setdefault(node.args[0], []).append(node)
+        x = node.args[0] if node.op == "sum" else None
+        if x is not None and x.op not in ("leaf", "constant") and not x.view:
+            sums.setdefault(x, []).append(node)
     moved = {node for group in sums.values() for node in group}
     ordered: list[Node] = []
 

@@ -103,32 +103,21 @@ def table(found: list[Row]) -> str:
     """Return the rows as a table for people, with totals."""
     from tabulate import tabulate
 
-    total = math.fsum(row.seconds for row in found)
-    timed = total > 0.0
+    seconds = math.fsum(row.seconds for row in found)
+    nbytes, of_all = sum(row.nbytes for row in found), sum(row.flops for row in found)
+    total = Row("", "total", f"{len(found)} calls", "", None, nbytes, of_all, seconds)
     heads = ["", "from", "operation", "result", "at", "bytes", "FLOPs"]
-    lines = [
-        [
-            row.layer,
-            row.origin,
-            row.operation,
-            row.result,
-            "" if row.offset is None else f"{row.offset:,}",
-            f"{row.nbytes:,}",
-            f"{row.flops:,}",
-        ]
-        for row in found
-    ]
-    if timed:
-        heads += ["us", "share", "GFLOP/s", "GB/s"]
-        for line, row in zip(lines, found, strict=True):
-            line += [
-                f"{row.seconds * 1e6:.1f}",
-                f"{row.seconds / total:.1%}",
-                f"{row.flops / row.seconds / 1e9:.1f}" if row.seconds else "",
-                f"{row.nbytes / row.seconds / 1e9:.1f}" if row.seconds else "",
-            ]
-    sums = ["", "total", f"{len(found)} calls", "", ""]
-    sums += [f"{sum(row.nbytes for row in found):,}", f"{sum(row.flops for row in found):,}"]
-    lines.append([*sums, f"{total * 1e6:.1f}", "100.0%", "", ""] if timed else sums)
+    heads += ["us", "share", "GFLOP/s", "GB/s"] if seconds else []
+    lines = [_line(row, seconds) for row in (*found, total)]
     align = ["left"] * 4 + ["right"] * (len(heads) - 4)
     return str(tabulate(lines, heads, colalign=align, disable_numparse=True))
+
+
+def _line(row: Row, total: float) -> list[str]:
+    """Return what a table says of a row, among rows that took so long together."""
+    numbers = ["" if n is None else f"{n:,}" for n in (row.offset, row.nbytes, row.flops)]
+    if total:
+        numbers += [f"{row.seconds * 1e6:.1f}", f"{row.seconds / total:.1%}"]
+        for done in (row.flops, row.nbytes):
+            numbers.append(f"{done / row.seconds / 1e9:.1f}" if row.seconds else "")
+    return [*row[:4], *numbers]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,26 +14,49 @@ from npnn.backends.planning.loop import REDUCTIONS, STORES, Loop, stored
 from npnn.backends.recording.node import Node
 
 
-def joined_axes(
-    shape: Sequence[int], axes: Iterable[int], arrays: Sequence[np.ndarray]
-) -> list[list[int]]:
-    """Return the axes longer than 1, those together that lie in all arrays as one."""
-    groups: list[list[int]] = []
-    for axis in (axis for axis in axes if shape[axis] > 1):
-        last = groups[-1][-1] if groups else None
-        if last is not None and all(
-            a.strides[last] == shape[axis] * a.strides[axis] for a in arrays
-        ):
-            groups[-1].append(axis)
-        else:
-            groups.append([axis])
-    return groups
+class Axes:
+    """The axes longer than 1 of arrays of one shape, those together that lie in all as one."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        axes: Iterable[int],
+        arrays: Sequence[np.ndarray],
+        counter: str = "i",
+    ) -> None:
+        groups: list[list[int]] = []
+        for axis in (axis for axis in axes if shape[axis] > 1):
+            last = groups[-1][-1] if groups else None
+            if last is not None and all(
+                a.strides[last] == shape[axis] * a.strides[axis] for a in arrays
+            ):
+                groups[-1].append(axis)
+            else:
+                groups.append([axis])
+        self.last = [group[-1] for group in groups]
+        self.sizes = [math.prod(shape[axis] for axis in group) for group in groups]
+        self.names = [f"{counter}{number}" for number in range(len(groups))]
+
+    def steps(self, array: np.ndarray) -> list[int]:
+        """Return how many elements lie between two neighbours along each."""
+        return [array.strides[axis] // array.itemsize for axis in self.last]
+
+    def terms(self, array: np.ndarray) -> list[str]:
+        """Return the summands of the place of an element."""
+        named = zip(self.names, self.steps(array), strict=True)
+        return [times(name, step) for name, step in named if step]
 
 
-class LoopWriter:
+def times(name: str, step: int) -> str:
+    """Return the expression of a product."""
+    return name if step == 1 else f"{name} * {step}"
+
+
+class LoopWriter(Protocol):
     """Writes a loop, line by line; a language says how it writes each kind of line."""
 
     loop: Loop
+    names: dict[Node, str]  # of what the loop makes
     memory: Memory
     inner: list[list[str]]  # for each level, what is done for each element,
     row_end: list[list[str]]  # and then for each row
@@ -45,33 +69,34 @@ class LoopWriter:
 
     def value(self, arg: Node, user: Node, kind: str, level: int) -> str:
         """Return the expression of an argument of an operation, loaded if need be."""
-        raise NotImplementedError
 
     def element(self, array: np.ndarray) -> str:
         """Return the name of an element of an array of the loop's shape."""
-        raise NotImplementedError
 
     def expression(self, node: Node, values: list[str]) -> str:
         """Return the expression of an operation on these values."""
-        raise NotImplementedError
 
     def made(self, node: Node, expression: str) -> str:
         """Return the line that gives a value its name."""
-        raise NotImplementedError
 
     def reduce(self, node: Node) -> None:
         """Write a sum, or another reduction."""
-        raise NotImplementedError
 
     def store(self, node: Node, lines: list[str]) -> None:
         """Write what brings a value to memory, if it has a place there."""
-        raise NotImplementedError
 
     def copied(self, target: np.ndarray, array: np.ndarray) -> list[Any]:
         """Return what copies an array."""
-        raise NotImplementedError
 
     # What all languages have in common ---------------------------------------------------------
+
+    def begin(self, loop: Loop, memory: Memory) -> None:
+        """Have nothing written yet of a loop, whose arrays are in a memory."""
+        self.loop, self.memory = loop, memory
+        self.names = {node: f"t{number}" for number, node in enumerate(loop.nodes)}
+        levels = range(max(loop.level.values()) + 1)
+        self.inner, self.row_end = [[] for _ in levels], [[] for _ in levels]
+        self.after, self.copies = [], []
 
     def write_operations(self) -> None:
         """Write all operations of the loop."""

@@ -22,8 +22,7 @@ import numpy as np
 
 from npnn.backends.operations.join import turned
 from npnn.backends.operations.kind import Call
-from npnn.backends.operations.kinds import kind_of
-from npnn.backends.planning.arena import aligned, lay_out
+from npnn.backends.planning.arena import lay_out
 from npnn.backends.planning.division import Division
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.passes import worked_out
@@ -50,8 +49,7 @@ class Plan:
         places = draft.places.values()
         self.arena = target.memory(draft, lay_out(places, self._phase_at))
         self.arrays: dict[Node, np.ndarray] = {}
-        scratch = max((kind_of(node).scratch(node) for node in draft.operations), default=0)
-        self._scratch = np.empty((draft.threads, aligned(scratch)), np.uint8)
+        self._scratch = [np.empty(0, np.uint8) for _ in range(draft.threads)]
         self.phases = self._phases()
         sections = [section for phase in self.phases for section in phase]
         self.calls = [call for section in sections for call, _ in section]
@@ -72,11 +70,9 @@ class Plan:
         phases: list[list[Section]] = [[[] for _ in range(draft.threads)] for _ in range(count)]
         for group in draft.groups:
             for thread, section in enumerate(phases[draft.phase(group[0])]):
-                if division is None:
-                    section += [(call, group) for call in self.target.calls(group, self)]
-                elif division.has_work(group[0], thread):
-                    part = Part(self, division, group, thread)
-                    section += [(call, group) for call in self.target.calls(group, part)]
+                if division is None or division.has_work(group[0], thread):
+                    memory = Part(self, division, group, thread) if division else self
+                    section += [(call, group) for call in self.target.calls(group, memory)]
         copies = self._last_copies()
         if division is None:
             phases[0][0] += copies
@@ -121,13 +117,15 @@ class Plan:
         """Return memory that only the calls of one operation may use."""
         dtype = np.dtype(dtype)
         nbytes = math.prod(shape) * dtype.itemsize
-        memory: np.ndarray = self._scratch[thread, :nbytes].view(dtype)
+        if nbytes > self._scratch[thread].nbytes:
+            self._scratch[thread] = np.empty(nbytes, np.uint8)
+        memory: np.ndarray = self._scratch[thread][:nbytes].view(dtype)
         return memory.reshape(shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arena; parameters, moments and data are not in it."""
-        return self.arena.nbytes + self._scratch.nbytes
+        return self.arena.nbytes + sum(memory.nbytes for memory in self._scratch)
 
     # To be timed -------------------------------------------------------------------------------
 

@@ -203,13 +203,8 @@ class Namespace:
     _creation = ("arange", "eye", "zeros", "ones", "full", "linspace", "empty")
     # What is no array passes through: dtypes, constants, questions about dtypes.
     _views = (
-        "reshape",
-        "permute_dims",
-        "expand_dims",
-        "squeeze",
-        "broadcast_to",
-        "matrix_transpose",
-    )
+        "reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "matrix_transpose",
+    )  # fmt: skip
     _plain = ("pi", "inf", "nan", "newaxis", "isdtype", "finfo", "iinfo", "bool", "e")
 
     def __init__(self, trace: Trace) -> None:

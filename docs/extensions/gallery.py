@@ -44,15 +44,13 @@ class Order:
 class Pictures:
     """Takes the figures that a lesson has made, and the files that an example has written."""
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
-
     def __repr__(self) -> str:
         return "<Pictures>"
 
     def __call__(self, block: Any, variables: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-        name, images = Path(variables["src_file"]).stem, []
-        for file in sorted((self.output / name).glob("*")):
+        source, images = Path(variables["src_file"]), []
+        name = source.stem
+        for file in sorted((source.parent / "npnn-output").glob("*")):  # where examples write to
             if file.suffix in IMAGES:
                 target = Path(next(variables["image_path_iterator"])).with_suffix(file.suffix)
                 shutil.move(file, target)
@@ -69,24 +67,8 @@ class Pictures:
         return figure_rst(images, gallery_conf["src_dir"]) if images else ""
 
 
-class Arguments:
-    """Has an example write into a folder of its own."""
-
-    def __init__(self, output: Path) -> None:
-        self.output = output
-
-    def __repr__(self) -> str:
-        return "<Arguments>"
-
-    def __call__(self, gallery_conf: dict[str, Any], variables: dict[str, Any]) -> list[str]:
-        name = Path(variables["src_file"]).stem
-        return ["--output", str(self.output / name)] if name in TITLES else []
-
-
 def settings(docs: Path) -> dict[str, Any]:
     """Return the settings of sphinx-gallery; the examples are copied and given their titles."""
-    output = docs.parent / "build" / "gallery"
-    shutil.rmtree(output, ignore_errors=True)
     _copy_examples(docs.parent / "examples", docs / "examples")
     not_run = "|".join(NOT_RUN)
     return {
@@ -95,8 +77,7 @@ def settings(docs: Path) -> dict[str, Any]:
         "filename_pattern": rf"/(?!{not_run})\w+\.py$",
         "ignore_pattern": r"__init__\.py",
         "within_subsection_order": Order,
-        "image_scrapers": (Pictures(output),),
-        "reset_argv": Arguments(output),
+        "image_scrapers": (Pictures(),),
         "reset_modules": (),
         "capture_repr": ("__repr__",),
         "ignore_repr_types": r"matplotlib|function|builtin|NoneType",

@@ -17,12 +17,14 @@ def add_export(commands: Any, common: argparse.ArgumentParser) -> None:
         help="write a trained model as an ONNX file, or as one that needs NumPy alone",
         description=(
             "Write a model, with the normalisation of its inputs, as an ONNX file, or as a Python "
-            "file that needs NumPy alone, which run where npnn is not."
+            "file that needs NumPy alone, which run where npnn is not. That of a table takes the "
+            "table's columns as they are: text, numbers, and (for ONNX, as seconds) dates."
         ),
         epilog=(
             "examples:\n"
             "  npnn export npnn-output/model.safetensors model.onnx\n"
-            "  npnn export --numpy npnn-output/model.safetensors model.py"
+            "  npnn export --numpy npnn-output/model.safetensors model.py\n"
+            "  python model.py new.csv"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -36,11 +38,20 @@ def add_export(commands: Any, common: argparse.ArgumentParser) -> None:
         choices=("float32", "float64"),
         help="in which an ONNX file computes (float32)",
     )
+    export.add_argument(
+        "--inputs",
+        choices=("columns", "features"),
+        default="columns",
+        help="what the file of a table takes: its columns, or what they become (columns)",
+    )
     export.set_defaults(run=run_export)
 
 
 def run_export(options: argparse.Namespace) -> int:
     """Write the file; return the exit code."""
+    from npnn.datasets.cells import quoted
+    from npnn.written import table_of
+
     if options.numpy and options.dtype:
         raise ValueError("--dtype is of ONNX files; a file for NumPy computes in the model's dtype")
     model = npnn.load(options.model)
@@ -48,12 +59,19 @@ def run_export(options: argparse.Namespace) -> int:
     if options.numpy:
         from npnn.numpy_file import export as export_for_numpy
 
-        export_for_numpy(model, options.file)
+        export_for_numpy(model, options.file, inputs=options.inputs)
     else:
         from npnn.onnx import export
 
-        export(model, options.file, dtype=options.dtype or "float32")
-    print(f"wrote {options.file}: input x {model.shape_in}, output y {model.shape_out}")
+        export(model, options.file, dtype=options.dtype or "float32", inputs=options.inputs)
+    table = table_of(model, options.inputs)
+    if table is None:
+        print(f"wrote {options.file}: input x {model.shape_in}, output y {model.shape_out}")
+    else:
+        print(f"wrote {options.file}: inputs {quoted(table.layout.names)}")
+        dates = [column.name for column in table.columns if column.kind == "date"]
+        if dates and not options.numpy:
+            print(f"dates and times come in as seconds since 1970, or midnight: {quoted(dates)}")
     if model.class_names:
         print(f"classes {', '.join(map(repr, model.class_names))}")
     return 0

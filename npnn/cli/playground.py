@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import webbrowser
 from typing import Any
 
@@ -54,6 +55,7 @@ def run_playground(options: argparse.Namespace) -> int:
     else:
         names = [name for name in PROBLEMS if name != "table"]
         raise ValueError(unknown_data(options.data, "problem", names))
+    sys.setswitchinterval(0.0005)  # the page is not to wait for the thread that trains
     trainer = Trainer(Chosen().changed(given), table)
     server = Server(trainer, options.host, options.port)
     trainer.start()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npnn import checked, labels
-from npnn.backends.host import host_array, is_text
+from npnn.backends.host import host_array
 from npnn.values import merges
 
 NDArray = npt.NDArray[Any]
@@ -43,7 +43,7 @@ def as_targets(
 ) -> tuple[NDArray, NDArray | None, str, list[str] | None]:
     """Return targets, their classes, the task, and the names of classes that were words."""
     names: list[str] | None = None
-    if is_text(t) and task != "regression":
+    if labels.is_text(t) and task != "regression":
         t, names = _of_words(t, class_names)
         task = task or "classification"
     values = _array("t", t)

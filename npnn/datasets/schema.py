@@ -15,7 +15,7 @@ from npnn.datasets.columns import Column, NumberColumn, from_config
 from npnn.datasets.columns.column import strings
 from npnn.datasets.frames import is_frame
 from npnn.datasets.given import TASKS, NDArray, one_hot
-from npnn.datasets.headers import looks_like_names, names_of
+from npnn.datasets.layout import Layout
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
 from npnn.datasets.numerals import Numerals
 from npnn.datasets.sources import Header, RawTable, existing, read_table
@@ -46,7 +46,8 @@ class Answerable(NamedTuple):
     Attributes
     ----------
     x : ndarray
-        The inputs, a row for each of the table's.
+        The inputs, a row for each of the table's: float64 if there are numbers among the columns,
+        so that what a row becomes does not depend on the other rows.
     t : ndarray or None
         The targets; a row of NaN where a label is missing, or one that the schema does not know.
         None if there is no target column, or it is empty.
@@ -111,6 +112,13 @@ class TableSchema(NamedTuple):
         """The names of the features, with those of the one-hot columns."""
         return tuple(name for column in self.columns for name in column.feature_names)
 
+    @property
+    def layout(self) -> Layout:
+        """Where the columns are in a file."""
+        names = tuple(column.name for column in self.columns)
+        out = tuple(each.position for each in self.left_out)
+        return Layout(names, self.target, self.target_position, out, self.has_header)
+
     def read(
         self,
         path: Any,
@@ -157,7 +165,8 @@ class TableSchema(NamedTuple):
         table = self.read_table(
             path, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding
         )
-        return self.encode(table)[:2]
+        found = self.encode(table, rounded=True)
+        return found.x, found.t
 
     def read_table(
         self,
@@ -169,14 +178,16 @@ class TableSchema(NamedTuple):
         encoding: str = "auto",
     ) -> RawTable:
         """Return the cells of a file, for `encode`; parameters as for `read`."""
+        words = missing_words(self.missing)
+        encodings = [column.encoding for column in self.columns]
         return read_table(
             path,
             header=header,
             delimiter=delimiter,
             decimal=decimal,
             encoding=encoding,
-            missing=missing_words(self.missing),
-            fits=self._names_above,
+            missing=words,
+            fits=lambda rows: self.layout.names_above(rows, encodings, words),
         )
 
     def to_config(self) -> dict[str, Any]:
@@ -233,11 +244,19 @@ class TableSchema(NamedTuple):
             raise ValueError("config is not that of a table's schema: its entries do not agree")
         return schema
 
-    def encode(self, table: RawTable) -> Answerable:
-        """Return inputs and targets of a table, and what was found in it."""
-        at, target = self._columns_of(table)
+    def encode(self, table: RawTable, *, rounded: bool = False) -> Answerable:
+        """Return inputs and targets of a table, and what was found in it.
+
+        Parameters
+        ----------
+        table : RawTable
+            What `read_table` returned.
+        rounded : bool, default False
+            Whether inputs are rounded as those that were trained on.
+        """
+        at, target = self.layout.find(table.path, table.columns, table.has_header)
         x, missing, unknown = encoded(
-            table.path, self.columns, [table.cells[index] for index in at]
+            table.path, self.columns, [table.cells[index] for index in at], rounded
         )
         remarks = [""] * len(x)
         for column, index, rows in zip(self.columns, at, unknown, strict=True):
@@ -251,62 +270,6 @@ class TableSchema(NamedTuple):
         }
         t, strange = (None, {}) if target is None else self._targets(table, table.cells[target])
         return Answerable(x.reshape(-1, *self.shape_in), t, strange, remarks, filled)
-
-    def _columns_of(self, table: RawTable) -> tuple[list[int], int | None]:
-        """Return where the features and the target are in a table."""
-        if table.has_header and self.has_header:
-            names = [column.name for column in self.columns]
-            found = [_place(name, table.columns) for name in names]
-            absent = [name for name, at in zip(names, found, strict=True) if at is None]
-            if absent:
-                raise ValueError(
-                    f"{table.path} lacks the feature column(s) {quoted(absent)}; its columns are "
-                    f"{quoted(table.columns)}"
-                )
-            return [at for at in found if at is not None], _place(self.target, table.columns)
-        places = self._places(len(table.columns))
-        if places is None:
-            count = len(self.columns) + len(self.left_out)
-            out = f" (with the {len(self.left_out)} left out)" if self.left_out else ""
-            raise ValueError(
-                f"{table.path} must have {count} columns, or {count + 1} with the target{out}, "
-                f"and it has {len(table.columns)}"
-            )
-        return places
-
-    def _places(self, width: int) -> tuple[list[int], int | None] | None:
-        """Return where features and target are in a file that goes by position, if it is clear."""
-        count = len(self.columns)
-        whole = count + 1 + len(self.left_out)
-        out = {each.position for each in self.left_out}
-        at = [i for i in range(whole) if i != self.target_position and i not in out]
-        if width == whole:
-            return at, self.target_position
-        if width == whole - 1:
-            return [index - (index > self.target_position) for index in at], None
-        return (list(range(count)), None) if width == count else None
-
-    def _names_above(self, rows: list[list[str]]) -> int:
-        """Return how many of the first rows hold names, and not values that fit their columns."""
-        if self.has_header:
-            wanted = [column.name for column in self.columns]
-            for count in (1, 2):
-                if len(rows) > count:
-                    names = names_of(rows, count, [])
-                    if all(_place(name, names) is not None for name in wanted):
-                        return count
-        places = self._places(len(rows[0]))
-        if places is None:
-            return int(not any(to_number(cell) is not None for cell in rows[0]))
-        pairs = [
-            (column, Cells([rows[0][index]], missing_words(self.missing)))
-            for index, column in zip(places[0], self.columns, strict=True)
-            if column.kind != "text"
-        ]
-        if not pairs:
-            return int(looks_like_names(rows))
-        fits = [column.encode("", cells) for column, cells in pairs]
-        return int(all(e.unknown[0] or e.missing[0] for e in fits))
 
     def _targets(self, table: RawTable, cells: Cells) -> tuple[NDArray | None, dict[str, int]]:
         """Return the targets, and labels that are none of the schema's."""
@@ -381,22 +344,14 @@ class TableSchema(NamedTuple):
         return t
 
 
-def _place(name: str, names: Sequence[str]) -> int | None:
-    """Return where a column is, by its name or one that differs in capitals and blanks alone."""
-    if name in names:
-        return list(names).index(name)
-    plain = " ".join(name.casefold().split())
-    alike = [i for i, each in enumerate(names) if " ".join(each.casefold().split()) == plain]
-    return alike[0] if len(alike) == 1 else None
-
-
 def encoded(
-    where: object, columns: Sequence[Column], cells: Sequence[Cells]
+    where: object, columns: Sequence[Column], cells: Sequence[Cells], rounded: bool = True
 ) -> tuple[NDArray, list[NDArray], list[NDArray]]:
     """Return the features, and for each column which cells are missing, and which unknown."""
-    found = [column.encode(where, each) for column, each in zip(columns, cells, strict=True)]
-    wide = any(each.features.dtype == np.float64 for each in found)
-    x = np.concatenate([each.features for each in found], axis=1)
-    if not wide:
-        x = x.astype(np.float32, copy=False)
+    found = [column.encoding(each) for column, each in zip(columns, cells, strict=True)]
+    blocks = [each.features for each in found]
+    if rounded:
+        named = zip(columns, blocks, strict=True)
+        blocks = [as_floats(where, column.name, block) for column, block in named]
+    x = np.concatenate(blocks, axis=1)
     return x, [each.missing for each in found], [each.unknown for each in found]

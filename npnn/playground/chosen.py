@@ -13,6 +13,7 @@ from npnn import backends
 ACTIVATIONS = ("Tanh", "ReLU", "LeakyReLU", "Sigmoid", "Swish", "Softplus", "Linear")
 OPTIMIZERS = ("Adam", "AdamW", "SGD", "GradientDescent", "RMSprop", "Adagrad", "Adadelta")
 MOST_LAYERS, MOST_UNITS, MOST_BATCH = 6, 64, 1024
+MOST_FILTERS = 2  # convolutions in front of them, where images come in
 
 Hidden = tuple[tuple[int, str], ...]
 
@@ -27,21 +28,25 @@ class Problem:
         What the page calls it.
     dataset : str
         The name of the class in :mod:`npnn.datasets`.
-    noise : float or None
-        The standard deviation of its noise; None if it has none.
+    noise : float
+        The standard deviation of its noise at the beginning.
     most_noise : float
         The largest that can be chosen.
     hidden, alpha, batch_size
         A network, a rate and a size of batches that learn it.
+    is_made : bool
+        Whether its data are made, with their noise; what is given gets it in addition, in units of
+        its own standard deviation.
     """
 
     title: str
     dataset: str
-    noise: float | None
+    noise: float
     most_noise: float
     hidden: Hidden
     alpha: float = 0.01
     batch_size: int = 16
+    is_made: bool = True
 
 
 PROBLEMS = {
@@ -52,8 +57,8 @@ PROBLEMS = {
     "spirals": Problem("Spirals", "Spirals", 0.02, 0.2, ((8, "Tanh"), (8, "Tanh"))),
     "sine": Problem("Sine", "NoisySine", 0.1, 0.6, ((8, "Tanh"), (4, "Tanh"))),
     "line": Problem("Line", "NoisyLinear", 0.1, 0.6, ()),
-    "digits": Problem("Digits", "Digits", None, 0.0, ((16, "ReLU"),), 0.003, 32),
-    "table": Problem("Your CSV", "Table", None, 0.0, ((8, "Tanh"),)),
+    "digits": Problem("Digits", "Digits", 0.0, 2.0, ((16, "ReLU"),), 0.003, 32, is_made=False),
+    "table": Problem("Your CSV", "Table", 0.0, 1.0, ((8, "Tanh"),), is_made=False),
 }
 PENALTIES = ("none", "l2", "l1")
 
@@ -70,6 +75,8 @@ class Chosen:
         Of the data: the standard deviation of the noise, and the share that is validated on.
     hidden : tuple of (int, str)
         The units and the activation of each hidden layer.
+    filters : tuple of (int, str)
+        The channels and the activation of each convolution in front of them; of images only.
     batch_size, optimizer, alpha, penalty, penalty_weight, backend, seed
         How it is trained.
     columns : tuple of str
@@ -88,6 +95,7 @@ class Chosen:
     backend: str = "numpy"
     seed: int = 0
     columns: tuple[str, ...] = ()
+    filters: Hidden = ()
 
     def changed(self, given: dict[str, Any]) -> Chosen:
         """Return what is chosen after a change; another problem brings what suits it.
@@ -107,9 +115,12 @@ class Chosen:
             if given["problem"] != self.problem:
                 problem = PROBLEMS[given["problem"]]
                 suited = {"hidden": problem.hidden, "alpha": problem.alpha, "columns": ()}
-                suited |= {"batch_size": problem.batch_size, "noise": problem.noise or 0.0}
+                suited |= {"batch_size": problem.batch_size, "noise": problem.noise, "filters": ()}
                 found = {**suited, **found}
-        return dataclasses.replace(self, **{n: _LOOKS[n](value, n) for n, value in found.items()})
+        new = dataclasses.replace(self, **{n: _LOOKS[n](value, n) for n, value in found.items()})
+        if new.filters and new.problem != "digits":
+            raise ValueError(f"filters: {new.problem} has no images to be convolved")
+        return new
 
     def differs_in(self, other: Chosen) -> set[str]:
         """Return the names of the choices in which another differs."""
@@ -146,17 +157,20 @@ def _whole(least: int, most: int) -> Any:
     return look
 
 
-def _hidden(value: Any, name: str) -> Hidden:
-    if not isinstance(value, (list, tuple)) or len(value) > MOST_LAYERS:
-        raise ValueError(f"{name} must be a list of at most {MOST_LAYERS} layers, not {value!r}")
-    found = []
-    for number, layer in enumerate(value):
-        if not isinstance(layer, (list, tuple)) or len(layer) != 2:
-            raise ValueError(f"{name}[{number}] must be [units, activation], not {layer!r}")
-        units = _whole(1, MOST_UNITS)(layer[0], f"the units of {name}[{number}]")
-        activation = _one_of(layer[1], ACTIVATIONS, f"the activation of {name}[{number}]")
-        found.append((units, activation))
-    return tuple(found)
+def _layers(most: int) -> Any:
+    def look(value: Any, name: str) -> Hidden:
+        if not isinstance(value, (list, tuple)) or len(value) > most:
+            raise ValueError(f"{name} must be a list of at most {most} layers, not {value!r}")
+        found = []
+        for number, layer in enumerate(value):
+            if not isinstance(layer, (list, tuple)) or len(layer) != 2:
+                raise ValueError(f"{name}[{number}] must be [units, activation], not {layer!r}")
+            units = _whole(1, MOST_UNITS)(layer[0], f"the units of {name}[{number}]")
+            activation = _one_of(layer[1], ACTIVATIONS, f"the activation of {name}[{number}]")
+            found.append((units, activation))
+        return tuple(found)
+
+    return look
 
 
 def _columns(value: Any, name: str) -> tuple[str, ...]:
@@ -180,7 +194,8 @@ _LOOKS: dict[str, Any] = {
     "noise": _number(0.0, 2.0),
     "validation": _number(0.05, 0.9),
     "batch_size": _whole(1, MOST_BATCH),
-    "hidden": _hidden,
+    "hidden": _layers(MOST_LAYERS),
+    "filters": _layers(MOST_FILTERS),
     "optimizer": lambda value, name: _one_of(value, OPTIMIZERS, name),
     "alpha": _number(0.0, 100.0, above=True),
     "penalty": lambda value, name: _one_of(value, PENALTIES, name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -32,17 +33,38 @@ def data_of(chosen: Chosen, path: str | None) -> Dataset:
             raise ValueError("there is no table yet: open a CSV file")
         data: Dataset = _two_columns(table_of(path, chosen.seed, share), chosen, share)
     else:
-        problem = PROBLEMS[chosen.problem]
-        options: dict[str, Any] = {"seed": chosen.seed, "train_fraction": share}
-        if problem.noise is not None:
-            options["noise"] = chosen.noise
-        data = getattr(npnn.datasets, problem.dataset)(**options)
+        name = PROBLEMS[chosen.problem].dataset
+        data = getattr(npnn.datasets, name)(**_options(chosen, share))
+    if chosen.noise and not PROBLEMS[chosen.problem].is_made:
+        data = _with_noise(data, chosen, share)
     data.train_batch_size = min(chosen.batch_size, data.num_train_data)
     return data
 
 
 def _share(chosen: Chosen) -> float:
     return round(1.0 - chosen.validation, 6)
+
+
+def _options(chosen: Chosen, share: float) -> dict[str, Any]:
+    """Return the arguments of a data set's constructor."""
+    options: dict[str, Any] = {"seed": chosen.seed, "train_fraction": share}
+    if PROBLEMS[chosen.problem].is_made:
+        options["noise"] = chosen.noise
+    if chosen.filters:
+        options["flat"] = False
+    return options
+
+
+def _with_noise(data: Dataset, chosen: Chosen, share: float) -> Dataset:
+    """Return data with noise in units of their own deviation: of each column, of all pixels."""
+    x = data.x_data
+    deviation = x.std() if chosen.problem == "digits" else x.std(axis=0)
+    noise = np.random.default_rng(chosen.seed).standard_normal(x.shape)
+    return Dataset(
+        x + chosen.noise * deviation * noise, data.y_data, data.c_data, share, chosen.seed,
+        norm=data.norm, class_names=data.class_names, feature_names=data.feature_names,
+        task=data.task,
+    )  # fmt: skip
 
 
 def _two_columns(table: Table, chosen: Chosen, share: float) -> Dataset:
@@ -73,20 +95,29 @@ def projected(x: Any) -> Any:
 
 def model_of(chosen: Chosen, data: Dataset) -> npnn.Sequential:
     """Return a fresh model with its loss."""
-    layers: list[npnn.Layer] = []
-    shape: Any = data.shape_in
-    for units, activation in chosen.hidden:
-        layers += [npnn.Dense(shape, units), getattr(npnn, activation)()]
-        shape = units
-    layers.append(npnn.Dense(shape, data.shape_out))
-    last, loss = ENDS[data.task]
-    if last is not None:
-        layers.append(getattr(npnn, last)())
+    layers = [getattr(npnn, name)(*given, **options) for name, given, options in _row(chosen, data)]
     model = npnn.Sequential(layers, backend=chosen.backend, seed=chosen.seed)
     model.norm = data.norm
     model.class_names = None if data.class_names is None else list(data.class_names)
-    model.chain = getattr(npnn, loss)()
+    model.chain = getattr(npnn, ENDS[data.task][1])()
     return model
+
+
+def _row(chosen: Chosen, data: Dataset) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Return the layers: the class of each, and what its constructor is given."""
+    shape, row = data.shape_in, []
+    for channels, activation in chosen.filters:
+        row += [("Conv2D", (shape, channels, 3), {"padding": "same"}), (activation, (), {})]
+        shape = (*shape[:2], channels)
+    if chosen.filters:
+        row.append(("Flatten", (shape,), {}))
+    size = math.prod(shape)
+    for units, activation in chosen.hidden:
+        row += [("Dense", (size, units), {}), (activation, (), {})]
+        size = units
+    row.append(("Dense", (size, math.prod(data.shape_out)), {}))
+    last = ENDS[data.task][0]
+    return row if last is None else [*row, (last, (), {})]
 
 
 ENDS: dict[str, tuple[str | None, str]] = {
@@ -143,7 +174,6 @@ def program(
     steps = sum(count for _, count in phases)
     title = PROBLEMS[first.problem].title.lower()
     lines = [f'"""A network of the playground: {title}, trained for {steps:,} steps."""', ""]
-    lines += ["import numpy as np", ""] * (first.problem == "table" and not first.columns)
     lines += ["import npnn", "", *_data_lines(first, data, file), ""]
     lines += [*_model_lines(first, data), ""]
     lines += _optimizer_lines(first)
@@ -169,6 +199,8 @@ def program(
                 f"{{validation['{name}']:.6g}}\")"
             )
             lines.append(f"# the page showed {shown[name]}, and {shown[f'val_{name}']}")
+    if any(" np." in line for line in lines):
+        lines[2:2] = ["import numpy as np", ""]
     return "\n".join(lines) + "\n"
 
 
@@ -185,11 +217,17 @@ def _data_lines(chosen: Chosen, data: Dataset, file: str | None) -> list[str]:
             ")",
         ]
     else:
-        problem = PROBLEMS[chosen.problem]
-        noise = "" if problem.noise is None else f", noise={chosen.noise!r}"
-        lines = [
-            f"data = npnn.datasets.{problem.dataset}(seed={chosen.seed}, train_fraction={share}"
-            f"{noise})"
+        given = ", ".join(f"{name}={value!r}" for name, value in _options(chosen, share).items())
+        lines = [f"data = npnn.datasets.{PROBLEMS[chosen.problem].dataset}({given})"]
+    if chosen.noise and not PROBLEMS[chosen.problem].is_made:
+        deviation = "x.std()" if chosen.problem == "digits" else "x.std(axis=0)"
+        lines += [
+            f"x, rng = data.x_data, np.random.default_rng({chosen.seed})",
+            f"x = x + {chosen.noise!r} * {deviation} * rng.standard_normal(x.shape)",
+            "data = npnn.datasets.Dataset(",
+            f"    x, data.y_data, data.c_data, {share}, {chosen.seed}, norm=data.norm,",
+            f"    class_names=data.class_names, task={data.task!r},",
+            ")",
         ]
     return [*lines, f"data.train_batch_size = {size}"]
 
@@ -211,14 +249,10 @@ def _column_lines(chosen: Chosen, data: Dataset) -> list[str]:
 
 
 def _model_lines(chosen: Chosen, data: Dataset) -> list[str]:
-    shape: Any = data.shape_in[0]
     layers = []
-    for units, activation in chosen.hidden:
-        layers += [f"npnn.Dense({shape}, {units})", f"npnn.{activation}()"]
-        shape = units
-    last, loss = ENDS[data.task]
-    layers.append(f"npnn.Dense({shape}, {data.shape_out[0]})")
-    layers += [f"npnn.{last}()"] if last else []
+    for name, given, options in _row(chosen, data):
+        arguments = [*map(repr, given), *(f"{n}={v!r}" for n, v in options.items())]
+        layers.append(f"npnn.{name}({', '.join(arguments)})")
     return [
         "model = npnn.Sequential(",
         "    [",
@@ -228,7 +262,7 @@ def _model_lines(chosen: Chosen, data: Dataset) -> list[str]:
         f"    seed={chosen.seed},",
         ")",
         "model.norm = data.norm",
-        f"model.chain = npnn.{loss}()",
+        f"model.chain = npnn.{ENDS[data.task][1]}()",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hmac
 import importlib.resources
 import json
@@ -257,8 +258,7 @@ class Handler(BaseHTTPRequestHandler):
         }
 
     def _give_page(self, name: str) -> None:
-        file = importlib.resources.files("npnn.playground").joinpath("page", name)
-        self._send(HTTPStatus.OK, TYPES[name.rpartition(".")[2]], file.read_bytes())
+        self._send(HTTPStatus.OK, TYPES[name.rpartition(".")[2]], _page(name))
 
     def _give(self, found: tuple[str, Callable[[dict[str, str]], Any]], query: Any) -> None:
         kind, answer = found
@@ -313,6 +313,11 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in HEADERS.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+@functools.cache
+def _page(name: str) -> bytes:
+    return importlib.resources.files("npnn.playground").joinpath("page", name).read_bytes()
 
 
 def _as_json(value: Any) -> bytes:

@@ -15,6 +15,7 @@ from npnn.inside.passes import looking
 from npnn.playground import making
 from npnn.playground.chosen import (
     ACTIVATIONS,
+    MOST_FILTERS,
     MOST_LAYERS,
     MOST_UNITS,
     OPTIMIZERS,
@@ -113,13 +114,18 @@ class View:
     def _columns(self) -> list[dict[str, Any]]:
         """Return the columns of the picture: inputs, hidden layers, outputs, and their places."""
         found: list[dict[str, Any]] = [{"units": self.inputs, "place": None, "activation": ""}]
-        for number, (units, activation) in enumerate(self.chosen.hidden):
-            found.append({"units": units, "dense": str(2 * number), "activation": activation,
-                          "place": str(2 * number + 1)})  # fmt: skip
-        last = making.ENDS[self.data.task][0]
-        at = 2 * len(self.chosen.hidden)
-        found.append({"units": math.prod(self.data.shape_out), "dense": str(at),
-                      "activation": last or "", "place": str(at + 1 if last else at)})  # fmt: skip
+        layers, biases = self.copy.layers, self.copy.parameters()
+        for at, layer in enumerate(layers):
+            if layer.parameter_names:
+                given = layers[at + 1 : at + 2]  # its activation, but for the last of a regression
+                found.append({
+                    "units": len(biases[f"{at}.b"]), "dense": str(at), "kind": type(layer).__name__,
+                    "activation": type(given[0]).__name__ if given else "",
+                    "place": str(at + len(given)),
+                })  # fmt: skip
+        for number, column in enumerate(found):
+            is_kernel = column.get("kind") == "Conv2D"
+            column["side"] = 2 * number + 1 if is_kernel else 8  # of its picture, of images
         return found
 
     def _points(self) -> dict[str, Any]:
@@ -146,7 +152,7 @@ class View:
         self.copy.set_arrays(arrays)
         found: dict[str, Any] = {
             "parameters": _encoded(np.concatenate([arrays[n].ravel() for n in self.names])),
-            **self._maps(arrays),
+            **self._maps(),
         }
         if more:
             found |= self._more()
@@ -158,11 +164,11 @@ class View:
         found["point"] = point
         return found
 
-    def _maps(self, arrays: dict[str, Array]) -> dict[str, Any]:
+    def _maps(self) -> dict[str, Any]:
         """Return what each unit gives over the plane, in bytes, 128 being 0."""
         if self.kind == "slice":
             y = self.copy.predict(self.grid.reshape(-1, *self.data.shape_in))
-            return {"outputs": self._outputs(y), "maps": _encoded(self._images(arrays))}
+            return {"outputs": self._outputs(y), "maps": _encoded(self._images())}
         outputs = self.copy.activations(self.grid)
         places = [column["place"] for column in self._columns()[1:]]
         y = outputs[places[-1]]
@@ -180,14 +186,26 @@ class View:
             return _encoded(np.asarray(y, np.float32))
         return _encoded(np.clip(np.nan_to_num(y) * 255.0, 0, 255).astype(np.uint8).T)
 
-    def _images(self, arrays: dict[str, Array]) -> Array:
-        """Return what each unit would like to see: its weights, multiplied through."""
-        seen, found = None, []
-        for number in range(0, 2 * len(self.chosen.hidden) + 1, 2):
-            w = arrays[f"{number}.w"]
-            seen = w if seen is None else seen @ w
-            found.append(_signed(seen).T)
-        return np.ascontiguousarray(np.concatenate(found))
+    def _images(self) -> Array:
+        """Return what each unit would like to see: weights, multiplied through to the pixels.
+
+        Each pixel alone is sent through what is linear of the layers. Of a convolution, it is what
+        the middle of the image would like to see.
+        """
+        seen: Any = np.eye(self.inputs, dtype=np.float32).reshape(-1, *self.data.shape_in)
+        found, number = [], 0
+        for layer in self.copy.layers:
+            if layer.parameter_names:
+                seen = layer.forward(seen) - layer.forward(np.zeros_like(seen[:1]))
+                picture, number = _signed(seen), number + 1
+                if seen.ndim > 2:
+                    side, middle = seen.shape[1], seen.shape[1] // 2
+                    reach = slice(middle - number, middle + number + 1)
+                    picture = _signed(seen[:, middle, middle].reshape(side, side, -1)[reach, reach])
+                found.append(picture.reshape(-1, seen.shape[-1]).T.ravel())
+            elif isinstance(layer, npnn.Flatten):
+                seen = layer.forward(seen)
+        return np.concatenate(found)
 
     def _more(self) -> dict[str, Any]:
         data = self.data
@@ -288,14 +306,13 @@ def choices() -> dict[str, Any]:
     """Return all that can be chosen on the page."""
     return {
         "problems": {
-            name: [problem.title, problem.noise is not None, problem.most_noise]
-            for name, problem in PROBLEMS.items()
+            name: [problem.title, problem.most_noise] for name, problem in PROBLEMS.items()
         },
         "activations": ACTIVATIONS,
         "optimizers": OPTIMIZERS,
         "penalties": PENALTIES,
         "backends": installed_backends(),
-        "most": [MOST_LAYERS, MOST_UNITS],
+        "most": [MOST_LAYERS, MOST_UNITS, MOST_FILTERS],
     }
 
 
@@ -312,8 +329,9 @@ def _point(step: int, shown: dict[str, str]) -> list[float | None]:
 
 
 def _means(values: Array) -> list[float | None]:
-    """Return the mean over samples of each unit; None where it is no number."""
-    return [m if math.isfinite(m) else None for m in np.mean(values, axis=0).tolist()]
+    """Return the mean of each unit over samples, and places; None where it is no number."""
+    means = np.mean(values, axis=tuple(range(values.ndim - 1)))
+    return [m if math.isfinite(m) else None for m in means.tolist()]
 
 
 def _signed(values: Array) -> Array:

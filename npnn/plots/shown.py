@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def model_html(model: Sequential) -> str:
     """Return a model's summary as HTML; its layers where their shapes are not known yet."""
     known = bool(model.layers) and model.shape_in is not None
-    return f"<pre>{escape(model.summary() if known else repr(model))}</pre>"
+    text = escape(model.summary() if known else repr(model))
+    return f'<pre style="font-family: monospace; line-height: 1.3">{text}</pre>'  # it has columns
 
 
 def history_html(history: History) -> str:

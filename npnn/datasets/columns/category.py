@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from npnn.datasets.cells import Cells
-from npnn.datasets.columns.column import Column, Encoded, numbers, strings, tells, with_missing
+from npnn.datasets.columns.column import Column, numbers, strings, tells, with_missing
+from npnn.datasets.columns.encodings import OneOf
 
 
 class CategoryColumn(Column):
@@ -52,26 +53,9 @@ class CategoryColumn(Column):
         shares = [round(counts[category] / total, 6) for category in categories]
         return cls(name, categories, shares, tells(cells.missing))
 
-    def encode(self, where: object, cells: Cells) -> Encoded:
-        known = {category: place for place, category in enumerate(self.categories)}
-        alike = {category.casefold(): place for category, place in known.items()}
-        count = len(self.categories)
-        rows = np.zeros((len(cells.distinct), count + self.missing), dtype=np.float32)
-        unknown = np.zeros(len(cells.distinct), bool)
-        missing = np.zeros(len(cells.distinct), bool)
-        for row, (text, gone) in enumerate(zip(cells.distinct, cells.gone, strict=True)):
-            place = known.get(text)
-            if place is None and not gone:
-                place = alike.get(text.casefold())
-            if place is not None:
-                rows[row, place] = 1.0
-                continue
-            missing[row], unknown[row] = gone, not gone
-            if gone and self.missing:
-                rows[row, count] = 1.0
-            else:
-                rows[row, :count] = self.shares
-        return Encoded(rows[cells.codes], missing[cells.codes], unknown[cells.codes])
+    @property
+    def encoding(self) -> OneOf:
+        return OneOf(self.categories, self.shares, self.missing)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from npnn.datasets.cells import Cells
+from npnn.datasets.columns.encodings import Encoding
 from npnn.datasets.given import NDArray
 
 KINDS: dict[str, type[Column]] = {}
-
-
-class Encoded(NamedTuple):
-    """Features of a column's cells, and what was found in them.
-
-    Attributes
-    ----------
-    features : ndarray, shape (rows, features)
-    missing : ndarray of bool, shape (rows,)
-        The cells without a value.
-    unknown : ndarray of bool, shape (rows,)
-        The cells with a value that the column does not know.
-    """
-
-    features: NDArray
-    missing: NDArray
-    unknown: NDArray
 
 
 class Column:
@@ -34,7 +18,7 @@ class Column:
 
     A kind of columns is a subclass in a file of its own. It says how its parameters are found in
     the cells of those rows that are trained on (`fitted`), and what features cells become
-    (`encode`); whatever a cell holds, it has features.
+    (`encoding`); whatever a cell holds, it has features.
 
     Parameters
     ----------
@@ -62,8 +46,9 @@ class Column:
         """Return the column that suits these cells."""
         raise NotImplementedError
 
-    def encode(self, where: object, cells: Cells) -> Encoded:
-        """Return the features of cells; `where` they come from is for an error."""
+    @property
+    def encoding(self) -> Encoding:
+        """What cells become; exports print it if it is one of `npnn.datasets.columns.encodings`."""
         raise NotImplementedError
 
     @property

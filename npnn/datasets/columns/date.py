@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from npnn.datasets.cells import Cells, as_floats
-from npnn.datasets.columns.column import Column, Encoded, number, strings, tells, with_missing
+from npnn.datasets.cells import Cells
+from npnn.datasets.columns.column import Column, number, strings, tells, with_missing
+from npnn.datasets.columns.encodings import Numeric, Seconds
 from npnn.datasets.given import NDArray
-from npnn.datasets.moments import DAY_SECONDS, Moments
+from npnn.datasets.moments import DAY_SECONDS
 
 YEAR_SECONDS = 365.2425 * DAY_SECONDS
 # The period of each cycle, when it begins (the epoch was a Thursday), and in how many of its parts
@@ -81,25 +82,14 @@ class DateColumn(Column):
 
     def seconds(self, cells: Cells) -> NDArray:
         """Return the seconds since 1970 (or since midnight), NaN where there is no date."""
-        times = cells.times
-        if times is not None:
-            return times
-        moments = Moments(self.form, self.month_first)
-        return cells.read_by(moments.__call__)
+        return self.encoding.read(cells)
 
-    def encode(self, where: object, cells: Cells) -> Encoded:
-        seconds = self.seconds(cells)
-        gone, missing = np.isnan(seconds), cells.missing
-        seconds = np.where(gone, self.fill, seconds)
-        features = [seconds / DAY_SECONDS] if "trend" in self.parts else []
-        for part, (period, begin, _) in CYCLES.items():
-            if part in self.parts:
-                angle = 2.0 * np.pi * ((seconds - begin) / period % 1.0)
-                features += [np.sin(angle), np.cos(angle)]
-        if self.missing:
-            features.append(gone.astype(np.float64))
-        block = as_floats(where, self.name, np.stack(features, axis=1))
-        return Encoded(block, missing, gone & ~missing)
+    @property
+    def encoding(self) -> Numeric:
+        unit = DAY_SECONDS if "trend" in self.parts else None
+        waves = tuple(CYCLES[part][:2] for part in CYCLES if part in self.parts)
+        how = Seconds(self.form, self.month_first)
+        return Numeric(how, self.fill, None, unit, waves, self.missing)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from npnn.datasets.cells import Cells, as_floats
-from npnn.datasets.columns.column import Column, Encoded, number, numbers, tells, with_missing
+from npnn.datasets.cells import Cells
+from npnn.datasets.columns.column import Column, number, numbers, tells, with_missing
+from npnn.datasets.columns.encodings import Numbers, Numeric
 from npnn.datasets.given import NDArray
-from npnn.datasets.numerals import Numerals, mark_of
 
 FEW = 20  # of fewer numbers it is not known which are far from the others
 MIDDLE = (0.05, 0.95)  # where most numbers of a column lie
 FAR = 5.0  # times the width of that
-LARGEST = float(np.finfo(np.float32).max)
 
 
 class NumberColumn(Column):
@@ -73,26 +72,12 @@ class NumberColumn(Column):
 
     def values(self, cells: Cells) -> NDArray:
         """Return the numbers as float64, NaN where there is none that float32 holds."""
-        values = self._read(cells)
-        return np.where(np.abs(values) > LARGEST, np.nan, values)
+        return self.encoding.read(cells)
 
-    def _read(self, cells: Cells) -> NDArray:
-        found = cells.floats
-        if found is not None:
-            return found
-        mark = cells.decimal or mark_of(cells.present) or self.decimal
-        numerals = Numerals(mark, self.multiples)
-        return cells.read_by(numerals.__call__)
-
-    def encode(self, where: object, cells: Cells) -> Encoded:
-        values = self.values(cells)
-        gone, missing = np.isnan(values), cells.missing
-        values = np.where(gone, self.fill, values)
-        if self.limits is not None:
-            values = np.clip(values, self.limits[0], self.limits[1])
-        filled = as_floats(where, self.name, values)
-        features = [filled, gone.astype(np.float32)] if self.missing else [filled]
-        return Encoded(np.stack(features, axis=1), missing, gone & ~missing)
+    @property
+    def encoding(self) -> Numeric:
+        how = Numbers(self.decimal, self.multiples)
+        return Numeric(how, self.fill, self.limits, missing=self.missing)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
-from zlib import crc32
-
-import numpy as np
 
 from npnn import checked
 from npnn.datasets.cells import Cells
-from npnn.datasets.columns.column import Column, Encoded, strings, tells, with_missing
+from npnn.datasets.columns.column import Column, strings, tells, with_missing
+from npnn.datasets.columns.encodings import Words, tokens
 
-WORD = re.compile(r"\w+")
 BUCKETS = 16
 LEAST_ROWS = 3  # in which a word must stand, to be a feature
 LARGEST_SHARE = 0.95
@@ -64,22 +60,9 @@ class TextColumn(Column):
         words = sorted(word for word, _ in good[:most])
         return cls(name, words, BUCKETS, tells(cells.missing))
 
-    def encode(self, where: object, cells: Cells) -> Encoded:
-        known = {word: place for place, word in enumerate(self.words)}
-        count = len(known) + self.buckets
-        rows = np.zeros((len(cells.distinct), count + self.missing), dtype=np.float32)
-        gone = np.asarray(cells.gone, bool)
-        for row, text in enumerate(cells.distinct):
-            if gone[row]:
-                rows[row, count:] = 1.0
-                continue
-            for token in tokens(text):
-                place = known.get(token)
-                if place is None:
-                    place = len(known) + crc32(token.encode()) % self.buckets
-                rows[row, place] = 1.0
-        missing = gone[cells.codes]
-        return Encoded(rows[cells.codes], missing, np.zeros(len(missing), bool))
+    @property
+    def encoding(self) -> Words:
+        return Words(self.words, self.buckets, self.missing)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -94,9 +77,3 @@ class TextColumn(Column):
     @property
     def remark(self) -> str:
         return f"{len(self.words)} words"
-
-
-def tokens(text: str) -> set[str]:
-    """Return the words of a cell, and the whole of it, in lower case."""
-    whole = text.lower()
-    return {whole, *WORD.findall(whole)}

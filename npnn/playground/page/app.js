@@ -42,7 +42,7 @@ async function choose(given) {
   inFlight += 1;
   const done = await ask("choose", given);
   inFlight -= 1;
-  if (!done) network.hidden = state.told.chosen.hidden;
+  if (!done) network.asked = state.told.chosen;
 }
 
 function later(action, wait = 120) {
@@ -65,8 +65,8 @@ function hearStructure(told) {
   const selected = same ? network.selected : null;
   state.told = told;
   state.heard = performance.now();
-  if (!inFlight) network.hidden = told.chosen.hidden;
-  state.frame = {};
+  if (!inFlight) network.asked = told.chosen;
+  state.frame = { running: state.frame.running };
   state.curve = [];
   state.parameters = state.gradients = null;
   build(told);
@@ -121,7 +121,7 @@ function count(now) {
 function showNumbers(frame) {
   $("steps").textContent = (frame.step ?? 0).toLocaleString("en");
   $("epoch").textContent = (frame.epoch ?? 0).toLocaleString("en", { maximumFractionDigits: 1 });
-  $("speed").textContent = (frame.running ? frame.speed : 0).toLocaleString("en");
+  $("speed").textContent = (frame.running ? (frame.speed ?? 0) : 0).toLocaleString("en");
   for (const name of ["loss", "val_loss", "accuracy", "val_accuracy"]) $(name).textContent = frame.shown?.[name] ?? "";
   $("accuracy-row").hidden = frame.shown?.accuracy === undefined;
   $("play").textContent = frame.running ? "Pause" : "Play";
@@ -185,12 +185,11 @@ function showChosen(told) {
       drawProblem(canvas, name);
     }
   for (const name of Object.keys(choices.problems)) $(`problem-${name}`).setAttribute("aria-checked", String(name === chosen.problem));
-  const [, hasNoise, most] = choices.problems[chosen.problem];
-  $("noise").disabled = !hasNoise;
+  const [, most] = choices.problems[chosen.problem];
   $("noise").max = most; $("noise").step = most / 50;
   for (const [name, value] of [["noise", chosen.noise], ["validation", chosen.validation], ["batch_size", Math.round(Math.log2(chosen.batch_size))]])
     if (document.activeElement !== $(name)) $(name).value = value;
-  $("noise-shown").textContent = hasNoise ? short(chosen.noise) : "none";
+  $("noise-shown").textContent = short(chosen.noise);
   $("validation-shown").textContent = `${Math.round(100 * chosen.validation)} %, ${told.sizes[1]} of ${told.sizes[0] + told.sizes[1]}`;
   $("batch_size-shown").textContent = chosen.batch_size;
   if (document.activeElement !== $("seed")) $("seed").value = chosen.seed;
@@ -312,8 +311,7 @@ function showLookedAt() {
     box.replaceChildren(make("h3", {}, title[0].toUpperCase() + title.slice(1)), make("table", {}, make("tbody", { id: "look-rows" })));
     if (before === undefined && column > 0) {
       const list = make("div", { class: "weights", id: "look-weights" });
-      const [, [inputs]] = offsetOf(told, `${told.columns[column].dense}.w`);
-      const many = told.image && column === 1;
+      const inputs = told.columns[column - 1].units, many = network.lines.some((line) => line.column === column && line.count > 1);
       if (!many) for (let each = 0; each < inputs; each++) list.append(make("button", { title: `The weight from ${nameOf(told, column - 1, each)}`, onclick: () => look({ column, unit, before: each }) }));
       box.append(make("p", { class: "quiet" }, many ? "Its weights are its picture." : "Its weights, from:"), list);
     }

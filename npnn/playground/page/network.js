@@ -2,9 +2,9 @@
 
 import { theme, drawSigned, drawCurveOf, bytes, fitted } from "./pictures.js";
 
-const MOST_SHOWN = 12;
-// The hidden layers as they were asked for last, which may be more than what was told since.
-export const network = { columns: [], lines: [], told: null, selected: null, hidden: [] };
+const MOST_SHOWN = 16;
+// What layers were asked for last, which may be more than what was told since.
+export const network = { columns: [], lines: [], told: null, selected: null, asked: null };
 let choose, select, redraw;
 
 export function setUp(onChoose, onSelect, onPlaced) {
@@ -39,11 +39,11 @@ export { make };
 export function build(told) {
   network.told = told;
   network.selected = null;
-  const root = document.getElementById("layers"), hidden = told.chosen.hidden;
+  const root = document.getElementById("layers"), { hidden, filters } = told.chosen, [most, , mostFilters] = told.choices.most;
   const focused = document.activeElement?.id;
   root.replaceChildren();
   const tallest = Math.max(...told.columns.map((c) => Math.min(c.units, MOST_SHOWN)));
-  root.style.setProperty("--unit", `${tallest > 9 ? 30 : tallest > 6 ? 36 : 44}px`);
+  root.style.setProperty("--unit", `${tallest > 12 ? 26 : tallest > 9 ? 30 : tallest > 6 ? 36 : 44}px`);
   network.columns = told.columns.map((column, number) => {
     const isImage = told.image && number === 0, units = isImage ? 1 : Math.min(column.units, MOST_SHOWN);
     const rows = make("div", { class: "units" }), buttons = [];
@@ -55,38 +55,39 @@ export function build(told) {
       rows.append(label ? make("div", { class: "unit-row" }, ...(number ? [button, label] : [label, button])) : button);
     }
     if (units < column.units && !isImage) rows.append(make("span", { class: "unit-name" }, `and ${column.units - units} more`));
-    root.append(make("div", { class: "layer", "data-column": number }, top(told, column, number, hidden), rows));
+    root.append(make("div", { class: "layer", "data-column": number }, top(told, column, number), rows));
     return { ...column, buttons };
   });
-  if (hidden.length < told.choices.most[0]) {
-    const last = root.lastElementChild;
-    root.insertBefore(make("button", { class: "add", id: "add-layer", title: "Add a hidden layer", onclick: () => chooseHidden([...network.hidden, [...(network.hidden.at(-1) ?? [4, "Tanh"])]]) }, "+ layer"), last);
-  }
+  const add = (id, of, first, text, title) => make("button", { class: "add", id, title, onclick: () => chooseLayers(of, [...network.asked[of], [...(network.asked[of].at(-1) ?? first)]]) }, text);
+  if (told.image && filters.length < mostFilters) root.insertBefore(add("add-filter", "filters", [4, "ReLU"], "+ conv", "Add a convolution"), root.children[1 + filters.length]);
+  if (hidden.length < most) root.insertBefore(add("add-layer", "hidden", [4, "Tanh"], "+ layer", "Add a hidden layer"), root.lastElementChild);
   document.getElementById(focused)?.focus();
   drawInputs();
   place();
+  fitted(document.getElementById("lines"), ...network.size);  // which clears it, until the first frame
 }
 
-function chooseHidden(hidden) {
-  network.hidden = hidden;
-  choose({ hidden });
+function chooseLayers(of, layers) {
+  network.asked = { ...network.asked, [of]: layers };
+  choose({ [of]: layers });
 }
 
-function top(told, column, number, hidden) {
-  const at = number - 1, isHidden = number > 0 && number < told.columns.length - 1;
-  const title = number === 0 ? "Inputs" : isHidden ? `Layer ${number}` : "Outputs";
+function top(told, column, number) {
+  const { filters } = told.chosen, isFilter = number > 0 && number <= filters.length, of = isFilter ? "filters" : "hidden";
+  const at = isFilter ? number - 1 : number - 1 - filters.length, id = isFilter ? `filter-${at}` : `${at}`, word = isFilter ? "channels" : "units", isHidden = number > 0 && number < told.columns.length - 1;
+  const title = number === 0 ? "Inputs" : isFilter ? `Conv ${number}` : isHidden ? `Layer ${number}` : "Outputs";
   const box = make("div", { class: "top" }, make("strong", {}, title));
   if (!isHidden) { box.append(make("span", { class: "quiet" }, number === 0 ? `${column.units}` : `${column.units}${column.activation ? `, ${column.activation}` : ""}`)); return box; }
-  const changed = (by, name) => chooseHidden(network.hidden.map(([units, activation], each) => (each === at ? [Math.max(1, Math.min(told.choices.most[1], units + by)), name ?? activation] : [units, activation])));
-  const [units, activation] = hidden[at];
-  const select = make("select", { id: `activation-${at}`, "aria-label": `Activation of layer ${number}`, onchange: (event) => changed(0, event.target.value) });
+  const changed = (by, name) => chooseLayers(of, network.asked[of].map(([units, activation], each) => (each === at ? [Math.max(1, Math.min(told.choices.most[1], units + by)), name ?? activation] : [units, activation])));
+  const [units, activation] = told.chosen[of][at];
+  const select = make("select", { id: `activation-${id}`, "aria-label": `Activation of layer ${number}`, onchange: (event) => changed(0, event.target.value) });
   for (const name of told.choices.activations) select.append(new Option(name, name, false, name === activation));
   box.append(
     make("div", { class: "row" },
-      make("button", { id: `fewer-${at}`, "aria-label": `Fewer units in layer ${number}`, onclick: () => changed(-1) }, "−"),
-      make("span", { "aria-label": "units" }, `${units}`),
-      make("button", { id: `more-${at}`, "aria-label": `More units in layer ${number}`, onclick: () => changed(1) }, "+"),
-      make("button", { id: `remove-${at}`, "aria-label": `Remove layer ${number}`, title: "Remove this layer", onclick: () => chooseHidden(network.hidden.filter((_, each) => each !== at)) }, "×")),
+      make("button", { id: `fewer-${id}`, "aria-label": `Fewer ${word} in layer ${number}`, onclick: () => changed(-1) }, "−"),
+      make("span", { "aria-label": word }, `${units}`),
+      make("button", { id: `more-${id}`, "aria-label": `More ${word} in layer ${number}`, onclick: () => changed(1) }, "+"),
+      make("button", { id: `remove-${id}`, "aria-label": `Remove layer ${number}`, title: "Remove this layer", onclick: () => chooseLayers(of, network.asked[of].filter((_, each) => each !== at)) }, "×")),
     select);
   return box;
 }
@@ -94,7 +95,7 @@ function top(told, column, number, hidden) {
 export function nameOf(told, number, unit) {
   if (number === 0) return told.image ? "the image" : `input ${told.axes[unit] ?? unit + 1}`;
   if (number === told.columns.length - 1) return `output ${told.classes.length === told.outputs ? told.classes[unit] : unit + 1}`;
-  return `unit ${unit + 1} of layer ${number}`;
+  return `${number <= told.chosen.filters.length ? "channel" : "unit"} ${unit + 1} of layer ${number}`;
 }
 
 function unitLabel(told, number, unit) {
@@ -118,29 +119,31 @@ function drawInputs() {
 export function draw(frame, parameters) {
   const told = network.told;
   if (!frame.maps || !told) return;
-  const maps = bytes(frame.maps), size = told.image ? told.image ** 2 : told.kind === "line" ? told.grid[2] : told.grid[1] ** 2;
+  const maps = bytes(frame.maps);
   let start = 0;
   network.columns.forEach((column, number) => {
     if (!number) return;
+    const size = told.image ? column.side ** 2 : told.kind === "line" ? told.grid[2] : told.grid[1] ** 2;
     column.buttons.forEach(({ canvas }, unit) => {
       const values = maps.subarray(start + unit * size, start + (unit + 1) * size);
       if (values.length < size) return;
-      if (told.image) drawSigned(canvas, values, told.image);
+      if (told.image) drawSigned(canvas, values, column.side);
       else if (told.kind === "line") drawCurveOf(canvas, values);
       else drawSigned(canvas, values, told.grid[1]);
     });
     start += column.units * size;
   });
-  if (told.image && network.columns[1]) drawSigned(network.columns[0].buttons[0].canvas, meanImage(maps, size), told.image);
+  if (told.image) drawSigned(network.columns[0].buttons[0].canvas, heeded(maps), told.image);
   drawLines(parameters);
 }
 
-// How much the first layer heeds each pixel.
-function meanImage(maps, size) {
-  const units = network.columns[1].units;
+// How much the first layer that sees all pixels heeds each of them.
+function heeded(maps) {
+  const { told, columns } = network, first = 1 + told.chosen.filters.length, { units } = columns[first], size = told.image ** 2;
+  const start = columns.slice(1, first).reduce((sum, column) => sum + column.units * column.side ** 2, 0);
   return Uint8Array.from({ length: size }, (_, at) => {
     let sum = 0;
-    for (let unit = 0; unit < units; unit++) sum += Math.abs(maps[unit * size + at] - 128);
+    for (let unit = 0; unit < units; unit++) sum += Math.abs(maps[start + unit * size + at] - 128);
     return 128 + Math.min(127, (2.2 * sum) / units);
   });
 }
@@ -166,10 +169,12 @@ export function place() {
   for (let number = 1; number < network.columns.length; number++) {
     const found = offsetOf(told, `${network.columns[number].dense}.w`);
     if (!found) continue;
-    const [start, [inputs, outputs]] = found;
+    const [start, shape] = found, outputs = network.columns[number].units, all = shape.reduce((a, b) => a * b, 1);
+    const isKernel = network.columns[number].kind === "Conv2D", sources = told.image && number === 1 ? 1 : network.columns[number - 1].units;
+    const count = all / (sources * outputs);  // weights that one line stands for
     boxes[number].forEach((to, unit) => boxes[number - 1].forEach((from, before) => {
-      const isImage = told.image && number === 1;
-      network.lines.push({ from, to, at: start + before * outputs + unit, column: number, unit, before, inputs: isImage ? inputs : 1, outputs, about: isImage ? { column: number, unit } : { column: number, unit, before } });
+      const first = isKernel ? unit * count * sources + before : before * outputs + unit;
+      network.lines.push({ from, to, at: start + first, column: number, unit, before, count, stride: isKernel ? sources : sources * outputs, about: count > 1 ? { column: number, unit } : { column: number, unit, before } });
     }));
   }
   network.size = [wide, high];
@@ -180,9 +185,9 @@ function drawLines(parameters) {
   if (!parameters || !network.size) return;
   const [pen] = fitted(document.getElementById("lines"), ...network.size);
   const value = (line) => {
-    if (line.inputs === 1) return parameters[line.at];
+    if (line.count === 1) return parameters[line.at];
     let sum = 0;
-    for (let each = 0; each < line.inputs; each++) sum += parameters[line.at + each * line.outputs] ** 2;
+    for (let each = 0; each < line.count; each++) sum += parameters[line.at + each * line.stride] ** 2;
     return Math.sqrt(sum);
   };
   const largest = {};
@@ -192,7 +197,7 @@ function drawLines(parameters) {
   }
   for (const line of network.lines) {
     const share = Math.abs(line.value) / largest[line.column], chosen = sameAs(line.about, network.selected);
-    pen.strokeStyle = chosen ? theme.ink : line.inputs > 1 ? theme.quiet : line.value < 0 ? theme.minus : theme.plus;
+    pen.strokeStyle = chosen ? theme.ink : line.count > 1 ? theme.quiet : line.value < 0 ? theme.minus : theme.plus;
     pen.globalAlpha = chosen ? 1 : 0.12 + 0.78 * share;
     pen.lineWidth = 0.6 + 5 * share + (chosen ? 1.5 : 0);
     pen.setLineDash(line.value < 0 ? [7, 4] : []);
