@@ -455,6 +455,10 @@ def check_inputs(x: Any, model: Sequential) -> None:
     """Raise the error for inputs that do not have the model's shape, or are empty."""
     if model.shape_in is None:
         model.build_at(mapped(x, lambda array: tuple(array.shape[1:])))
+    if isinstance(model.shape_in, dict) and isinstance(x, dict):
+        missing = [name for name in model.shape_in if name not in x]
+        if missing:
+            raise ValueError(f"inputs lack {missing[0]!r}: the model takes {list(model.shape_in)}")
     for path, array in leaves(x):
         try:
             shape = _at(model.shape_in, path)

@@ -26,9 +26,11 @@ __all__ = [
     "Shape",
     "add_at",
     "array_namespace",
+    "as_array_shape",
     "as_shape",
     "device",
     "fits",
+    "is_of_one_array",
     "read_each",
     "scatter_add",
     "set_at",
@@ -91,6 +93,8 @@ def as_shape(shape: Any, name: str) -> Any:
     a tuple.
     """
     if isinstance(shape, dict):
+        if not shape:
+            raise ValueError(f"{name} must have at least one axis, not {{}}")
         return {key: as_shape(part, f"{name}[{key!r}]") for key, part in shape.items()}
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if any(isinstance(part, (tuple, list, dict)) for part in axes):
@@ -113,6 +117,20 @@ def as_shape(shape: Any, name: str) -> Any:
     if math.prod(axis or 1 for axis in found) > MOST_NUMBERS:
         raise ValueError(f"{name} is larger than any array can be: {shape!r:.200}")
     return tuple(found)
+
+
+def is_of_one_array(shape: Any) -> bool:
+    """Return whether a shape is that of one array, and not of several in a dict or a tuple."""
+    return isinstance(shape, tuple) and not any(isinstance(n, (tuple, dict)) for n in shape)
+
+
+def as_array_shape(shape: Any, name: str) -> Shape:
+    """Return `shape` as a tuple of positive ints, as :func:`as_shape` does for one array."""
+    found = as_shape(shape, name)
+    if not is_of_one_array(found):
+        raise TypeError(f"{name} must be the shape of one array, not {checked.shown(shape)}")
+    axes: Shape = found
+    return axes
 
 
 def fits(shape: Any, given: Any) -> bool:

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+LEAST, MOST = 1e-37, 1e37
+"""Between them is what float32 has, with all its digits and room for a factor."""
+
 
 def shown(value: Any, most: int = 100) -> str:
     """Return what a value looks like, in one line of at most so many letters."""
@@ -52,10 +55,12 @@ def number(value: Any, name: str) -> float:
 
 
 def positive(value: Any, name: str) -> float:
-    """Return a number greater than 0."""
+    """Return a number greater than 0, of a size that each dtype has."""
     found = number(value, name)
     if found <= 0.0:
         raise ValueError(f"{name} must be greater than 0, not {value}")
+    if not LEAST <= found <= MOST:
+        raise ValueError(f"{name} must be from {LEAST} to {MOST}, which float32 has, not {value}")
     return found
 
 

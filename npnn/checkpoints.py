@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import files
+from npnn import files, tensors
 from npnn.callbacks import EarlyStopping
 from npnn.errors import FileError
 from npnn.files import NONE, check_fields
 from npnn.history import History
 from npnn.io import Place, called
 from npnn.optimizers import Optimizer
+from npnn.values import check_numbers
 
 if TYPE_CHECKING:
     from npnn.callbacks import Callback
@@ -48,8 +49,8 @@ def save(training: Training, path: Place) -> None:
         for slot, array in runner.packing.unpack(packed):
             arrays[f"optimizer/{name}/{slot}"] = np.array(runner.backend.to_numpy(array))
     for number, callback in enumerate(training.callbacks):
-        for name, array in callback.get_arrays().items():
-            arrays[f"callback/{number}/{name}"] = np.asarray(array)
+        for name, array in _arrays_of(callback).items():
+            arrays[f"callback/{number}/{name}"] = array
     for name, values in training.history.items():
         arrays[f"history/{name}"] = np.asarray(values, np.float64)
     files.save(training.model, path, extra_arrays=arrays, extra=_progress(training))
@@ -57,7 +58,24 @@ def save(training: Training, path: Place) -> None:
 
 def check(training: Training) -> None:
     """Raise the error for a training that could not be saved, before it has cost any time."""
+    for callback in training.callbacks:
+        _arrays_of(callback)
     files.described(training.model, _progress(training))
+
+
+def _arrays_of(callback: Callback) -> dict[str, np.ndarray]:
+    """Return the arrays that a callback goes on from, or say that a file cannot hold them."""
+    given = callback.get_arrays()
+    who = f"{type(callback).__name__}.get_arrays"
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise FileError(f"{who} must return a dict of names and arrays, not {given!r:.100}")
+    found = {name: np.asarray(array) for name, array in given.items()}
+    for name, array in found.items():
+        if array.dtype.newbyteorder("<") not in tensors.NAMES:
+            raise FileError(
+                f"{who} returns as {name!r} an array of {array.dtype}, which no file holds"
+            )
+    return found
 
 
 def _progress(training: Training) -> dict[str, Any]:
@@ -164,6 +182,10 @@ class Saved:
             self._check_arrays(f"optimizer/{name}", needed)
         slots = (*network.parameters, *network.state)
         self._check_arrays("chain", {slot.name: tuple(slot.get().shape) for slot in slots})
+        with files.blamed(path):
+            chain = self._folder("chain")
+            for slot in slots:
+                slot.layer.check_array(slot.attribute, chain[slot.name], repr(slot.name))
         scaling = state["scaling"]
         if not all(type(n) is float for n in scaling) or len(scaling) not in (0, 2):
             raise FileError(f"{path}: its scaling cannot be {scaling!r:.100}")
@@ -180,6 +202,9 @@ class Saved:
                     f"{start}: {folder + files.FOLDER + name!r} has shape {arrays[name].shape}, "
                     f"not {shape}"
                 )
+            with files.blamed(self.path):
+                what = f"{folder + files.FOLDER + name!r}"
+                check_numbers(arrays[name], what, "no NaN", infinite=True)
 
     def give_back(self, callbacks: Sequence[Callback]) -> None:
         """Give callbacks what they had."""

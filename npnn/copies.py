@@ -43,7 +43,7 @@ def unpacked(
     """Return the model of which :func:`packed` gave the arguments."""
     model = cls(**backend, seed=settings["seed"], capture=settings["capture"])
     description, arrays, _ = files.read(io.BytesIO(data))
-    files.fill(model, "the copy", description, arrays)
+    files.fill(model, "the copy", description, arrays, as_it_is=True)
     if chain is not None:
         model.chain = chain
     model.rng.bit_generator.state = settings["rng"]

@@ -21,6 +21,9 @@ class Described(Row):
     _class_names: list[str] | None = None
     _details: dict[str, Any]
 
+    def check_not_fitting(self, what: str) -> None:
+        """Raise the error for a change of what the data of a training were made for."""
+
     @property
     def details(self) -> dict[str, Any]:
         """What else is saved with the model."""
@@ -50,7 +53,9 @@ class Described(Row):
     def norm(self, norm: Normalization | None) -> None:
         if norm is not None:
             checked.instance(norm, Normalization, "norm", "Normalization.standard(x)")
-        self._norm = norm
+        with changed(self):
+            self.check_not_fitting("norm")
+            self._norm = norm
 
     @property
     def target_norm(self) -> Normalization | None:
@@ -63,8 +68,10 @@ class Described(Row):
             checked.instance(norm, Normalization, "target_norm", "Normalization.standard(t)")
             if norm.scale.size > 1:
                 raise ValueError("target_norm must have one scale for all outputs")
-        self._target_norm = norm
-        self.mark_changed()
+        with changed(self):
+            self.check_not_fitting("target_norm")
+            self._target_norm = norm
+            self.mark_changed()
 
     @property
     def chain(self) -> Any:

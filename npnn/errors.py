@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class MissingError(RuntimeError):
     """A library, driver or device is not there; the message ends with what would mend it."""
@@ -12,7 +14,7 @@ class FileError(ValueError):
 
 
 class DivergedError(ArithmeticError):
-    """The training loss became NaN or infinite.
+    """The training loss, or the parameters, became NaN or infinite.
 
     Attributes
     ----------
@@ -22,9 +24,12 @@ class DivergedError(ArithmeticError):
 
     def __init__(self, loss: float, epoch: int, step: int) -> None:
         self.loss, self.epoch, self.step = loss, epoch, step
+        became = f"training loss became {loss}"
+        if math.isfinite(loss):
+            became = "parameters became infinite or NaN"
         super().__init__(
-            f"the training loss became {loss} at epoch {epoch}, step {step}; the model keeps the "
-            "parameters from before that step. A smaller alpha or clip_norm=1.0 usually helps."
+            f"the {became} at epoch {epoch}, step {step}; the model keeps the parameters from "
+            "before that step. A smaller alpha or clip_norm=1.0 usually helps."
         )
 
 

@@ -65,6 +65,8 @@ def save(
     if not model.layers:
         raise ValueError("the model has no layers, and nothing to save")
     arrays = {**model.parameters(), **model.state()}
+    with unsaved():
+        check_arrays(model, arrays)
     write(model, path, arrays, extra_arrays or {}, extra)
 
 
@@ -167,10 +169,22 @@ def read(path: Place) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, 
             return description, tensors.read_arrays(file, places), training
 
 
+def check_arrays(model: Sequential, arrays: dict[str, Any]) -> None:
+    """Raise the error for an array of a model that cannot be one, such as a NaN as a weight."""
+    with model.backend.current():
+        for name, layer, attribute in model._slots("parameter_names", "state_names"):
+            layer.check_array(attribute, arrays[name], repr(name))
+
+
 def fill(
-    model: Sequential, path: Place, description: dict[str, Any], arrays: dict[str, np.ndarray]
+    model: Sequential,
+    path: Place,
+    description: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    *,
+    as_it_is: bool = False,
 ) -> None:
-    """Make an empty model what :func:`read` gave."""
+    """Make an empty model what :func:`read` gave; a copy is `as_it_is`, NaN and all."""
     with blamed(path):
         own = {name: array for name, array in arrays.items() if FOLDER not in name}
         set_settings(model, description, Reader(model.backend))
@@ -179,6 +193,8 @@ def fill(
             places = {id(layer): place for place, layer in reversed(list(model.walk()))}
             model.build_at(shape, Drawn(places, own))
             _put(model, own)
+            if not as_it_is:
+                check_arrays(model, own)
             _check_norm(model)
         elif own:
             raise FileError(f"its shape_in is missing, but it has weights: {sorted(own)[0]!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,10 @@ class History(dict[str, list[float]]):
         return self.samples / self.seconds if self.seconds else 0.0
 
     def append(self, metrics: dict[str, float]) -> None:
-        """Record the metrics of one more epoch."""
-        for name, value in metrics.items():
-            self.setdefault(name, []).append(value)
+        """Record the metrics of one more epoch; NaN stands where one was not measured."""
+        epochs = self.num_epochs
+        for name in {**self, **metrics}:
+            self.setdefault(name, [math.nan] * epochs).append(metrics.get(name, math.nan))
 
     def last(self) -> dict[str, float]:
         """Return the metrics of the last epoch."""

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from npnn.settings import Settings
+from npnn.waiting import Waiting
 
 Lock: TypeAlias = contextlib.AbstractContextManager[Any]
 
+LOOK = 0.2  # seconds between two looks whether the thread that trains waits for this one
 PATIENCE = 1.0  # seconds that a fork waits for the steps of other threads
 
 
@@ -32,6 +34,10 @@ class Locks:
         Held from the first step of a training to its last. Taken before `step`.
     trainer : int
         The thread that is training; 0 if none is. Changed by who holds both locks.
+    before : frozenset of int
+        The threads that there were when it began.
+    ended : threading.Event
+        Set where none is training.
     step : lock
         Held by each step and prediction, and where numbers are set or read that belong together.
     parts : tuple of Locks
@@ -47,7 +53,17 @@ class Locks:
         """Replace the locks by some that nobody holds."""
         self.training: Lock = threading.RLock()
         self.step: Lock = threading.RLock()
-        self.trainer = 0
+        self.ended = threading.Event()
+        self.take_over(0)
+
+    def take_over(self, trainer: int) -> None:
+        """Note which thread is training from now on."""
+        self.before = frozenset(t.ident or 0 for t in threading.enumerate())
+        self.trainer = trainer
+        if trainer:
+            self.ended.clear()
+        else:
+            self.ended.set()
 
     def __reduce__(self) -> tuple[Callable[[], Locks], tuple[()]]:
         return _new, ()  # a copy of a layer is another layer
@@ -113,25 +129,26 @@ def trained(locks: Callable[[], Locks | Joined]) -> Iterator[Locks | Joined]:
     Raises
     ------
     RuntimeError
-        If the thread that is training waits for what this one trains.
+        If the thread that is training waits for what this one trains, or for this one.
     """
     this = threading.get_ident()
     with _giving:
         _waiting[this] = locks()
         _check_for_circle(this)
     try:
+        _wait_for_others(locks(), this)
         with held("training", locks) as found:
             _waiting.pop(this, None)
             before = [part.trainer for part in found.parts]
             try:
                 with found.step:
                     for part in found.parts:
-                        part.trainer = this
+                        part.take_over(this)
                 yield found
             finally:
                 with found.step:
                     for part, trainer in zip(found.parts, before, strict=True):
-                        part.trainer = trainer
+                        part.take_over(trainer)
     finally:
         _waiting.pop(this, None)  # Ctrl-C may have ended the wait
 
@@ -144,6 +161,25 @@ def changed(thing: Settings) -> Iterator[None]:
         return
     with trained(lambda: locks_of([thing])) as locks, locks.step:
         yield
+
+
+def _wait_for_others(locks: Locks | Joined, this: int) -> None:
+    """Wait while others train; raise the error for one that waits for this thread to end.
+
+    A callback may have started it. Who trains when this returns is waited for by the lock itself.
+    """
+    for part in locks.parts:
+        trainer = part.trainer
+        if trainer in (0, this):
+            continue
+        waiting = Waiting(trainer, this not in part.before)
+        while part.trainer == trainer and not part.ended.wait(LOOK):
+            if waiting.is_for_ever():
+                raise RuntimeError(
+                    "the model is being trained by a thread that waits for this one, as a callback "
+                    "does that waits for a thread which it started: neither could go on. Change or "
+                    "train the model in the callback itself, or let the thread go on alone"
+                )
 
 
 def _check_for_circle(this: int) -> None:

@@ -375,7 +375,7 @@ class Sequential(LookedInto):
         TypeError
             If something is no array of real numbers.
         ValueError
-            If a name is missing or unknown, or a shape differs.
+            If a name is missing or unknown, a shape differs, or a number is NaN or infinite.
         """
         if not isinstance(arrays, Mapping):
             raise TypeError(f"arrays must be a dict of names and arrays, not {arrays!r:.100}")
@@ -385,14 +385,17 @@ class Sequential(LookedInto):
                 where = "missing" if name in current else "not in the model"
                 raise ValueError(f"{name!r} is {where}")
             new = {name: like(array, arrays[name], repr(name)) for name, array in current.items()}
-            for name, layer, attribute in self._slots("parameter_names", "state_names"):
+            slots = list(self._slots("parameter_names", "state_names"))
+            for name, layer, attribute in slots:
+                layer.check_array(attribute, new[name], repr(name))
+            for name, layer, attribute in slots:
                 copied = self.backend.copy(new[name])
                 (array,) = self.backend.store([getattr(layer, attribute)], [copied])
                 vars(layer)[attribute] = array
 
     def _named(self, kind: str) -> dict[str, Array]:
-        if self._layers and self.shape_in is None:
-            self.build_at(None)
+        if self._layers and not self.is_built:
+            self.build_at(self.shape_in)
         return {name: getattr(layer, attribute) for name, layer, attribute in self._slots(kind)}
 
     def _slots(self, *kinds: str) -> Iterator[tuple[str, Layer, str]]:

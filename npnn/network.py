@@ -14,6 +14,7 @@ from npnn.known import after as known_after
 from npnn.known import check, passes_on
 from npnn.layers.activations import Softmax
 from npnn.layers.layer import Layer, Link, given_by
+from npnn.layers.regularizing import Dropout
 from npnn.layers.row import Row
 
 if TYPE_CHECKING:
@@ -102,7 +103,13 @@ class Network:
         self.frozen = [slot for slot in parameters if not self._may_train[slot.at[0]]]
         self.parameters = parameters
         self.state = list(self._slots("state_names"))
+        self._check_arrays()
         self.shapes = [tuple(slot.get().shape) for slot in self.trained]
+        # What comes out may be the very array that came in.
+        self.gives_on = all(
+            _is_loss(layer) or given_by(layer) == "inputs" or type(layer) is Dropout
+            for _, layer in self.row
+        )
         self.noisy = [layer for _, layer in self.layers if layer.noise is not None]
         self.again = [
             (before, at)
@@ -135,6 +142,20 @@ class Network:
             if places[id(layer)][0] == at:
                 for name in getattr(layer, kind):
                     yield Slot(f"{place}.{name}", layer, name, tuple(places[id(layer)]))
+
+    def _check_arrays(self) -> None:
+        """Raise the error for a layer that another model has taken elsewhere."""
+        backend = self.backend
+        with backend.current():
+            for slot in (*self.parameters, *self.state):
+                array = slot.get()
+                is_float = backend.owns(array) and backend.xp.isdtype(array.dtype, "real floating")
+                if not backend.owns(array) or (is_float and array.dtype != backend.dtype):
+                    raise ValueError(
+                        f"{slot.name!r} is an array of {type(array).__module__} and "
+                        f"{array.dtype}, but the model computes on {backend!r}: models with a "
+                        "layer in common need one backend, dtype and device"
+                    )
 
     def _find_losses(self) -> tuple[list[int], set[int]]:
         """Return where losses stand, and where activations whose inputs those take instead."""
@@ -210,8 +231,8 @@ class Network:
                         "all models of a chain need one backend, dtype and device: "
                         f"link {number} is on {given}, link 0 on {mine}"
                     )
-                if link.shape_out is None:
-                    link.build_at(shape)
+                if not link.is_built:
+                    link.build_at(link.shape_in or shape)
             try:
                 if shape is not None:
                     link.accept(shape)

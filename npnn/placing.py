@@ -78,6 +78,13 @@ class Placed(Described):
             return checked_capture(value, self.backend)
         return checked.seed(value) if name == "seed" else super()._suiting(name, value)
 
+    def check_not_fitting(self, what: str) -> None:
+        if self.runner.is_fitting:
+            raise RuntimeError(
+                f"{what} cannot be changed by a callback while fit trains the model: the data "
+                "were made for the one that there was. Change it before fit, or after it"
+            )
+
     def decide(self, x: Any) -> None:
         """Have a model of ``backend="auto"`` compute where the first data are that it is given."""
         if self.is_undecided:
@@ -160,6 +167,7 @@ def _move(model: Placed, where: Any, device: str | int | None) -> None:
     if repr(new) == repr(old):
         return
     with model.runner.training() as locks, locks.step:
+        model.check_not_fitting("the backend")
         links = links_of(model)
         # All arrays are there before one is put in.
         moved = [(layer, n, _at(new, old, a)) for layer, n, a in _arrays(links)]

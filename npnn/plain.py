@@ -102,12 +102,59 @@ class Named:
             except AttributeError:
                 raise FileError(f"it does not store its argument {name} under that name") from None
             config[name] = writer.value(value, f"its argument {name}")
+        if not is_ours(cls):
+            _check_comes_back(self, config)
         return config
 
     @classmethod
     def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
         """Return a fresh object from what :meth:`_described` gave."""
         return cls(**reader.arguments(config))
+
+
+def _check_comes_back(thing: Named, config: dict[str, Any]) -> None:
+    """Raise the error for an object of whose arguments a file would make another one."""
+    cls: Any = type(thing)
+    if any(_holds_layer(value) for value in config.values()):
+        return  # it is read with the model
+    try:
+        other = cls._restored(config, Reader())
+    except Exception as error:
+        raise FileError(
+            f"it could not be made anew of its arguments, {config!r:.200}: {error}"
+        ) from None
+    names = file_arguments(cls)
+    if any(p.kind is p.VAR_KEYWORD for parameters in _signatures(cls) for p in parameters):
+        ours = [base for base in cls.__mro__ if is_ours(base)]  # what came in by any name
+        names = *names, *(n for n in vars(other) if not any(hasattr(base, n) for base in ours))
+    for name in names:
+        before, after = getattr(thing, name), getattr(other, name)
+        if not _alike(before, after):
+            raise FileError(
+                f"made anew of what it stores, its {name} would be {after!r:.100} instead of "
+                f"{before!r:.100}: a constructor stores each argument, as it is, under its name"
+            )
+
+
+def _holds_layer(value: Any) -> bool:
+    """Return whether what :class:`Writer` gave holds a layer."""
+    if isinstance(value, list):
+        return any(map(_holds_layer, value))
+    if isinstance(value, dict):
+        return not value.keys().isdisjoint(("layer", "again")) or _holds_layer([*value.values()])
+    return False
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two plain values are the same; of others that is not known."""
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    plain = (bool, int, float, str, np.ndarray, np.generic, type(None))
+    if not isinstance(one, plain) or not isinstance(other, plain):
+        return True
+    return np.array_equal(np.asarray(one), np.asarray(other)) or (one != one) is True
 
 
 KINDS: dict[str, type[Named]] = {}

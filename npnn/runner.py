@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from npnn import doubts
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array, array_namespace
 from npnn.batches import in_parts, rows_of
@@ -25,13 +27,14 @@ from npnn.scores import Metric, Scores, scored
 from npnn.settings import changes, look_again
 from npnn.side import Side
 from npnn.trees import Path, leaves, mapped
-from npnn.values import check_finite
+from npnn.values import check_finite, like
 
 if TYPE_CHECKING:
     import numpy as np
 
     from npnn.backends.backend import Tree
     from npnn.layers.layer import Link
+    from npnn.losses import LossLayer
     from npnn.model import Sequential
     from npnn.normalization import Normalization
     from npnn.optimizers import Optimizer
@@ -66,6 +69,8 @@ class Runner:
         self._data: dict[Path, Array] = {}
         self._data_are_used = False
         self._norms: dict[str, tuple[Normalization, Tree]] = {}
+        self._told: set[str] = set()  # in warnings
+        self.is_fitting = False  # to data that were brought to its form before
 
     def numbers(self, *values: float) -> list[Array]:
         """Return arrays of no axes."""
@@ -173,6 +178,8 @@ class Runner:
         seen = changes[0]
         side = self.side()
         side.network.check_trains()
+        doubts.check_not_constant(side.network)
+        self.tell(doubts.of_layers(side.network))
         if self.packing.hold(side.network):
             # For others, who may have packed the arrays that were there.
             number = look_again()
@@ -181,6 +188,13 @@ class Runner:
         ready = Ready(self, side, optimizer)
         self._attached = seen, weakref.ref(optimizer), ready
         return ready
+
+    def tell(self, texts: Iterable[str]) -> None:
+        """Warn of what is doubtful about the model, of each thing once."""
+        for text in texts:
+            if text not in self._told:
+                self._told.add(text)
+                warnings.warn(text, UserWarning, stacklevel=2)
 
     @contextlib.contextmanager
     def lasting(self, data: Tree) -> Iterator[Tree]:
@@ -263,7 +277,8 @@ class Runner:
         _, outputs = side.prediction(self)({}, data, inputs)
         if measured:
             take_sums(losses, outputs["metrics"], 0 if weighted else num_samples)
-        return outputs["y"]
+        y = outputs["y"]
+        return self.backend.copy(y) if side.network.gives_on else y
 
     def predict_class(self, x: Any, *, alone: bool = False) -> Array:
         """Return the class of each raw input, or each answer; NaN has none, and is refused."""
@@ -303,10 +318,10 @@ class Runner:
 
     # Metrics -----------------------------------------------------------------------------------
 
-    def measured(self) -> Measured:
-        """Return what the metrics are made of, without waiting for it."""
-        side = self.side()
-        return Measured.of(side.network.losses, sums_of(side.network.losses, self.zero))
+    def measured(self, losses: Sequence[LossLayer] | None = None) -> Measured:
+        """Return what the metrics are made of, without waiting for it; by default those of now."""
+        losses = self.side().network.losses if losses is None else losses
+        return Measured.of(losses, sums_of(losses, self.zero))
 
     def metrics(self) -> dict[str, float]:
         """Return the loss (of all losses together), and the accuracy of the last one."""
@@ -327,18 +342,16 @@ class Runner:
 
     def set_arrays(self, arrays: dict[str, Any]) -> None:
         """Replace the arrays that :meth:`arrays` lists by others of the same names."""
-        network, asarray = self.network, self.backend.asarray
+        network = self.network
         slots = (*network.parameters, *network.state)
         if arrays.keys() != {slot.name for slot in slots}:
             raise ValueError("the arrays are not those of this chain")
-        new = [asarray(arrays[slot.name], copy=True) for slot in slots]
-        for slot, value in zip(slots, new, strict=True):
-            shape = tuple(slot.get().shape)
-            if shape != tuple(value.shape):
-                raise ValueError(f"{slot.name!r} has shape {tuple(value.shape)}, not {shape}")
         with held("step", self.locks), self.backend.current():
+            new = [like(slot.get(), arrays[slot.name], repr(slot.name)) for slot in slots]
             for slot, value in zip(slots, new, strict=True):
-                slot.put(self.backend.store([slot.get()], [value])[0])
+                slot.layer.check_array(slot.attribute, value, repr(slot.name))
+            for slot, value in zip(slots, new, strict=True):
+                slot.put(self.backend.store([slot.get()], [self.backend.copy(value)])[0])
 
     def set_packed(self, packed: list[Array], state: list[Array]) -> None:
         """Replace the parameters, packed, and the state."""

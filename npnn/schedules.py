@@ -103,6 +103,14 @@ class FunctionSchedule(Schedule):
         )
 
 
+def factor_of(schedule: Schedule, count: int) -> float:
+    """Return what a schedule gives for a count, which must be a number of at least 0."""
+    found = schedule(count)
+    if type(found) is float and 0.0 <= found < math.inf:
+        return found
+    return checked.not_negative(found, f"what {schedule!r} gives for {count}")
+
+
 def as_schedule(schedule: Any, name: str, example: str) -> Schedule:
     """Return a schedule as it is, and a function as one; `name` is the argument's."""
     if isinstance(schedule, (Schedule, type)) or not callable(schedule):

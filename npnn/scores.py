@@ -336,6 +336,7 @@ class Scores:
             raise TypeError(f"metrics must be a list: write metrics=[{shown}]")
         self.kind, self.target_norm = _kind(network), network.target_norm
         self._reported = metric_names(network.losses)
+        self._outputs = network.shape_out[-1]
         self._takes_classes = network.losses[-1].takes_classes and network.shape_out[-1] > 1
         self._measures: dict[str, Callable[[Answers], float]] = {}
         self.functions: list[str] = []
@@ -382,6 +383,10 @@ class Scores:
             )
         if name.startswith("top_") and self.kind != "classes":
             raise ValueError(f"metrics: {name!r} needs a model that tells one of several classes")
+        if name.startswith("top_") and int(name.removeprefix("top_")) >= self._outputs:
+            raise ValueError(
+                f"metrics: {name!r} is always 1 where there are {self._outputs} classes"
+            )
 
     def _free_name(self, name: str) -> str:
         taken, number, free = {*self._measures, *self._reported}, 1, name
@@ -425,7 +430,7 @@ def _name_of(function: Any) -> str:
 
 def _of_function(function: Callable[[np.ndarray, np.ndarray], Any], name: str) -> Any:
     def measure(a: Answers) -> float:
-        value = function(a.y, a.t)
+        value = function(a.y.copy(), a.t.copy())  # others are measured by them, too
         try:
             return float(value)
         except (TypeError, ValueError):

@@ -43,7 +43,7 @@ def train_step(network: Network, optimizer: Optimizer, backend: Backend, watch: 
         gradients, finite, scaling = unscaled(gradients, carry["scaling"])
         gradients = optimizer.limit(parameters, gradients)
         updated = [
-            optimizer.update(*arrays, **inputs["scalars"])
+            optimizer.updated(arrays, inputs["scalars"])
             for arrays in zip(parameters, gradients, *carry["moments"], strict=True)
         ]
         if finite is not None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import batches, checked, checkpoints, interrupts, named, target_scale, words
+from npnn import batches, checked, checkpoints, doubts, interrupts, named, target_scale, words
 from npnn.acceptance import check_inputs, len_of, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
-from npnn.callbacks import AnyCallback, Callback, FunctionCallback, ProgressBar, TerminateOnNaN
+from npnn.callbacks import AnyCallback, Callback, ProgressBar, TerminateOnNaN
+from npnn.callbacks.asked import as_callbacks
 from npnn.errors import DivergedError, FileError
 from npnn.history import History
 from npnn.io import Place
@@ -66,15 +67,19 @@ def fit(
         loss = named.called(loss, LossLayer, "loss", kinds, words.LOSSES)
     if optimizer is not None:
         optimizer = named.called(optimizer, Optimizer, "optimizer", Optimizer.registry.values())
-    called = _as_callbacks(callbacks)
+    called = as_callbacks(callbacks)
     _check_validation(x, t, validation_data, validation_split)
     with model.runner.training(optimizer, loss) as locks:
-        with locks.step:
-            training, data, validation = _begun(
-                model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
-                optimizer, metrics, seed, called, progress, resume,
-            )  # fmt: skip
-        with model.runner.lasting(data.bound) as bound:
+        called = [*called, ProgressBar()] if progress else called
+        with _undone(model), checkpoints.undone(called):
+            with locks.step:
+                training, data, validation, saved = _begun(
+                    model, x, t, w, epochs, batch_size, validation_data, validation_split, loss,
+                    optimizer, metrics, seed, called, resume,
+                )  # fmt: skip
+            with _fitting(model.runner):
+                training.begin(saved)
+        with model.runner.lasting(data.bound) as bound, _fitting(model.runner):
             if bound:
                 data = Data(data.backend, bound)
             training.run(data, validation, shuffle)
@@ -95,85 +100,95 @@ def _begun(
     metrics: Sequence[Metric],
     seed: int | None,
     called: list[Callback],
-    progress: bool,
     resume: Place | None,
-) -> tuple[Training, Data, Data | None]:
-    """Return a training that can run, and the data for it; or change nothing."""
+) -> tuple[Training, Data, Data | None, checkpoints.Saved | None]:
+    """Return a training that can begin, the data for it, and what it goes on from."""
+    if hasattr(x, "x_train_data"):
+        dataset, x, t = x, x.x_train_data, x.y_train_data
+        if validation_data is None:
+            validation_data = (dataset.x_validation_data, dataset.y_validation_data)
+        model.norm = dataset.norm if model.norm is None else model.norm
+        model.class_names = model.class_names or dataset.class_names
+        if getattr(dataset, "schema", None) is not None:
+            model.details["schema"] = dataset.schema.to_config()
+    if t is None:
+        raise ValueError("fit needs targets t beside the inputs x, or a dataset")
+    columns = columns_of(x)
+    if columns is not None:
+        model.details.setdefault("columns", columns)
+    if model.shape_in is None:
+        check_inputs(raw_inputs(model.backend, x, model), model)
+    if loss is not None:
+        model.chain = loss
+    elif model.chain is None:
+        model.chain = default_loss(model)
+    last = model.runner.network.losses
+    if last and not model.class_names:
+        model.class_names = class_names_of(t, last[-1])
+
+    saved = None
+    if resume is not None:
+        saved = checkpoints.Saved(resume)
+        if seed not in (None, saved.seed):
+            raise FileError(
+                f"{saved.path} was trained with seed={saved.seed}, which training that goes on "
+                f"cannot change to {seed}: leave seed out"
+            )
+        seed = saved.seed
+        optimizer = optimizer or saved.optimizer()
+    # Without a seed of its own, a training goes on in the order where the last one ended.
+    epochs_before = model.runner.epochs if seed is None else 0
+    if seed is None:
+        seed = model.seed
+    if seed is None:
+        seed = np.random.SeedSequence().generate_state(1)[0]
+    seed = int(seed)  # a checkpoint takes no numbers of NumPy's
+    side = model.runner.side()
+    data = batches.prepared(side.accept, x, t, w, "the training data", training=True)
+    validation = None
+    if validation_data is not None:
+        weights = validation_data[2] if len(validation_data) > 2 else None
+        validation = batches.prepared(
+            side.accept, *validation_data[:2], weights, "the validation data"
+        )
+    elif validation_split:
+        data, validation = batches.split(data, validation_split, seed)
+    if "t" in data.arrays:
+        with data.backend.current():
+            target_scale.find(model, data, validation)
+            model.runner.tell(doubts.of_targets(model.runner.network, data.arrays["t"]))
+            for each in side.network.losses:
+                each.look_at(data.arrays["t"])
+
+    sizes = len(data), 0 if validation is None else len(validation)
+    scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
+    if saved is not None:
+        saved.check(model, optimizer, epochs, sizes, scores.names)
+        saved.give_back(called)
+    training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
+    training.remark, training.epochs_before = data.remark, epochs_before
+    return training, data, validation, saved
+
+
+@contextlib.contextmanager
+def _fitting(runner: Runner) -> Iterator[None]:
+    """Have nothing changed meanwhile that the data were made for."""
+    before, runner.is_fitting = runner.is_fitting, True  # a callback may train the model, too
+    try:
+        yield
+    finally:
+        runner.is_fitting = before
+
+
+@contextlib.contextmanager
+def _undone(model: Sequential) -> Iterator[None]:
+    """Give a model back what it had, if something goes wrong before it is trained."""
     before = model.norm, model.class_names, model.chain, dict(model.details), model.target_norm
     try:
-        if hasattr(x, "x_train_data"):
-            dataset, x, t = x, x.x_train_data, x.y_train_data
-            if validation_data is None:
-                validation_data = (dataset.x_validation_data, dataset.y_validation_data)
-            model.norm = dataset.norm if model.norm is None else model.norm
-            model.class_names = model.class_names or dataset.class_names
-            if getattr(dataset, "schema", None) is not None:
-                model.details["schema"] = dataset.schema.to_config()
-        if t is None:
-            raise ValueError("fit needs targets t beside the inputs x, or a dataset")
-        columns = columns_of(x)
-        if columns is not None:
-            model.details.setdefault("columns", columns)
-        if model.shape_in is None:
-            check_inputs(raw_inputs(model.backend, x, model), model)
-        if loss is not None:
-            model.chain = loss
-        elif model.chain is None:
-            model.chain = default_loss(model)
-        last = model.runner.network.losses
-        if last and not model.class_names:
-            model.class_names = class_names_of(t, last[-1])
-
-        saved = None
-        if resume is not None:
-            saved = checkpoints.Saved(resume)
-            if seed not in (None, saved.seed):
-                raise FileError(
-                    f"{saved.path} was trained with seed={saved.seed}, which training that goes on "
-                    f"cannot change to {seed}: leave seed out"
-                )
-            seed = saved.seed
-            optimizer = optimizer or saved.optimizer()
-        # Without a seed of its own, a training goes on in the order where the last one ended.
-        epochs_before = model.runner.epochs if seed is None else 0
-        if seed is None:
-            seed = model.seed
-        if seed is None:
-            seed = np.random.SeedSequence().generate_state(1)[0]
-        seed = int(seed)  # a checkpoint takes no numbers of NumPy's
-        side = model.runner.side()
-        data = batches.prepared(side.accept, x, t, w, "the training data", training=True)
-        validation = None
-        if validation_data is not None:
-            weights = validation_data[2] if len(validation_data) > 2 else None
-            validation = batches.prepared(
-                side.accept, *validation_data[:2], weights, "the validation data"
-            )
-        elif validation_split:
-            data, validation = batches.split(data, validation_split, seed)
-        if "t" in data.arrays:
-            with data.backend.current():
-                target_scale.find(model, data, validation)
-                for each in side.network.losses:
-                    each.look_at(data.arrays["t"])
-
-        called = [*called, ProgressBar()] if progress else called
-        sizes = len(data), 0 if validation is None else len(validation)
-        scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
-        with checkpoints.undone(called):
-            if saved is not None:
-                saved.check(model, optimizer, epochs, sizes, scores.names)
-                saved.give_back(called)
-            training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
-            training.remark, training.epochs_before = data.remark, epochs_before
-            if saved is not None:
-                saved.give_to(training)
-            training.call("on_train_begin")
+        yield
     except BaseException:
-        # Nothing is changed by a mistake.
         model.norm, model.class_names, model.chain, model.details, model.target_norm = before
         raise
-    return training, data, validation
 
 
 class Training:
@@ -225,7 +240,7 @@ class Training:
         self._started = time.perf_counter()
         self._later: list[Callable[[], None]] = []
         self._locks = self.runner.locks()
-        self.runner.attach(optimizer)
+        self._losses = self.runner.attach(optimizer).network.losses  # that measured the last batch
 
     def stop(self, reason: str) -> None:
         """End training after this epoch.
@@ -239,6 +254,21 @@ class Training:
         """Do `action` once every callback has seen the epoch and the history holds it."""
         self._later.append(action)
 
+    def begin(self, saved: checkpoints.Saved | None) -> None:
+        """Go on from what was saved, and tell the callbacks; or change nothing."""
+        if saved is None:
+            self.call("on_train_begin")
+            return
+        before, epochs = self._snapshot(), self.runner.epochs
+        try:
+            with self._locks.step:
+                saved.give_to(self)
+            self.call("on_train_begin")
+        except BaseException:
+            self._return_to(before)
+            self.runner.epochs = epochs
+            raise
+
     def run(self, data: Data, validation: Data | None, shuffle: bool) -> None:
         """Do the epochs that are left."""
         self._started = time.perf_counter()
@@ -250,6 +280,7 @@ class Training:
                         self.history.interrupted = self._stopping = True
         finally:
             self.history.seconds += time.perf_counter() - self._started
+            self.runner.is_fitting = False
             self.call("on_train_end")
 
     def _run_epoch(
@@ -271,12 +302,12 @@ class Training:
                     self.epoch -= 1
                     return
             with self._locks.step:
-                measured = [self.runner.measured()]
+                measured = [self.runner.measured(self._losses)]
                 if validation is not None:
                     measured.append(self._measure(validation))
             is_good, (metrics, *found) = self._read(*measured)
             if not is_good:
-                self._go_back_to_last_good_step(before, data, indices)
+                self._go_back_to_last_good_step(metrics["loss"], before, data, indices)
                 return
             metrics |= self._scored(data)
             for validated in found:
@@ -301,6 +332,7 @@ class Training:
         num_samples = len_of(inputs["index"] if "index" in inputs else inputs["x"])
         with self._locks.step:
             ready = self.runner.attach(self.optimizer)
+            self._losses = ready.network.losses
             ready(self.optimizer, data.bound, inputs, num_samples, noise)
 
     def _reset(self) -> None:
@@ -310,6 +342,8 @@ class Training:
 
     def _measure(self, data: Data) -> Measured:
         """Return the metrics over prepared data, without training on it or waiting for them."""
+        if not self.runner.network.losses:
+            self.runner.network.check_trains()
         self._reset()
         for part in data.rows(VALIDATION_BATCH):
             self.runner.run_prediction({}, part, len_of(part["x"]))
@@ -340,7 +374,7 @@ class Training:
     # A loss that is no number any more ---------------------------------------------------------
 
     def _go_back_to_last_good_step(
-        self, before: dict[str, Any], data: Data, indices: list[Array]
+        self, loss: float, before: dict[str, Any], data: Data, indices: list[Array]
     ) -> None:
         """Repeat the epoch, looking at each step, and stop before the one that diverges."""
         self._return_to(before)
@@ -350,12 +384,16 @@ class Training:
             good = self._snapshot()
             self._reset()
             self._train_batch(data, inputs, noise)
-            is_good, (metrics,) = self._read(self.runner.measured())
-            value = metrics["loss"]
+            is_good, (metrics,) = self._read(self.runner.measured(self._losses))
             if not is_good:
+                loss = metrics["loss"]
                 self._return_to(good)
                 break
-        error = DivergedError(value, self.epoch, self.step)
+        else:  # a callback had changed something meanwhile
+            self.step = 1
+            self._return_to(before)
+            self.epoch += 1
+        error = DivergedError(loss, self.epoch, self.step)
         self.epoch -= 1
         if not any(isinstance(callback, TerminateOnNaN) for callback in self.callbacks):
             raise error
@@ -411,24 +449,6 @@ class Training:
         """Have each callback do what it does at a moment."""
         for callback in self.callbacks:
             getattr(callback, moment)(self)
-
-
-def _as_callbacks(callbacks: object) -> list[Callback]:
-    """Return a list of callbacks, of which each may be a function."""
-    if not isinstance(callbacks, (list, tuple)):
-        hint = f": write [{type(callbacks).__name__}(...)]" * isinstance(callbacks, Callback)
-        raise TypeError(
-            f"callbacks must be a list of callbacks, not {checked.shown(callbacks)}{hint}"
-        )
-    found = []
-    for number, callback in enumerate(callbacks):
-        if callable(callback) and not isinstance(callback, (Callback, Layer, type)):
-            checked.function(callback, f"callbacks[{number}]", ("training", "metrics"))
-            callback = FunctionCallback(callback)
-        example = "EarlyStopping(), or a function of (training, metrics)"
-        checked.instance(callback, Callback, f"callbacks[{number}]", example)
-        found.append(callback)
-    return found
 
 
 def _check_validation(x: Any, t: Any, validation_data: Any, validation_split: Any) -> None:

@@ -109,10 +109,38 @@ def like(old: Array, value: Any, what: str) -> Array:
     if host is None:
         return value
     with quiet():
-        array = xp.asarray(host, dtype=old.dtype, device=device(old))
+        array = xp.asarray(host, dtype=old.dtype, device=device(old), copy=True)
     if np.isfinite(host).all() and not bool(xp.all(xp.isfinite(array))):
         raise ValueError(f"{what} must fit {old.dtype}, but there is a {np.abs(host).max()}")
     return array
+
+
+def numbers_like(shape: tuple[int, ...], dtype: str, value: Any, what: str) -> np.ndarray:
+    """Return numbers as an array on the host, of a shape and a dtype; see :func:`like`."""
+    array: np.ndarray = like(np.empty(shape, dtype), value, what)
+    return array
+
+
+def check_numbers(array: Array, what: str, needed: str, *, infinite: bool = False) -> None:
+    """Raise the error for an array of a layer with a number that is none, or perhaps infinite."""
+    xp = array_namespace(array)
+    if not xp.isdtype(array.dtype, "real floating"):
+        return
+    wrong = xp.isnan(array) if infinite else ~xp.isfinite(array)
+    check_none(wrong, array, what, needed)
+
+
+def check_none(wrong: Array, array: Array, what: str, needed: str) -> None:
+    """Raise the error for an array if numbers of it are `wrong`; it names the first one's place."""
+    xp = array_namespace(array)
+    if not bool(xp.any(wrong)):
+        return
+    flat = xp.reshape(wrong, (-1,))
+    first = int(xp.argmax(xp.astype(flat, xp.uint8)))
+    place = tuple(int(i) for i in np.unravel_index(first, array.shape))
+    found = float(xp.reshape(array, (-1,))[first])
+    where = f" at {place} (counted from 0)" if place else ""
+    raise ValueError(f"{what} must be {needed}, but there is a {found:.6g}{where}")
 
 
 def _is_of(xp: Any, value: Any, old: Array) -> bool:

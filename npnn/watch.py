@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from npnn.arrays import array_namespace
+from npnn.checked import shown
 from npnn.trees import first, leaves
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class Watch:
         """Look at what a layer's forward gave."""
         self._batch = first(x).shape[0]
         shape = (self._batch, *(layer.shape_out or ()))
-        _expect(y, shape, f"{_who(layer)}: forward gave")
+        who = f"{_who(layer)}: forward gave"
+        _expect(y, shape, who)
+        _expect_dtype(y, layer.dtype, who)
 
     def backward(self, layer: Layer, gradient: Any) -> None:
         """Look at what a layer's backward gave, and left."""
@@ -48,11 +52,13 @@ class Watch:
         for name in layer.parameter_names:
             given = getattr(layer, f"grad_{name}", None)
             _expect(given, getattr(layer, name).shape, f"{who}: backward left as grad_{name}")
+            _expect_dtype(given, layer.dtype, f"{who}: backward left as grad_{name}")
         if gradient is None and layer.takes_integers:
             return
         given = dict(leaves(gradient))
         for path, shape in _shapes(layer.shape_in):
             _expect(given.get(path), (self._batch, *shape), f"{who}: backward gave")
+            _expect_dtype(given.get(path), layer.dtype, f"{who}: backward gave")
 
 
 def _shapes(shape: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any]]:
@@ -75,10 +81,20 @@ def _who(layer: Layer) -> str:
 def _expect(value: Any, shape: Any, who: str) -> None:
     shape = tuple(shape)
     if value is None or not hasattr(value, "shape"):
-        raise TypeError(f"{who} {value!r}, but an array of shape {shape} is needed")
+        raise TypeError(f"{who} {shown(value)}, but an array of shape {shape} is needed")
     given = tuple(value.shape)
     fits = len(given) == len(shape) and all(
         n in (None, m) for n, m in zip(shape, given, strict=True)
     )
     if not fits:
         raise ValueError(f"{who} an array of shape {given}, but {shape} is needed")
+
+
+def _expect_dtype(value: Any, dtype: str, who: str) -> None:
+    """Raise the error for floats of another dtype: what is computed of them would have it, too."""
+    xp = array_namespace(value)
+    if xp.isdtype(value.dtype, "real floating") and value.dtype != getattr(xp, dtype):
+        raise TypeError(
+            f"{who} an array of {value.dtype}, but the model computes with {dtype}: arrays beside "
+            f"those that come in must be made of that dtype, as in xp.asarray(..., dtype=x.dtype)"
+        )

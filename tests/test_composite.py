@@ -12,6 +12,7 @@ from layer_checks import (
 import npnn
 from npnn import backends
 from npnn.layers import BatchNorm, Conv2D, Dropout, Inception, MaxPool, Parallel, Residual
+from npnn.layers.row import Row
 
 SMALL = {
     "channels_1x1": 1, "reduce_3x3": 2, "channels_3x3": 2, "reduce_5x5": 1, "channels_5x5": 1,
@@ -179,3 +180,45 @@ def test_nested_layers_survive_their_file_and_a_summary_counts_them(tmp_path):
 def test_what_does_not_fit_is_refused(make, shape, error, message):
     with pytest.raises(error, match=message):
         make().build(shape, np.random.default_rng(0))
+
+
+# Rows within that are changed, or empty -----------------------------------------------------------
+
+X = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+WITHIN = {
+    "row": Row,
+    "model": npnn.Sequential,
+    "row in a row": lambda layers: Row([Row(layers)]),
+}
+AROUND = {
+    "residual": lambda row: [Residual(row), npnn.Dense(4, 1)],
+    "parallel": lambda row: [Parallel([row, npnn.Dense(4, 2)]), npnn.Dense(6, 1)],
+    "nested": lambda row: [row, npnn.Dense(4, 1)],
+}
+
+
+@pytest.mark.parametrize("within", WITHIN)
+@pytest.mark.parametrize("around", AROUND)
+def test_a_row_within_may_be_given_other_layers(within, around):
+    row = WITHIN[within]([npnn.Dense(4, 4)])
+    model = npnn.Sequential(AROUND[around](row), seed=0)
+    model.fit(X, X[:, :1], epochs=1)
+    kept = np.array(model.layers[-1].w)
+    inner = row if within != "row in a row" else row.layers[0]
+    inner.layers = [npnn.Dense(4, 6), npnn.Tanh(), npnn.Dense(6, 4)]
+    assert len(model.parameters()) in (6, 8)
+    np.testing.assert_array_equal(model.layers[-1].w, kept)
+    assert model.predict(X).shape == (8, 1)
+    assert np.isfinite(model.fit(X, X[:, :1], epochs=1)["loss"]).all()
+    inner.layers = [npnn.Dense(4, 3)]
+    with pytest.raises(ValueError, match=r"layer [01], .*\b(3|5)\b"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("row", [Row, npnn.Sequential])
+def test_a_row_without_layers_is_told_to_have_none(row):
+    for layers in ([Residual(row())], [Parallel([row()])], [row()], [Residual([row()])]):
+        assert "[]" in repr(layers) or "Sequential" in repr(layers)
+        model = npnn.Sequential([npnn.Dense(None, 4), *layers])
+        with pytest.raises(ValueError, match="it has no layers: assign them first"):
+            model.predict(X)

@@ -54,6 +54,7 @@ def test_a_captured_step_computes_what_the_plain_one_does(backend_name):
     )
 
 
+@pytest.mark.filterwarnings("ignore:layer 1, Dropout.* stands last")
 def test_each_step_leaves_out_others(backend_name):
     dense = npnn.Dense(200, 200)
     model = npnn.Sequential([dense, Dropout()], backend=backend_name, seed=0, capture=False)

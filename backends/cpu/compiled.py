@@ -117,7 +117,7 @@ def _native(call: Call) -> list[Call]:
         pieces = native.product(*arguments)
     elif function is np.copyto and len(arguments) == 2:
         pieces = native.copied(*arguments)
-    elif name == "take" and isinstance(of, np.ndarray) and arguments[1] == 0:
+    elif name == "take" and isinstance(of, np.ndarray) and arguments[1::2] == (0, "clip"):
         pieces = native.taken(arguments[2], of, arguments[0])
     elif name == "reduce" and of is np.add and arguments[1] == 0:
         pieces = native.added_up(arguments[0], arguments[3])

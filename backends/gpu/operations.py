@@ -73,9 +73,9 @@ def _of_arrays(plan: CupyPlan, op: str, given: list[np.ndarray], out: np.ndarray
 
 
 def write_take(plan: CupyPlan, node: Node) -> list[Launch]:
-    """Return the launch that gathers rows by number; none is out of range."""
+    """Return the launch that gathers rows by number; one out of range is the first or the last."""
     x, index = map(plan.array, node.args)
-    (axis,), out = node.attrs, plan.array(node)
+    axis, out = node.attrs[0], plan.array(node)
     if not out.size:
         return []
     # Seen in the shape of the result, each row begins where the first one does.

@@ -13,13 +13,17 @@ def shape_of(x: Node, index: Node, axis: int) -> Shape:
 
 
 class Gather(Kind):
-    """Rows by number; the numbers were made by training, none is out of range."""
+    """Rows by number: none made by training is out of range; of others, one may be.
+
+    Those that a layer takes by numbers of its own are looked at by NumPy, which raises the error.
+    """
 
     def reads_for(self, node: Node, cut: Cut) -> dict[Node, Cut] | None:
         x, index = node.args
-        by_rows = node.attrs[0] == cut.axis == 0 and len(index.shape) == 1
+        by_rows = node.attrs == (0, "clip") and cut.axis == 0 and len(index.shape) == 1
         return cut.read([(index, 0)]) if by_rows and index is not x else None
 
     def calls(self, memory: Memory, node: Node) -> list[Call]:
         x, index = map(memory.array, node.args)
-        return [(x.take, (index, node.attrs[0], memory.array(node), "clip"))]
+        axis, mode = node.attrs
+        return [(x.take, (index, axis, memory.array(node), mode))]

@@ -159,6 +159,7 @@ class CapturedStep:
         trees = [mapped(carry, bound), mapped(data, bound), mapped(inputs, free)]
         # Looked up first: a leaf that is written to stands for what was written.
         found = [{path: leaf.node for path, leaf in leaves(tree)} for tree in trees]
+        trace.in_range = found[2].get(("index",))
         try:
             new_carry, outputs = self.step(*trees)
         except FROM_RECORDING as error:

@@ -39,6 +39,7 @@ class Trace:
         self.namespace = Namespace(self)
         self._known: dict[Hashable, Node] = {}
         self._bound: dict[Node, np.ndarray] = {}
+        self.in_range: Node | None = None  # the numbers of a batch's rows, which training made
 
     def leaf(self, array: Any, *, bound: bool = False) -> Recorded:
         """Return a recorded array for one from outside; for `array` itself if it is `bound`."""
@@ -295,7 +296,9 @@ class Namespace:
     def take(self, x: Recorded, index: Recorded, *, axis: int) -> Recorded:
         axis %= x.ndim
         nodes = (x.node, self._trace.node(index))
-        return self._trace.add("take", nodes, gather.shape_of(*nodes, axis), x.dtype, (axis,))
+        is_sure = nodes[1] is self._trace.in_range
+        attrs = axis, "clip" if is_sure else "raise"
+        return self._trace.add("take", nodes, gather.shape_of(*nodes, axis), x.dtype, attrs)
 
     def concat(self, arrays: Sequence[Recorded], *, axis: int = 0) -> Recorded:
         axis, nodes = axis % arrays[0].ndim, [a.node for a in arrays]

@@ -14,7 +14,7 @@ from npnn import checked
 from npnn.guided import Guided
 from npnn.io import check_place
 from npnn.plain import field
-from npnn.schedules import FunctionSchedule, Schedule, as_schedule
+from npnn.schedules import FunctionSchedule, Schedule, as_schedule, factor_of
 from npnn.scores import large_is_good
 
 if TYPE_CHECKING:
@@ -313,7 +313,9 @@ class LearningRateSchedule(Callback):
             self.schedule.forget()
 
     def on_epoch_begin(self, training: Training) -> None:
-        training.optimizer.factor = self.schedule(training.epoch - 1)
+        factor = factor_of(self.schedule, training.epoch - 1)
+        first = next(c for c in training.callbacks if isinstance(c, LearningRateSchedule))
+        training.optimizer.factor = factor * (1.0 if first is self else training.optimizer.factor)
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
         self.schedule.observe(self.watch.cost(metrics))

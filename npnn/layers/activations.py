@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npnn import checked
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.layers.layer import Layer
 
 
@@ -24,7 +24,7 @@ class Activation(Layer, abstract=True):
     operations = 1
 
     def __init__(self, shape: int | Shape | None = None) -> None:
-        self.shape = self.shape_in = None if shape is None else as_shape(shape, "shape")
+        self.shape = self.shape_in = None if shape is None else as_array_shape(shape, "shape")
 
     @property
     def flops(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from npnn import checked
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.guided import ANEW
 from npnn.layers.activations import ReLU
 from npnn.layers.convolution import Conv2D
@@ -62,11 +62,13 @@ class Parallel(Layer):
         ]
         if not self.branches:
             raise ValueError("Parallel needs at least one branch")
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
 
     @property
     def is_built(self) -> bool:
-        return self.shape_out is not None and _are_built(self.branches)
+        if self.shape_out is None or not all(row.is_built for row in self.branches):
+            return False
+        return [row.shape_out[-1] for row in self.branches if row.shape_out] == self._parts
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(number), branch) for number, branch in enumerate(self.branches))
@@ -138,11 +140,12 @@ class Residual(Layer):
 
     def __init__(self, layers: Branch, shape_in: int | Shape | None = None) -> None:
         self.layers = _row(layers)
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
 
     @property
     def is_built(self) -> bool:
-        return self.shape_out is not None and _are_built([self.layers])
+        is_built = self.shape_out is not None and self.layers.is_built
+        return is_built and self.layers.shape_out == self.shape_out
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         yield "layers", self.layers
@@ -228,7 +231,7 @@ class Inception(Parallel):
                 [*_rectified(reduce_5x5, 1), *_rectified(channels_5x5, 5)],
                 [*largest, *_rectified(channels_pool, 1)],
             ],
-            None if shape_in is None else as_image(as_shape(shape_in, "shape_in")),
+            None if shape_in is None else as_image(as_array_shape(shape_in, "shape_in")),
         )
 
     __repr__ = Layer.__repr__
@@ -256,9 +259,5 @@ def _build_row(row: Row, parent: Layer, shape: Shape, rng: np.random.Generator |
     return row.build(shape, rng)
 
 
-def _are_built(rows: list[Row]) -> bool:
-    return all(layer.is_built for row in rows for layer in row.layers)
-
-
 def _shown(row: Row) -> str:
-    return f"[{', '.join(map(repr, row.layers))}]" if len(row.layers) > 1 else repr(row.layers[0])
+    return f"[{', '.join(map(repr, row.layers))}]" if len(row.layers) != 1 else repr(row.layers[0])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import checked, initializers
-from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device
+from npnn.arrays import Array, Shape, add_at, array_namespace, as_array_shape, device
 from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.weighted import Weighted
@@ -71,7 +71,7 @@ class _Convolution(Weighted):
         if shape_out is None:
             raise TypeError(f"{name} needs shape_out: {name}(16, 3) for 16 channels, kernels of 3")
         self._take_bias(bias)
-        self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
+        self.shape_in = None if shape_in is None else as_image(as_array_shape(shape_in, "shape_in"))
         self.shape_out = as_outputs(shape_out)
         self.kernel_size, self.stride = kernel_size, stride
         self.kernel, self.strides = (

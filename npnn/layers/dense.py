@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import initializers
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.layers.layer import Layer
 from npnn.layers.weighted import Weighted, both_shapes, look_at_shapes
 
@@ -83,8 +83,8 @@ class Dense(Weighted):
     ) -> None:
         shape_in, shape_out = both_shapes(type(self).__name__, shape_in, shape_out)
         self._take_bias(bias)
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
-        self.shape_out = as_shape(shape_out, "shape_out")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
+        self.shape_out = as_array_shape(shape_out, "shape_out")
         self.initializer = initializers.get(initializer)
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:

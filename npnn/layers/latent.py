@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.layers.activations import Softplus
 from npnn.layers.composite import Parallel
 from npnn.layers.dense import Dense
@@ -52,7 +52,7 @@ class Latent(Parallel):
         self, shape_in: int | Shape | None = None, shape_out: int | Shape | None = None
     ) -> None:
         shape_in, shape_out = both_shapes(type(self).__name__, shape_in, shape_out)
-        outputs = as_shape(shape_out, "shape_out")
+        outputs = as_array_shape(shape_out, "shape_out")
         half = _half(outputs)
         super().__init__([Dense(None, half), [Dense(None, half), Softplus()]], shape_in)
         self.shape_out = outputs
@@ -90,7 +90,7 @@ class Sample(Layer):
     noise = "normal"
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         shape = self.accept(shape_in)

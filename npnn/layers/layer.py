@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import checked, initializers
-from npnn.arrays import Array, Shape, as_shape, fits
+from npnn.arrays import Array, Shape, array_namespace, as_shape, fits
 from npnn.locks import changed
 from npnn.plain import Named, Reader, Writer
 from npnn.settings import Settings
-from npnn.values import like
+from npnn.values import check_numbers, like, numbers_like
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,11 @@ class Layer(Named, Settings):
         if name in (*self.parameter_names, *self.state_names):
             if self.is_twin:  # a step knows what it computes
                 return value
-            return like(vars(self)[name], value, f"{name} of {type(self).__name__}")
+            what = f"{name} of {type(self).__name__}"
+            array = like(vars(self)[name], value, what)
+            self.check_array(name, array, what)
+            xp = array_namespace(array)  # a person's own array stays one
+            return xp.asarray(array, copy=True) if array is value else array
         if name in ("shape", "shape_in", "shape_out"):  # build sets them, too
             return None if value is None else as_shape(value, name)
         return super()._suiting(name, value)
@@ -154,6 +158,14 @@ class Layer(Named, Settings):
     def children(self) -> Iterator[tuple[str, Layer]]:
         """Yield the name and the layer of each part, for a layer made of layers."""
         return iter(())
+
+    def check_array(self, name: str, array: Array, what: str) -> None:
+        """Raise the error for a parameter or a state that can be none of this layer's.
+
+        A parameter must be finite; a state must not be NaN. `what` is what the error calls it.
+        """
+        is_state = name in self.state_names
+        check_numbers(array, what, "no NaN" if is_state else "finite numbers", infinite=is_state)
 
     # What the model does with it ---------------------------------------------------------------
 
@@ -214,8 +226,11 @@ class Layer(Named, Settings):
         assert function is not None
         if rng is None and not isinstance(function, initializers.Constant):
             raise TypeError(f"{type(self).__name__}.build needs rng to draw {name!r}")
-        array = function(rng, shape, fan_in, fan_out)  # type: ignore[arg-type]
-        self._hold(name, array.astype(self.dtype))
+        what = f"what {function!r} draws for {name}"
+        drawn = function(rng, shape, fan_in, fan_out)  # type: ignore[arg-type]
+        array = numbers_like(shape, self.dtype, drawn, what)
+        self.check_array(name, array, what)
+        self._hold(name, array)
 
     def to(self, backend: Backend) -> Any:
         """Move the parameters and the state to arrays of `backend`, and return the layer."""

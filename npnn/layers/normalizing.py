@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from npnn import checked, initializers
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.layers.layer import Layer
+from npnn.values import check_none, check_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ class _Normalizing(Layer):
     beta: Array
 
     def __init__(self, shape: int | Shape | None, epsilon: float) -> None:
-        self.shape = self.shape_in = None if shape is None else as_shape(shape, "shape")
+        self.shape = self.shape_in = None if shape is None else as_array_shape(shape, "shape")
         self.epsilon = checked.positive(epsilon, "epsilon")
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
@@ -130,6 +131,12 @@ class BatchNorm(_Normalizing):
         self.draw("running_variance", _ONE, rng, shape[-1:])
         self.draw("running_weight", _ZERO, rng, (1,))
         return shape
+
+    def check_array(self, name: str, array: Array, what: str) -> None:
+        super().check_array(name, array, what)
+        if name in ("running_variance", "running_weight"):
+            check_none(array < 0.0, array, what, "at least 0")
+        check_numbers(array, what, "finite numbers")
 
     def forward(self, x: Array) -> Array:
         xp = array_namespace(x)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import checked
-from npnn.arrays import Array, Shape, add_at, array_namespace, as_shape, device, set_at
+from npnn.arrays import Array, Shape, add_at, array_namespace, as_array_shape, device, set_at
 from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.window import Pair, Window, as_image, check_outputs
@@ -41,8 +41,10 @@ class _Pool(Layer):
     ) -> None:
         if _is_size(shape_in):
             shape_in, kernel_size = None, shape_in  # type: ignore[assignment]
-        self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
-        self.shape_out = None if shape_out is None else as_image(as_shape(shape_out, "shape_out"))
+        self.shape_in = None if shape_in is None else as_image(as_array_shape(shape_in, "shape_in"))
+        self.shape_out = (
+            None if shape_out is None else as_image(as_array_shape(shape_out, "shape_out"))
+        )
         self.kernel_size, self.stride = kernel_size, stride
         self.kernel = checked.pair(kernel_size, "kernel_size")
         self.strides = self.kernel if stride is None else checked.pair(stride, "stride")
@@ -205,7 +207,7 @@ class GlobalAvgPool(Layer):
     """
 
     def __init__(self, shape_in: Shape | None = None) -> None:
-        self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
+        self.shape_in = None if shape_in is None else as_image(as_array_shape(shape_in, "shape_in"))
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         self.shape_in = as_image(self.accept(shape_in))

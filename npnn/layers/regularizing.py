@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npnn import checked
-from npnn.arrays import Array, Shape, array_namespace, as_shape
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape
 from npnn.layers.layer import Layer
 
 
@@ -38,7 +38,7 @@ class Dropout(Layer):
 
     def __init__(self, probability: float = 0.5, shape: int | Shape | None = None) -> None:
         self.probability = checked.fraction(probability, "probability")
-        self.shape = self.shape_in = None if shape is None else as_shape(shape, "shape")
+        self.shape = self.shape_in = None if shape is None else as_array_shape(shape, "shape")
 
     def forward(self, x: Array) -> Array:
         if not self.training:

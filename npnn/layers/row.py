@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import checked
-from npnn.arrays import Array, Shape
+from npnn.arrays import Array, Shape, as_shape, is_of_one_array
 from npnn.errors import FileError
 from npnn.layers.layer import Layer, Link
 from npnn.locks import changed
-from npnn.plain import Reader, Writer
+from npnn.plain import Reader, Writer, is_ours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,7 @@ class Row(Link):
 
     def __init__(self, layers: Sequence[Layer] | None = None) -> None:
         self._layers: list[Layer] = []
+        self._shapes: list[Shape | None] = []  # of what each gave when they were built
         if layers is not None:
             self.layers = layers
 
@@ -87,27 +88,33 @@ class Row(Link):
 
     @property
     def is_built(self) -> bool:
-        return self.shape_out is not None and all(layer.is_built for layer in self._layers)
+        if self.shape_out is None or not all(layer.is_built for layer in self._layers):
+            return False
+        # The layers of a row within may have been replaced since.
+        return self._shapes == [layer.shape_out for layer in self._layers]
 
     def build(self, shape_in: Shape | int, rng: np.random.Generator | None = None) -> Shape:
         """Build each layer for what the one before gives; one built already keeps its weights."""
+        if not self._layers:
+            raise ValueError("it has no layers: assign them first")
         shape = start = self.accept(shape_in)
         followers = [*self._layers[1:], self.following]
         for number, (layer, following) in enumerate(zip(self._layers, followers, strict=True)):
             vars(layer).update(dtype=self.dtype, following=following)
             try:
+                _check_takes(layer, shape)
                 if layer.is_built:
                     layer.accept(shape)
                     assert layer.shape_out is not None
                     shape = layer.shape_out
                 else:
-                    shape = layer.build(shape, rng)
-                    _check_built(layer, shape)
+                    shape = _built(layer, shape, rng)
             except FileError as error:  # the weights of a file do not fit
                 raise FileError(f"layer {number}, {layer!r}: {error}") from None
             except ValueError as error:
                 before = f" by layer {number - 1}, {self._layers[number - 1]!r}" if number else ""
                 raise ValueError(f"layer {number}, {layer!r}: {error}{before}") from None
+        self._shapes = [layer.shape_out for layer in self._layers]
         # The first layer may take samples of any length.
         self.shape_in, self.shape_out = self._layers[0].shape_in or start, shape
         return shape
@@ -185,6 +192,30 @@ def _parts(layer: Any) -> Sequence[Any]:
 def _shown_place(name: str) -> str:
     place = name.partition(".")[0]
     return f"model[{place}]" if place.isdigit() else "model[0]"
+
+
+def _check_takes(layer: Layer, shape: Any) -> None:
+    """Raise the error for several arrays that come to a layer of the package, which takes one."""
+    if (
+        is_ours(type(layer))
+        and not isinstance(layer, Row)
+        and not is_of_one_array(as_shape(shape, "shape"))
+    ):
+        raise ValueError(
+            f"takes one array, but is given several, of the shapes {shape}: a layer of your own "
+            "comes first that makes one of them"
+        )
+
+
+def _built(layer: Layer, shape_in: Shape, rng: np.random.Generator | None) -> Shape:
+    """Build a layer and return its shape_out; what a person gave it before is not drawn anew."""
+    own = vars(layer)
+    given = {n: own.pop(n) for n in (*layer.parameter_names, *layer.state_names) if n in own}
+    shape = layer.build(shape_in, rng)
+    _check_built(layer, shape)
+    for name, value in given.items():
+        setattr(layer, name, value)
+    return shape
 
 
 def _check_built(layer: Layer, shape_out: Any) -> None:

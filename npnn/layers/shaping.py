@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npnn import arrays, checked
-from npnn.arrays import Array, array_namespace, as_shape
+from npnn.arrays import Array, array_namespace, as_array_shape
 from npnn.guided import ANEW
 from npnn.layers.layer import Layer
 from npnn.layers.weighted import both_shapes, look_at_shapes
@@ -51,7 +51,7 @@ class Pad2D(Layer):
         pad_axis1: int | Pair = 0,
         pad_value: float = 0.0,
     ) -> None:
-        self.shape_in = None if shape_in is None else as_image(as_shape(shape_in, "shape_in"))
+        self.shape_in = None if shape_in is None else as_image(as_array_shape(shape_in, "shape_in"))
         self.pad_axis0, self.pad_axis1 = pad_axis0, pad_axis1
         # Nothing is greater than what surrounds an image with -inf, for a maximum.
         is_infinite = isinstance(pad_value, float) and math.isinf(pad_value)
@@ -103,8 +103,8 @@ class Shape(Layer):
         shape_out: int | arrays.Shape | None = None,
     ) -> None:
         shape_in, shape_out = both_shapes(type(self).__name__, shape_in, shape_out)
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
-        self.shape_out = as_shape(shape_out, "shape_out")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
+        self.shape_out = as_array_shape(shape_out, "shape_out")
         if self.shape_in is not None:
             self.build(self.shape_in)
 
@@ -146,7 +146,7 @@ class Flatten(Layer):
     gives = "inputs"
 
     def __init__(self, shape_in: int | arrays.Shape | None = None) -> None:
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
 
     def build(
         self, shape_in: arrays.Shape | int, rng: np.random.Generator | None = None

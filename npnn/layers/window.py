@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from npnn.arrays import Array, Shape, array_namespace, as_shape, device, set_at
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape, device, set_at
 
 Pair: TypeAlias = tuple[int, int]
 Margins: TypeAlias = tuple[Pair, Pair]
@@ -141,7 +141,7 @@ def as_image(shape: Shape) -> Shape:
 
 def as_outputs(shape_out: int | Shape) -> Shape:
     """Return a number of channels as a shape of one axis, and a whole shape as it is."""
-    shape: Shape = as_shape(shape_out, "shape_out")
+    shape: Shape = as_array_shape(shape_out, "shape_out")
     if len(shape) not in (1, 3):
         raise ValueError(
             f"shape_out must be a number of channels or (height, width, channels), not {shape_out}"

@@ -75,12 +75,7 @@ class CrossEntropyLoss(LossLayer):
         class_weights: Sequence[float] | Mapping[int, float] | str | None = None,
     ) -> None:
         super().__init__(shape_in)
-        if not 0.0 <= checked.number(label_smoothing, "label_smoothing") < 1.0:
-            raise ValueError(
-                f"label_smoothing must be at least 0 and below 1, such as 0.1, not "
-                f"{label_smoothing}"
-            )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = checked.fraction(label_smoothing, "label_smoothing")
         self.class_weights = _class_weights(class_weights)
         self.balanced: tuple[float, ...] | None = None
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from npnn.arrays import Array, Shape, array_namespace, as_shape, read_each
+from npnn import checked
+from npnn.arrays import Array, Shape, array_namespace, as_array_shape, read_each
 from npnn.layers.layer import Layer, Link
 from npnn.plain import again
+
+LEAST = 1.2e-38  # weight of all samples of a batch, which is a number of float32
 
 
 class LossLayer(Link, abstract=True):
@@ -69,14 +72,16 @@ class LossLayer(Link, abstract=True):
     target_scale: float = 1.0
 
     def __init__(self, shape_in: int | Shape | None = None) -> None:
-        self.shape_in = None if shape_in is None else as_shape(shape_in, "shape_in")
+        self.shape_in = None if shape_in is None else as_array_shape(shape_in, "shape_in")
         self.is_inferred = shape_in is None
         self.reset()
         self._was_training = False
 
     def accept(self, shape_in: Shape | int) -> Shape:
         """Return `shape_in` as a tuple; only a shape given at construction can contradict it."""
-        return as_shape(shape_in, "shape_in") if self.is_inferred else super().accept(shape_in)
+        return (
+            as_array_shape(shape_in, "shape_in") if self.is_inferred else super().accept(shape_in)
+        )
 
     # The formulas ------------------------------------------------------------------------------
 
@@ -130,6 +135,12 @@ class LossLayer(Link, abstract=True):
             t = self.prepare_targets(t, tuple(x.shape[1:]), x.dtype)
         self.y, self.t, self.from_logits = x, t, logits is not None
         self.loss = self.value(x, t) if logits is None else self.canonical_value(logits, x, t)
+        if self.loss is None or self.loss.ndim != x.ndim or self.loss.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"{type(self).__name__}: value gave {_shape_shown(self.loss)}, but the loss of "
+                f"each output is needed, of shape {tuple(x.shape)}: the sum over the outputs, and "
+                "the mean over the samples, are taken of it"
+            )
         correct = self.correct(x, t)
         if correct is not None:
             correct = self._shares(correct, x)
@@ -139,7 +150,7 @@ class LossLayer(Link, abstract=True):
             self.loss = self.loss * column
             correct = None if correct is None else correct * w
             weight = xp.sum(w)
-            self.share = column / weight
+            self.share = column / xp.maximum(weight, LEAST)  # of a batch without any it is 0
             self.total_weight = self.total_weight + weight
         self.total_loss = self.total_loss + xp.sum(self.loss)
         if correct is not None:
@@ -169,7 +180,13 @@ class LossLayer(Link, abstract=True):
                 "optimizer.step go forward and backward; alone, forward(y, t) comes first"
             )
         derivative = self.canonical_derivative if self.from_logits else self.derivative
-        gradient = derivative(self.y, self.t) * self.share
+        gradient = derivative(self.y, self.t)
+        if getattr(gradient, "shape", None) != self.y.shape:
+            raise ValueError(
+                f"{type(self).__name__}: {derivative.__name__} gave {_shape_shown(gradient)}, but "
+                f"one number for each output is needed, of shape {tuple(self.y.shape)}"
+            )
+        gradient = gradient * self.share
         if self.scale is not None:
             gradient = gradient * self.scale
         return gradient if grad_y is None else gradient + grad_y
@@ -271,6 +288,12 @@ class LossLayer(Link, abstract=True):
             return math.nan  # there was no batch
         numbers = self.read([total] if type(weight) is float else [total, weight])
         return mean(numbers[0], count + sum(numbers[1:]))
+
+
+def _shape_shown(array: Any) -> str:
+    if not hasattr(array, "shape"):
+        return checked.shown(array)
+    return f"an array of shape {tuple(array.shape)}"
 
 
 def mean(total: float, weight: float) -> float:

@@ -14,7 +14,7 @@ from npnn.guided import unknown_argument
 from npnn.layers.row import Row
 from npnn.normalization import Normalization
 from npnn.plain import Named, Reader, Writer, again
-from npnn.schedules import FunctionSchedule, Rate, Schedule, as_schedule
+from npnn.schedules import FunctionSchedule, Rate, Schedule, as_schedule, factor_of
 from npnn.settings import Settings
 
 if TYPE_CHECKING:
@@ -152,8 +152,22 @@ class Optimizer(Named, Settings):
         """The learning rate of this step: alpha times `factor` times the schedule's."""
         schedule, alpha, count = self._schedule, self._alpha, max(self.steps - 1, 0)
         if isinstance(alpha, Schedule):
-            alpha = alpha(count)
-        return alpha * self.factor * (schedule(count) if schedule else 1.0)
+            alpha = factor_of(alpha, count)
+        return alpha * self.factor * (factor_of(schedule, count) if schedule else 1.0)
+
+    def updated(self, arrays: Sequence[Array], scalars: dict[str, Any]) -> tuple[Array, ...]:
+        """Return what :meth:`update` makes of parameters, gradients and moments, looked at."""
+        found = self.update(*arrays, **scalars)
+        parameters, _, *moments = arrays
+        needed = [tuple(array.shape) for array in (parameters, *moments)]
+        is_row = isinstance(found, (tuple, list)) and len(found) == len(needed)
+        if not is_row or [tuple(getattr(a, "shape", ())) for a in found] != needed:
+            names = ", ".join(("parameters", *self.moments))
+            raise TypeError(
+                f"{type(self).__name__}.update must return a tuple of arrays of the shapes that "
+                f"they came in: ({names},), not {checked.shown(found)}"
+            )
+        return tuple(found)
 
     def limit(self, parameters: Sequence[Array], gradients: Sequence[Array]) -> list[Array]:
         """Return the gradients with the penalties taken in, and clipped."""
