@@ -65,9 +65,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
                 os.replace(name, target)
         if fcntl is None:
             os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = os.fspath(path)  # such as of a disk that is full
         raise
 
 

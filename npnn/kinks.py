@@ -35,8 +35,7 @@ def spread(model: Sequential, x: Any, seed: int | None = None) -> None:
     if not bends or type(layers[0]) is not Dense or not layers[0].bias:
         return
     rng = generator(seed)
-    arrays = {**model.parameters(), **model.state()}
-    host = {name: np.array(model.backend.to_numpy(array)) for name, array in arrays.items()}
+    host = _on_host(model)
     w = host["0.w"]
     rows = x[rng.integers(len(x), size=w.shape[1])]
     if model.norm is not None:
@@ -44,3 +43,26 @@ def spread(model: Sequential, x: Any, seed: int | None = None) -> None:
     bends_at = np.asarray(rows, np.float64).reshape(w.shape[1], -1)
     host["0.b"] = -np.sum(bends_at * w.T, axis=1).astype(w.dtype)
     model.set_arrays(host)
+
+
+def level(model: Sequential) -> None:
+    """Let a new model answer the same for all samples, before it is trained.
+
+    The weights of its last dense layer become zero. Else the random function that it begins with
+    stays where there are too few samples to say otherwise.
+
+    Parameters
+    ----------
+    model : Sequential
+        Built, and not yet trained.
+    """
+    last = max((i for i, layer in enumerate(model.layers) if type(layer) is Dense), default=None)
+    if last is not None:
+        host = _on_host(model)
+        host[f"{last}.w"] = np.zeros_like(host[f"{last}.w"])
+        model.set_arrays(host)
+
+
+def _on_host(model: Sequential) -> dict[str, np.ndarray]:
+    arrays = {**model.parameters(), **model.state()}
+    return {name: np.array(model.backend.to_numpy(array)) for name, array in arrays.items()}

@@ -107,7 +107,8 @@ def _(
     texts += [*INFINITE, *(MISSING | DASHES if words is None else words), ""]
     texts = list(dict.fromkeys([*encoding.categories, *sorted(texts)]))
     strange = "?" + max(texts, key=len)
-    rows = encoding(Cells([*texts, strange], missing_words(words))).features
+    found = encoding(Cells([*texts, strange], missing_words(words)))
+    rows = np.stack(list(found.features), axis=1)
     table, codes = np.unique((rows - offset) / scale, axis=0, return_inverse=True)
     *places, unknown = codes.reshape(-1).tolist()
 
@@ -127,8 +128,8 @@ def _(
     # The locale "C" is everywhere; it knows the capitals of ASCII, and the texts have the others.
     lower = graph.add("StringNormalizer", [x], case_change_action="LOWER", locale="C")
     alike = looked_up(lower, [_lower(text) for text in texts], unknown)
-    found = graph.add("GreaterOrEqual", [exact, graph.array(0, np.int64)])
-    place = graph.add("Where", [found, exact, alike])
+    is_exact = graph.add("GreaterOrEqual", [exact, graph.array(0, np.int64)])
+    place = graph.add("Where", [is_exact, exact, alike])
     wanted = "a text, without blanks around it; empty where it is missing"
     return object, wanted, graph.add("Gather", [graph.array(table), place])
 

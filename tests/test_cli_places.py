@@ -77,8 +77,10 @@ def test_metrics_of_a_regression_are_in_the_units_of_its_targets(capsys, tmp_pat
     assert main(["train", "t.csv", "--no-pictures", "--epochs", "2", "--metrics", "rmse"]) == 0
     line = next(s for s in capsys.readouterr().out.splitlines() if s.startswith("validation"))
     values = [float(word) for word in line.split()[1:]]
-    assert len([v for v in values if v > 100]) == 2  # rmse, and the rms error
-    assert "scaled_rmse" in (tmp_path / "npnn-output" / "history.csv").read_text()
+    assert len([v for v in values if v > 100]) == 3  # the loss, rmse, and the rms error
+    last = (tmp_path / "npnn-output" / "history.csv").read_text().splitlines()
+    rmse = float(last[-1].split(",")[last[0].split(",").index("val_rmse")])
+    assert len([v for v in values if v == pytest.approx(rmse, rel=1e-4)]) == 2
 
 
 @pytest.mark.parametrize("full", [("npnn-output",), ("npnn-output", "elsewhere")])
@@ -100,6 +102,26 @@ def test_a_full_disk_loses_no_model(full, monkeypatch, capsys, tmp_path):
     (saved,) = [p for p in tmp_path.rglob("*model.safetensors")]
     assert f"the model is saved to {saved}" in err
     assert npnn.load(saved).shape_in == (2,)
+
+
+def test_a_full_disk_takes_no_answers_away(monkeypatch, capsys, tmp_path):
+    np.savetxt("t.csv", np.random.default_rng(0).normal(size=(40, 3)), delimiter=",")
+    assert main(["train", "t.csv", "--no-pictures", "--epochs", "1", "--quiet"]) == 0
+    (tmp_path / "answers.csv").write_text("those of yesterday\n")
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("npnn.io.os.fsync", full)
+    command = ["predict", "npnn-output/model.safetensors", "t.csv", "--output", "answers.csv"]
+    capsys.readouterr()
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1] == "npnn: error: answers.csv: No space left on device"
+    assert (tmp_path / "answers.csv").read_text() == "those of yesterday\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_a_table_is_found_again_from_any_folder(monkeypatch, tmp_path):

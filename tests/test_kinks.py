@@ -27,6 +27,19 @@ def test_each_unit_bends_at_a_sample(backend_name, count):
         np.testing.assert_array_equal(after[name], before[name])
 
 
+def test_before_training_a_table_is_answered_by_its_mean(backend_name):
+    model = npnn.Sequential(
+        [npnn.Dense(2, 20), npnn.ReLU(), npnn.Dense(20, 3), npnn.Softmax()],
+        seed=0,
+        backend=backend_name,
+    )
+    before = {name: np.asarray(a).copy() for name, a in _host(model).items()}
+    kinks.level(model)
+    x = np.random.default_rng(0).normal(size=(10, 2))
+    np.testing.assert_allclose(model.backend.to_numpy(model.predict(x)), 1 / 3, rtol=1e-6)
+    np.testing.assert_array_equal(_host(model)["0.w"], before["0.w"])
+
+
 def _host(model):
     return {name: model.backend.to_numpy(array) for name, array in model.parameters().items()}
 
@@ -74,7 +87,7 @@ def test_what_is_found_is_kept_and_what_is_said_is_not_looked_for(sine, capsys, 
     assert main(["train", sine, "--no-pictures", "--resume", "--epochs", str(more)]) == 0
     model = npnn.load("npnn-output/model.safetensors")
     assert model.details["run"]["falls"] is False
-    monkeypatch.setattr(fitting, "_losses", lambda *_: pytest.fail("it looked"))
+    monkeypatch.setattr(fitting, "_errors", lambda *_: pytest.fail("it looked"))
     assert main(["train", sine, "--no-pictures", "--epochs", "2"]) == 0
     assert "found on training rows" not in capsys.readouterr().out
 
@@ -83,7 +96,7 @@ def test_dropout_can_be_said(sine, monkeypatch):
     tried = []
     monkeypatch.setattr(
         fitting,
-        "_losses",
+        "_errors",
         lambda run, *_: tried.append(run["dropout"]) or np.array([2.0, 1.0, 3.0]),
     )
     assert main(["train", sine, "--no-pictures", "--dropout", "0.1", "--quiet"]) == 0
@@ -99,6 +112,6 @@ def test_ctrl_c_while_epochs_are_looked_for_ends_with_130(sine, capsys, monkeypa
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_losses", interrupt)
+    monkeypatch.setattr(fitting, "_errors", interrupt)
     assert main(["train", sine, "--no-pictures"]) == 130
     assert capsys.readouterr().err == "npnn: interrupted\n"

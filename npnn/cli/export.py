@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 import npnn
-from npnn.cli.models import fold_target_units
 
 
 def add_export(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -55,7 +54,6 @@ def run_export(options: argparse.Namespace) -> int:
     if options.numpy and options.dtype:
         raise ValueError("--dtype is of ONNX files; a file for NumPy computes in the model's dtype")
     model = npnn.load(options.model)
-    fold_target_units(model)  # of a checkpoint; what training ends with has none
     if options.numpy:
         from npnn.numpy_file import export as export_for_numpy
 

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn.callbacks import EarlyStopping
-from npnn.cli.models import target_units
+from npnn.callbacks import Callback
+from npnn.cli.models import outputs_of
 from npnn.cli.recipes import new_model, new_optimizer
 from npnn.datasets.dataset import split
 
 if TYPE_CHECKING:
     from npnn.datasets import Dataset
+    from npnn.training import Training
 
 # Found by benchmarks/tables.py, on other splits of its tables than those that it reports.
 MOST_STEPS = 4000
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 HELD_OUT = 0.2  # of the rows that train
-FEW_ROWS = 500  # below which one part that is held out tells too little
-PARTS = 3
-PATIENCE = 15
+ENOUGH = 400  # rows that are held out in all, by one network or by several
+MOST_PARTS = 8
+PATIENCE = 15, 4  # epochs, and a part of all there may be
 DROPOUTS = (0.0, 0.3)
+FEWEST_ROWS = 6  # of which some can be held out
 LONGER = 1.25  # as many epochs as were best, since all rows train, and the rate falls
 
 
@@ -46,44 +48,80 @@ def find(run: dict[str, Any], data: Dataset, options: argparse.Namespace, progre
     """
     most = most_epochs(data.num_train_data, run["batch_size"])
     run["epochs"], run["falls"] = most, True
-    if data.num_train_data < 2 * PARTS:
+    if data.num_train_data < FEWEST_ROWS:
         return
     tried = DROPOUTS if options.dropout is None and run["hidden"] else (run["dropout"],)
     best = math.inf
     for dropout in tried:
-        losses = _losses({**run, "dropout": dropout}, data, options, progress)
-        if losses.min() < best:
-            best, run["dropout"] = float(losses.min()), dropout
-            run["epochs"] = max(3, min(most, round(LONGER * (int(losses.argmin()) + 1))))
+        errors = _errors({**run, "dropout": dropout}, data, options, progress)
+        if errors.min() < best:
+            best, run["dropout"] = float(errors.min()), dropout
+            run["epochs"] = max(3, min(most, round(LONGER * (int(errors.argmin()) + 1))))
 
 
-def _losses(
+class HeldOut(Callback):
+    """The mean squared error of numbers, or of probabilities, for rows that are held out.
+
+    A network that is sure of a few mistakes has a large loss, though most answers may be right;
+    with its loss alone one would end long before it answers best.
+
+    Parameters
+    ----------
+    x, t : ndarray
+        Those rows.
+    w : ndarray or None
+        How much each counts.
+    patience : int
+        Epochs without improvement after which training ends.
+
+    Attributes
+    ----------
+    errors : list of float
+        The error after each epoch.
+    """
+
+    def __init__(self, x: np.ndarray, t: np.ndarray, w: np.ndarray | None, patience: int) -> None:
+        self.x, self.t, self.w, self.patience = x, t, w, patience
+        self.errors: list[float] = []
+        self.best = 0
+
+    def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
+        errors = np.square(outputs_of(training.model, self.x) - self.t).mean(axis=1)
+        self.errors.append(float(np.average(errors, weights=self.w)))
+        if self.errors[-1] < self.errors[self.best]:
+            self.best = len(self.errors) - 1
+        if len(self.errors) - self.best > self.patience:
+            training.stop(f"no improvement for {self.patience} epochs")
+
+
+def _errors(
     run: dict[str, Any], data: Dataset, options: argparse.Namespace, progress: bool
 ) -> np.ndarray:
-    """Return the mean loss after each epoch for rows that are held out."""
+    """Return the mean error after each epoch for rows that are held out."""
     x, t, classes = data.x_train_data, data.y_train_data, data.c_train_data
     curves = []
     rng = np.random.default_rng(run["seed"])
-    for number in range(PARTS if len(x) < FEW_ROWS else 1):
+    patience = max(PATIENCE[0], run["epochs"] // PATIENCE[1])
+    for number in range(min(MOST_PARTS, math.ceil(ENOUGH / (HELD_OUT * len(x))))):
         train, held_out = split(len(x), 1.0 - HELD_OUT, classes, rng)
         model = new_model({**run, "seed": run["seed"] + number}, data, options)
-        offset, scale = target_units(model)
+        weights = weights_of(run, classes, held_out)
+        looking = HeldOut(x[held_out], t[held_out], weights, patience)
         history = model.fit(
             x[train],
-            (t[train] - offset) / scale,
+            t[train],
             w=weights_of(run, classes, train),
-            validation_data=(x[held_out], (t[held_out] - offset) / scale),
             epochs=run["epochs"],
             batch_size=run["batch_size"],
             optimizer=new_optimizer(run),
-            seed=run["seed"],
-            callbacks=[EarlyStopping(max(PATIENCE, run["epochs"] // 8), restore_best=False)],
+            seed=run["seed"] + number,
+            callbacks=[looking],
             progress=progress,
         )
         if history.interrupted:
             raise KeyboardInterrupt
-        losses = history["val_loss"]
-        curves.append(losses + [losses[-1]] * (run["epochs"] - len(losses)))
+        errors = looking.errors
+        curves.append(errors + [errors[-1]] * (run["epochs"] - len(errors)))
     means: np.ndarray = np.mean(curves, axis=0)
     return means
 

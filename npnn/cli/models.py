@@ -8,39 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import npnn
-from npnn.errors import FileError
 
 if TYPE_CHECKING:
     from npnn.datasets import TableSchema
-
-
-def target_units(model: npnn.Sequential) -> tuple[Any, Any]:
-    """Return the offset and the scale of the targets that the model was trained on."""
-    units = model.details.get("target_units")
-    if units is None:
-        return np.float32(0.0), np.float32(1.0)
-    try:
-        pair = [np.asarray(units[name], np.float64) for name in ("offset", "scale")]
-        if model.shape_out is None or any(a.shape not in ((), model.shape_out) for a in pair):
-            raise ValueError(f"they are for other outputs: {units}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileError(f"the model's details hold no target_units: {error!r:.200}") from None
-    return pair[0], pair[1]
-
-
-def fold_target_units(model: npnn.Sequential) -> None:
-    """Let the last layer do the way back from scaled targets, exactly: it is affine."""
-    if "target_units" not in model.details:
-        return
-    offset, scale = target_units(model)
-    to_numpy = model.backend.to_numpy
-    arrays = {**model.parameters(), **model.state()}
-    host = {name: np.array(to_numpy(a)) for name, a in arrays.items()}
-    last = str(len(model.layers) - 1)
-    host[f"{last}.w"] = (host[f"{last}.w"] * scale).astype(model.dtype)
-    host[f"{last}.b"] = (host[f"{last}.b"] * scale + offset).astype(model.dtype)
-    model.set_arrays(host)
-    del model.details["target_units"]
 
 
 def schema_of(model: npnn.Sequential) -> TableSchema:

@@ -19,7 +19,7 @@ from npnn.cli.arguments import (
     say_aside,
     table_options,
 )
-from npnn.cli.models import fold_target_units, outputs_of, schema_of
+from npnn.cli.models import outputs_of, schema_of
 from npnn.cli.recipes import run_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.output not in (None, "-"):
         _check_output(options)
     model = npnn.load(options.model, backend=options.backend, device=options.device)
-    fold_target_units(model)
     schema = schema_of(model)
     found = _read(schema, run_of(model.details) or {}, options)
     y = outputs_of(model, found.x)
@@ -108,7 +107,6 @@ def _measures(model: npnn.Sequential, classes: bool, y: np.ndarray, found: Answe
     metrics: dict[str, float] = {}
     if known.any():
         x, t = found.x[known], t[known]
-        # Of a regression only what has the units of the target: the loss may be of scaled targets.
         metrics = model.evaluate(x, t) if classes else reports.regression_metrics(y[known], t)
     if strange:
         # An answer is never a label that the model does not know, and so is a mistake.

@@ -282,16 +282,19 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
         model.details["feature_names"] = list(data.feature_names or ())
     if schema is not None:
         kinks.spread(model, data.x_train_data, run["seed"])
+        kinks.level(model)
         model.details["schema"] = schema.to_config()
         model.details["target_name"] = schema.target
         if data.task == "regression":
-            # Targets of any size are learnt at unit scale; fold_target_units undoes it.
-            spread = np.std(data.y_train_data, axis=0, dtype=np.float64)
-            model.details["target_units"] = {
-                "offset": np.mean(data.y_train_data, axis=0, dtype=np.float64).tolist(),
-                "scale": np.where(spread > 0.0, spread, 1.0).tolist(),
-            }
+            model.target_norm = _norm_of_targets(data.y_train_data)
     return model
+
+
+def _norm_of_targets(t: np.ndarray) -> npnn.Normalization:
+    """Return what brings targets to mean 0 and deviation 1, with one scale for all outputs."""
+    t = t.astype(np.float64)
+    spread = math.sqrt(t.var(axis=0).mean())
+    return npnn.Normalization(t.mean(axis=0), spread)
 
 
 def new_optimizer(run: dict[str, Any], steps: int | None = None) -> npnn.Optimizer:

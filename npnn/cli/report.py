@@ -48,31 +48,14 @@ def report(
     y: np.ndarray,
     history: History,
     metrics: dict[str, dict[str, float]],
-    loss_name: str,
 ) -> str:
     """Return the tables of how good the model became, and the time it took."""
     from npnn import reports
 
-    parts = {
-        name: {loss_name if key == "loss" else key: value for key, value in part.items()}
-        for name, part in metrics.items()
-    }
-    tables = [reports.metrics_table(parts)]
+    tables = [reports.metrics_table(metrics)]
     if data.c_validation_data is not None:
         tables.append(reports.class_table(_counts(data, y), data.class_names))
     return "\n\n".join([*tables, reports.time_line(history)])
-
-
-def renamed(history: History, loss_name: str) -> History:
-    """Return the history with what is in the units of training called so."""
-    if loss_name == "loss":
-        return history
-    return type(history)({_of_scaled(name): values for name, values in history.items()})
-
-
-def _of_scaled(name: str) -> str:
-    prefix, own = ("val_", name[4:]) if name.startswith("val_") else ("", name)
-    return f"{prefix}{own if own == 'r2' else f'scaled_{own}'}"
 
 
 def with_regression_metrics(
@@ -107,7 +90,6 @@ def draw(
     y: np.ndarray,
     history: History,
     folder: Path,
-    loss_name: str,
 ) -> list[tuple[str, str]]:
     """Draw what there is to see and return names and files; without matplotlib, say so."""
     from npnn import plots
@@ -119,7 +101,7 @@ def draw(
     drawn = []
     try:
         if history.num_epochs:
-            plots.curves(history, folder / "curves.png", loss_name)
+            plots.curves(history, folder / "curves.png")
             drawn.append(("curves", "curves.png"))
         if data.c_validation_data is not None:
             plots.confusion_matrix(_counts(data, y), data.class_names, folder / "confusion.png")

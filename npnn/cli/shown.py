@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npnn import plots
 from npnn.callbacks import Film, Frames
-from npnn.cli.models import fold_target_units
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,11 +64,7 @@ class Shown:
 
     def draw(self, training: Training) -> Figure:
         """Draw what the model answers, in the units of the data."""
-        model = training.model
-        if "target_units" in model.details:
-            model = copy.copy(model)
-            fold_target_units(model)
-        return plots.picture_of(model, *self.parts)
+        return plots.picture_of(training.model, *self.parts)
 
     @property
     def parts(self) -> tuple[Any, Any]:

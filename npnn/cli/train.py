@@ -14,7 +14,7 @@ import npnn
 from npnn.cli.arguments import say_aside, sentence, whole
 from npnn.cli.fitting import batch_size_of, find, weights_of
 from npnn.cli.hints import hint
-from npnn.cli.models import fold_target_units, outputs_of, target_units
+from npnn.cli.models import outputs_of
 from npnn.cli.outputs import (
     CHECKPOINT,
     HISTORY,
@@ -39,7 +39,6 @@ from npnn.cli.report import (
     described_model,
     draw,
     parts_of,
-    renamed,
     report,
     with_regression_metrics,
 )
@@ -130,17 +129,15 @@ def run_train(options: argparse.Namespace) -> int:
         )
     say("")
     model.details["run"] = run
-    offset, scale = target_units(model)
-    loss_name = "scaled loss" if np.any(scale != 1.0) else "loss"
     saving = SaveNowAndThen(folder / CHECKPOINT)
     shown = Shown(options, data, folder)
     steps = run["epochs"] * math.ceil(data.num_train_data / run["batch_size"])
     fresh = new_optimizer(run, steps if run["falls"] else None)
     history = model.fit(
         data.x_train_data,
-        (data.y_train_data - offset) / scale,
+        data.y_train_data,
         w=weights_of(run, data.c_train_data),
-        validation_data=(data.x_validation_data, (data.y_validation_data - offset) / scale),
+        validation_data=(data.x_validation_data, data.y_validation_data),
         epochs=run["epochs"],
         batch_size=run["batch_size"],
         optimizer=None if checkpoint is not None and not anew else fresh,
@@ -150,25 +147,20 @@ def run_train(options: argparse.Namespace) -> int:
         progress=show,
         resume=None if checkpoint is None else options.resume,
     )
-    # In the units of training, so that the table and the history agree.
-    metrics = {
-        name: model.evaluate(x, (t - offset) / scale) for name, (x, t) in parts_of(data).items()
-    }
+    metrics = {name: model.evaluate(x, t) for name, (x, t) in parts_of(data).items()}
 
     # Before anything is printed: a reader that goes away must not leave them beside the model.
     for file in earlier:
         if file != MODEL and not (file == CHECKPOINT and saving.saved):
             (folder / file).unlink(missing_ok=True)
 
-    # From here on the model speaks in the units of the data.
-    fold_target_units(model)
     place = save_somewhere(model, folder / MODEL)
     written = [("model", MODEL)] if place == folder / MODEL else []
     if saving.saved or checkpoint is not None:
         written.append(("checkpoint", CHECKPOINT))
     if history.num_epochs:
         try:
-            renamed(history, loss_name).to_csv(folder / HISTORY)
+            history.to_csv(folder / HISTORY)
             written.append(("history", HISTORY))
         except OSError as error:
             say_aside(f"no history: {sentence(error)}")
@@ -178,15 +170,10 @@ def run_train(options: argparse.Namespace) -> int:
     for name, (x, t) in parts_of(data).items() if run.get("metrics") else ():
         found = model.evaluate(x, t, metrics=run["metrics"])
         metrics[name] = {**found, **metrics[name]}
-    say(report(data, y, history, metrics, loss_name))
+    say(report(data, y, history, metrics))
     if not options.no_pictures:
-        written += draw(model, data, y, history, folder, loss_name)
+        written += draw(model, data, y, history, folder)
     written += shown.write(model, history, run)
-    if loss_name != "loss":
-        say(
-            "\nThe scaled loss, here and in the history, is that of targets scaled to a standard "
-            "deviation of 1;\nthe rms error is in the target's own units."
-        )
     width = max((len(name) for name, _ in written), default=0)
     say("\n" + "\n".join(f"{name:{width}}  {folder / file}" for name, file in written))
     stale = [file for file in earlier if file not in {file for _, file in written}]

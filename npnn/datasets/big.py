@@ -1,13 +1,12 @@
-"""Large texts, read by pyarrow where that is installed: in a fraction of the time and memory."""
+"""Large texts: read by pyarrow where that is installed, and else in parts."""
 
 from __future__ import annotations
 
-import io
+from collections.abc import Collection
 from typing import Any
 
-import numpy as np
-
-from npnn.datasets.cells import DASHES, MISSING, Cells, Factors
+from npnn.datasets import arrow, gathered
+from npnn.datasets.cells import DASHES, MISSING, Cells
 from npnn.datasets.delimited import BLANK, Lines
 
 LARGE = 4 << 20  # bytes from which on it is worth it
@@ -25,11 +24,16 @@ def head_of(data: bytes) -> bytes | None:
 
 
 def columns_of(
-    data: bytes, head: Lines, skipped: int, missing: frozenset[str] | None, decimal: str | None
+    data: bytes,
+    head: Lines,
+    skipped: int,
+    missing: frozenset[str] | None,
+    decimal: str | None,
+    texts: Collection[int] = (),
 ) -> list[Cells] | None:
     """Return the cells below the first lines of a large text, column by column.
 
-    None where pyarrow is not installed, or does not read it as the rules of smaller texts say.
+    None where they are not to be read as plainly as this: such as lines that end early.
 
     Parameters
     ----------
@@ -41,7 +45,23 @@ def columns_of(
         Lines above the cells.
     missing, decimal
         As for `Cells`.
+    texts : collection of int
+        Columns that are to be read as text, whatever they hold.
     """
+    found = _by_pyarrow(data, head, skipped, missing, decimal, texts)
+    if found is None:
+        found = gathered.columns_of(data, head, skipped, missing, decimal, texts)
+    return found
+
+
+def _by_pyarrow(
+    data: bytes,
+    head: Lines,
+    skipped: int,
+    missing: frozenset[str] | None,
+    decimal: str | None,
+    texts: Collection[int],
+) -> list[Cells] | None:
     if head.delimiter == BLANK or not head.encoding.startswith("utf-8"):
         return None
     try:
@@ -53,12 +73,13 @@ def columns_of(
     words = MISSING | DASHES if missing is None else missing
     try:
         table = csv.read_csv(
-            io.BytesIO(data),
+            pa.BufferReader(data),
             read_options=csv.ReadOptions(skip_rows=skipped, column_names=names),
-            parse_options=csv.ParseOptions(delimiter=head.delimiter),
+            parse_options=csv.ParseOptions(delimiter=head.delimiter, quote_char=head.quote),
             convert_options=csv.ConvertOptions(
                 null_values=["", *sorted({form(word) for word in words for form in WRITTEN})],
                 decimal_point=decimal or ".",
+                column_types={names[place]: pa.string() for place in texts},
                 auto_dict_encode=True,
                 auto_dict_max_cardinality=FEW,
             ),
@@ -67,28 +88,14 @@ def columns_of(
         return None
     if any("binary" in str(field.type) for field in table.schema):  # it is no UTF-8
         return None
-    return [_cells(table.column(name), missing, decimal) for name in names]
+    found = [Cells(_plain(column), missing, decimal) for column in table.columns]
+    del table
+    pa.default_memory_pool().release_unused()  # which it would keep for another table
+    return found
 
 
-def _cells(column: Any, missing: frozenset[str] | None, decimal: str | None) -> Cells:
-    kind = str(column.type)
-    if kind.startswith(("int", "uint", "float", "double")):
-        values = column.to_numpy()
-        if values.dtype == object:  # integers, of which some are missing
-            values = np.asarray([np.nan if value is None else value for value in values.tolist()])
-        return Cells(values, missing, decimal)
-    if kind.startswith(("date", "timestamp")):
-        return Cells(column.to_numpy().astype("datetime64[us]"), missing, decimal)
-    if kind == "string":
-        column = column.dictionary_encode()
-    elif not kind.startswith("dictionary"):
-        texts = ["" if value is None else str(value) for value in column.to_pylist()]
-        return Cells(texts, missing, decimal)
-    whole = column.unify_dictionaries().combine_chunks()
-    distinct = [text.strip() for text in whole.dictionary.to_pylist()]
-    codes = whole.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    if len(set(distinct)) < len(distinct):  # but for white space
-        places: dict[str, int] = {}
-        same = [places.setdefault(text, len(places)) for text in distinct]
-        distinct, codes = list(places), np.asarray(same)[codes]
-    return Cells(Factors(distinct, codes), missing, decimal)
+def _plain(column: Any) -> Any:
+    found = arrow.plain(column)
+    if found is None:  # such as times of the day
+        return ["" if value is None else str(value) for value in column.to_pylist()]
+    return found

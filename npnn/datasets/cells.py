@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import compress
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -71,9 +72,8 @@ class Cells:
         if isinstance(given, np.ndarray):
             return Cells(given[rows], self.words, self.decimal)
         if isinstance(given, Factors):
-            kept, codes = np.unique(given.codes[rows], return_inverse=True)
-            distinct = [given.distinct[code] for code in kept.tolist()]
-            return Cells(Factors(distinct, codes), self.words, self.decimal)
+            part = occurring(Factors(given.distinct, given.codes[rows]))
+            return Cells(part, self.words, self.decimal)
         return Cells([given[row] for row in rows.tolist()], self.words, self.decimal)
 
     @property
@@ -106,7 +106,8 @@ class Cells:
         return [label_of(v) if v == v else "" for v in given.tolist()]
 
     @cached_property
-    def _factors(self) -> Factors:
+    def factors(self) -> Factors:
+        """The texts, each once, and which of them each cell holds."""
         if isinstance(self.given, Factors):
             return self.given
         index: dict[str, int] = {}
@@ -116,25 +117,22 @@ class Cells:
     @property
     def distinct(self) -> list[str]:
         """The different texts, each once, in the order in which they come."""
-        return self._factors.distinct
+        return self.factors.distinct
 
     @property
     def codes(self) -> NDArray:
         """Which of the different texts each cell holds."""
-        return self._factors.codes
+        return self.factors.codes
 
     @cached_property
     def counts(self) -> NDArray:
         """How often each of the different texts comes."""
         return np.bincount(self.codes, minlength=len(self.distinct))
 
-    def read_by(self, number_of: Callable[[str], float | None]) -> NDArray:
+    def read_by(self, numbers_of: Callable[[list[str]], Iterable[float | None]]) -> NDArray:
         """Return the numbers that a function finds in the cells, NaN where there is none."""
-        each = [
-            None if gone else number_of(text)
-            for text, gone in zip(self.distinct, self.gone, strict=True)
-        ]
-        known = np.asarray([np.nan if value is None else value for value in each], np.float64)
+        known = np.full(len(self.distinct), np.nan)
+        known[~np.asarray(self.gone, bool)] = list(numbers_of(self.present))
         return known[self.codes]
 
     @cached_property
@@ -142,8 +140,10 @@ class Cells:
         """Which of the different texts are missing values."""
         words = MISSING if self.words is None else self.words
         dashes = DASHES if self.words is None and "+" not in self.distinct else frozenset()
+        longest = max(map(len, {"-infinity", *words}))
         return [
-            not text or text.lower() in words or text in dashes or _is_infinite(text)
+            len(text) <= longest
+            and (not text or text.lower() in words or text in dashes or _is_infinite(text))
             for text in self.distinct
         ]
 
@@ -177,9 +177,10 @@ class Cells:
             return None
         if isinstance(given, Factors):
             return self.read(to_number)
-        if not any("_" in text for text in given):
+        if "_" not in "".join(given):
             try:
-                values = np.array([float(text) for text in given])
+                each = map(float, [text or "nan" for text in given])
+                values = np.fromiter(each, np.float64, len(given))
             except ValueError:
                 pass
             else:
@@ -198,6 +199,24 @@ class Cells:
                 return None
             found.append(value)
         return np.asarray(found, np.float64)[self.codes]
+
+
+def factors_of(texts: Iterable[str], codes: NDArray) -> Factors:
+    """Return text that is held once, of such that has white space around it, or comes twice."""
+    places: dict[str, int] = {}
+    same = [places.setdefault(text.strip(), len(places)) for text in texts]
+    if len(places) < len(same):
+        codes = np.asarray(same, dtype=np.int64)[codes]
+    return occurring(Factors(list(places), codes))
+
+
+def occurring(text: Factors) -> Factors:
+    """Return the same text without values that no cell holds."""
+    there = np.bincount(text.codes, minlength=len(text.distinct)) > 0
+    if there.all():
+        return text
+    distinct = list(compress(text.distinct, there.tolist()))
+    return Factors(distinct, (np.cumsum(there) - 1)[text.codes])
 
 
 def _is_infinite(text: str) -> bool:

@@ -115,6 +115,9 @@ class Dataset:
     ((2, 1), (2, 1), None)
     """
 
+    _made_here = False
+    """Whether nobody else has the arrays of inputs, so that they need not be copied."""
+
     def __init__(
         self,
         x: npt.ArrayLike,
@@ -145,7 +148,7 @@ class Dataset:
 
         self.seed = seed
         self.name = type(self).__name__ if name is None else name
-        self.x_data = as_inputs(x)
+        self.x_data = as_inputs(x, copy=not self._made_here)
         num = len(self.x_data)
         self.y_data, self.c_data, self.task, found = as_targets(t, c, task, class_names, num)
         self.shape_in: tuple[int, ...] = self.x_data.shape[1:]
@@ -175,13 +178,15 @@ class Dataset:
         self.y_validation_data = self.y_data[validation]
         self.c_validation_data = None if self.c_data is None else self.c_data[validation]
 
-        if norm is None:
-            norm = Normalization.standard(self.x_train_data)
-        self.norm = norm
+        self.norm = self._standard() if norm is None else norm
         self._train = Walk(train_seed, self.num_train_data)
         self._validation = Walk(int(validation_rng.integers(1 << 32)), self.num_validation_data)
         self._train_batch_size: int = max(1, round(self.num_train_data**0.5))
         self._validation_batch_size: int = max(1, round(self.num_validation_data**0.5))
+
+    def _standard(self) -> Normalization:
+        """Return what brings the inputs to unit scale, where nobody says it."""
+        return Normalization.standard(self.x_train_data)
 
     @property
     def num_train_data(self) -> int:

@@ -34,6 +34,8 @@ class Lines(NamedTuple):
         What divides the cells (a blank: any number of them), and the encoding.
     notes : list of str
         What a person should know.
+    quote : str
+        What cells are quoted with.
     """
 
     rows: list[list[str]]
@@ -41,6 +43,7 @@ class Lines(NamedTuple):
     delimiter: str
     encoding: str
     notes: list[str]
+    quote: str
 
 
 def divided(where: object, data: bytes, delimiter: str, encoding: str) -> Lines:
@@ -70,7 +73,7 @@ def divided(where: object, data: bytes, delimiter: str, encoding: str) -> Lines:
     if mark == BLANK and len({len(row) for _, row in table}) > 1:
         table = _aligned(text, skipped) or table
     rows, lines = [row for _, row in table], [line for line, _ in table]
-    found = Lines(rows, lines, mark, encoding, notes)
+    found = Lines(rows, lines, mark, encoding, notes, quote)
     _straighten(where, found)
     if _take_names_from(comments, found, quote):
         del comments[-1]
@@ -214,7 +217,7 @@ def _aligned(text: str, skipped: int) -> list[tuple[int, list[str]]]:
 
 def _straighten(where: object, table: Lines) -> None:
     """Bring all rows to one length, or say which one cannot be."""
-    rows, lines, mark, _, notes = table
+    rows, lines, mark, notes = table.rows, table.lines, table.delimiter, table.notes
     width = Counter(map(len, rows)).most_common(1)[0][0]
     width = _without_empty_end(rows, width)
     _drop(

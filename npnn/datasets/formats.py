@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+from npnn.datasets import arrow
 from npnn.datasets.cells import quoted
 from npnn.errors import FileError, MissingError
 from npnn.io import human_bytes
@@ -92,17 +93,15 @@ def _arrow(path: Path, module: str, what: str, data: bytes) -> dict[str, Any]:
     reader = _library(module, path, what)
     try:
         table = reader.read_table(io.BytesIO(data))
-        columns = [_of_arrow(table.column(place)) for place in range(table.num_columns)]
+        columns = [_of_arrow(column) for column in table.columns]
     except Exception as error:  # of pyarrow, which has many
         raise FileError(f"{path} cannot be read as {what}: {error!s:.300}") from None
     return _named(path, list(table.column_names), columns)
 
 
 def _of_arrow(column: Any) -> Any:
-    """Return a column of pyarrow: numbers and times as an array, all else as Python's values."""
-    kind = str(column.type)
-    plain = kind.startswith(("int", "uint", "float", "double", "timestamp"))
-    return column.to_numpy() if plain else column.to_pylist()
+    found = arrow.plain(column)
+    return column.to_pylist() if found is None else found
 
 
 def _parquet(path: Path, data: bytes) -> dict[str, Any]:

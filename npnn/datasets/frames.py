@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from npnn.datasets.cells import quoted
+from npnn.datasets import arrow
+from npnn.datasets.cells import Factors, factors_of, quoted
 from npnn.datasets.given import NDArray
 
 
@@ -19,21 +20,50 @@ def is_frame(data: Any) -> bool:
     )
 
 
-def frame_columns(frame: Any) -> dict[str, NDArray]:
+def frame_columns(frame: Any) -> dict[str, NDArray | Factors]:
     """Return the columns of a frame of pandas, Polars, pyarrow or their like, by name."""
     names = list(getattr(frame, "column_names", frame.columns))
     found = {}
     for place, name in enumerate(names):
         series = frame[name] if isinstance(name, str) else frame.iloc[:, place]
-        array = series.to_numpy() if hasattr(series, "to_numpy") else np.asarray(series)
-        found[str(name)] = np.asarray(array)
+        found[str(name)] = _of_series(series)
     if len(found) < len(names):
         raise ValueError(f"the columns of a frame must have different names, not {quoted(names)}")
     return found
 
 
-def plain(values: Any) -> list[str] | NDArray:
+def _of_series(series: Any) -> NDArray | Factors:
+    """Return a column in its own type: text by its different values, where that can be had."""
+    found = _of_arrow(series)
+    if found is None and hasattr(series, "factorize") and _may_be_text(series.dtype):
+        codes, distinct = series.factorize()
+        texts = list(distinct)
+        if all(isinstance(text, str) for text in texts):
+            codes = np.where(codes < 0, len(texts), codes)
+            found = factors_of([*texts, ""], codes)
+    if found is None:
+        found = np.asarray(series.to_numpy() if hasattr(series, "to_numpy") else series)
+    return found
+
+
+def _of_arrow(series: Any) -> NDArray | Factors | None:
+    """Return a column of pyarrow, or of Polars where pyarrow is installed too; else None."""
+    if not hasattr(series, "dictionary_encode"):
+        try:
+            series = series.to_arrow()
+        except (AttributeError, ImportError):
+            return None
+    return arrow.plain(series)
+
+
+def _may_be_text(dtype: Any) -> bool:
+    return str(dtype) in ("object", "category", "str", "string")
+
+
+def plain(values: Any) -> list[str] | Factors | NDArray:
     """Return a column as an array of numbers, truth values or times; else as text."""
+    if isinstance(values, Factors):
+        return values
     array = values if isinstance(values, np.ndarray) else _object_array(values)
     if array.dtype.kind in "fiubM":
         return array.astype(np.float64) if array.dtype.kind == "f" else array

@@ -25,8 +25,11 @@ def one_hot(classes: NDArray, num_classes: int) -> NDArray:
     return rows
 
 
-def as_inputs(x: Any) -> NDArray:
-    """Return inputs as an array of samples, whose numbers a dataset may hold as they are."""
+def as_inputs(x: Any, copy: bool = True) -> NDArray:
+    """Return inputs as an array of samples, whose numbers a dataset may hold as they are.
+
+    Without a copy they may share their memory with what is given.
+    """
     values = _array("x", x)
     if values.ndim == 0:
         raise ValueError("x must hold one sample per row, not a single number")
@@ -35,7 +38,7 @@ def as_inputs(x: Any) -> NDArray:
     if values.size == 0:
         raise ValueError(f"x must hold samples and features, and its shape is {values.shape}")
     # Images stay bytes: as float32 the 70,000 of MNIST would take 220 MB in place of 55.
-    return values if values.dtype == np.uint8 else _floats("x", values)
+    return values if values.dtype == np.uint8 else _floats("x", values, copy)
 
 
 def as_targets(
@@ -174,14 +177,16 @@ def _array(argument: str, values: Any) -> NDArray:
         raise ValueError(f"{argument}: {error}") from None
 
 
-def _floats(argument: str, values: NDArray) -> NDArray:
-    """Return a copy as float32; of 64 bits still, where others would make numbers the same."""
-    # Always a copy: writing into a dataset must not reach back into the caller's array.
+def _floats(argument: str, values: NDArray, copy: bool = True) -> NDArray:
+    """Return numbers as float32; of 64 bits still, where others would make numbers the same."""
+    # A copy, since writing into a dataset must not reach back into the caller's array.
     with np.errstate(over="ignore"):
-        floats = values.astype(np.float32)
+        floats = values.astype(np.float32, copy=copy)
     if not np.isfinite(floats).all():
         bad = int(np.argmin(np.isfinite(floats).reshape(len(floats), -1).all(axis=1)))
         raise ValueError(
             f"{argument} must hold finite float32 numbers, but row {bad} has one that is not"
         )
-    return values.copy() if merges(values).any() else floats
+    if merges(values).any():
+        return values.astype(values.dtype, copy=copy)
+    return floats

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npnn.datasets import numerals
-from npnn.datasets.cells import Cells, as_floats, label_of, quoted
+from npnn.datasets.cells import Cells, Factors, as_floats, label_of, quoted
 from npnn.datasets.columns import natural
 from npnn.datasets.given import NDArray, one_hot
 
@@ -44,8 +44,9 @@ class Labels(NamedTuple):
 
 def labels_of(where: object, name: str, cells: Cells, task: str | None, decimal: str) -> Labels:
     """Return what a target column means."""
-    values, missing, form, notes = _values(cells, task, decimal)
-    if task == "regression" and values.dtype.kind == "U":
+    numbers, form, notes = _numbers(cells, task, decimal)
+    missing = cells.missing if numbers is None else np.isnan(numbers)
+    if task == "regression" and numbers is None:
         shown = next(text for text in cells.present if numerals.Numerals(decimal)(text) is None)
         raise ValueError(
             f"{where}: the target {name!r} must hold numbers for regression, not {shown!r}"
@@ -53,20 +54,26 @@ def labels_of(where: object, name: str, cells: Cells, task: str | None, decimal:
     rows = np.flatnonzero(~missing)
     if not len(rows):
         raise ValueError(f"{where}: the target {name!r} is empty on every line")
-    if missing.any() and len(cells.present) == 1 and values.dtype.kind == "U":
+    text = cells.take(rows).factors if numbers is None else None
+    if text is not None and missing.any() and len(text.distinct) == 1:
         # A box that was ticked, or was not.
-        notes.append(f"it holds {cells.present[0]!r} or nothing, which is a class of its own, ''")
-        values, rows = np.where(missing, "", values), np.arange(len(values))
+        notes.append(f"it holds {text.distinct[0]!r} or nothing, which is a class of its own, ''")
+        text = Factors(["", *text.distinct], (~missing).astype(np.int64))
+        rows = np.arange(len(missing))
     elif missing.any():
         notes.append(f"{int(missing.sum())} row(s) without a target left out")
-    t, task, names, more = targets_of_values(where, name, values[rows], task)
+    if text is None:
+        distinct, classes = np.unique(numbers[rows], return_inverse=True)  # type: ignore[index]
+    else:
+        distinct, classes = np.asarray(text.distinct), text.codes
+    t, task, names, more = targets_of(where, name, distinct, classes, task)
     return Labels(t, rows, task, names, notes + more, form)
 
 
-def _values(
+def _numbers(
     cells: Cells, task: str | None, decimal: str
-) -> tuple[NDArray, NDArray, numerals.Numerals, list[str]]:
-    """Return the numbers or labels of a target column, and which are missing."""
+) -> tuple[NDArray | None, numerals.Numerals, list[str]]:
+    """Return the numbers of a target column, if it holds some, NaN where one is missing."""
     notes: list[str] = []
     floats, form = cells.floats, numerals.Numerals()
     if floats is None and cells.present and task in (None, "regression"):
@@ -81,31 +88,31 @@ def _values(
                 strange = [text for text in cells.present if form(text) is None]
                 if strange:
                     notes.append(f"no number among the targets: {quoted(strange, 3)}")
-    if floats is not None:
-        return floats, np.isnan(floats), form, notes
-    return np.asarray(cells.texts), cells.missing, form, notes
+    return floats, form, notes
 
 
 def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def targets_of_values(
-    where: object, name: str, values: NDArray, task: str | None
+def targets_of(
+    where: object, name: str, distinct: NDArray, classes: NDArray, task: str | None
 ) -> tuple[NDArray, str, tuple[str, ...] | None, list[str]]:
-    """Return the targets, the task and the labels that a single column of values means."""
-    numeric, notes = values.dtype.kind in "fiu", []
+    """Return the targets, the task and the labels that a single column means.
+
+    `distinct` are its different values, and `classes` say which of them each row has.
+    """
+    numeric, notes = distinct.dtype.kind in "fiu", []
     if not numeric and task == "regression":
-        shown = str(values.tolist()[0])
+        shown = str(distinct[classes[0]])
         raise ValueError(
             f"{where}: the target {name!r} must hold numbers for regression, not {shown!r}"
         )
-    distinct, classes = np.unique(values, return_inverse=True)
     if not numeric:
         order = sorted(range(len(distinct)), key=lambda i: natural(str(distinct[i])))
         distinct, classes = distinct[order], np.argsort(order)[classes]
     if task is None:
-        few = len(distinct) <= max(2, min(MOST_CLASSES, len(values) // 4))
+        few = len(distinct) <= max(2, min(MOST_CLASSES, len(classes) // 4))
         whole = numeric and bool((distinct == np.floor(distinct)).all())
         task = "classification" if not numeric or (whole and few) else "regression"
         if whole and task == "regression" and len(distinct) <= 50:
@@ -119,16 +126,16 @@ def targets_of_values(
                 "(--task regression if they are amounts)"
             )
     if task == "regression":
-        return as_floats(where, name, values)[:, None], task, None, notes
+        return as_floats(where, name, distinct[classes])[:, None], task, None, notes
     if len(distinct) < 2:
         raise ValueError(
             f"{where}: the target {name!r} must have two or more different values for {task}, and "
             f"every row has {label_of(distinct.tolist()[0])!r}"
         )
-    if len(distinct) == len(values) and len(values) > 2:
+    if len(distinct) == len(classes) and len(classes) > 2:
         raise ValueError(
-            f"{where}: the target {name!r} cannot be a class: each of the {len(values)} rows has a "
-            "different value"
+            f"{where}: the target {name!r} cannot be a class: each of the {len(classes)} rows has "
+            "a different value"
         )
     names = tuple(label_of(value) for value in distinct.tolist())
     if task == "classification":

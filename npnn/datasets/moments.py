@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
+from math import isnan, nan
 from typing import NamedTuple
+
+import numpy as np
 
 MONTHS = {
     name: number
@@ -84,6 +87,21 @@ class Moments(NamedTuple):
                     return found
         return None
 
+    def read(self, texts: Iterable[str]) -> list[float | None]:
+        """Return the same of many cells, among which days, and times of the day, come again."""
+        if self.form != "day":
+            return [self(text) for text in texts]
+        days, clocks = _Known(self), _Known(Moments("clock"))
+        found: list[float | None] = []
+        for text in texts:
+            colon = text.find(":")
+            cut = text.rfind(" ", 0, colon) if colon > 0 else -1
+            if cut < 0 < colon:
+                cut = text.rfind("T", 0, colon)
+            value = days[text[:cut]] + clocks[text[cut + 1 :]] if cut > 0 else nan
+            found.append(self(text) if isnan(value) else value)
+        return found
+
     def _moment(self, match: re.Match[str]) -> float | None:
         parts = match.groupdict()
         if parts.get("first"):
@@ -104,6 +122,18 @@ class Moments(NamedTuple):
             return days * DAY_SECONDS
         seconds = _clock(match)
         return None if seconds is None else days * DAY_SECONDS + seconds
+
+
+class _Known(dict[str, float]):
+    """The seconds of texts that were met, NaN where one is no moment."""
+
+    def __init__(self, form: Moments) -> None:
+        self.form = form
+
+    def __missing__(self, text: str) -> float:
+        value = self.form(text.rstrip(" ,"))
+        self[text] = nan if value is None else value
+        return self[text]
 
 
 EPOCH = date(1970, 1, 1).toordinal()
@@ -131,15 +161,18 @@ def understood(texts: Sequence[str], counts: Sequence[int]) -> Moments | None:
     """
     if not any(character.isdigit() for character in texts[0]):
         return None
-    best, most = None, 0
+    best, most, total = None, 0, sum(counts)
     # Where both could be meant, the order of the United States goes with their mark, the slash.
     for form in FORMS if "/" in texts[0] else (FORMS[1], FORMS[0], *FORMS[2:]):
         if all(form(text) is None for text in texts[:20]):
             continue
-        found = sum(c for t, c in zip(texts, counts, strict=True) if form(t) is not None)
+        values = np.asarray(form.read(texts), np.float64)
+        found = int(np.isfinite(values) @ np.asarray(counts))
         if found > most:
             best, most = form, found
-    return best if most and most >= ENOUGH * sum(counts) else None
+        if found == total:
+            break
+    return best if most and most >= ENOUGH * total else None
 
 
 def of_digits(texts: Sequence[str]) -> Moments | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from npnn.datasets.cells import as_floats, quoted
 from npnn.datasets.columns import NumberColumn
 from npnn.datasets.given import NDArray
-from npnn.datasets.labels import targets_of_values
+from npnn.datasets.labels import targets_of as targets_of_labels
 from npnn.datasets.npz import inputs_of, is_one_hot, load_npz, targets_of
 from npnn.datasets.schema import TableSchema
 from npnn.errors import FileError
@@ -32,7 +34,8 @@ def from_npz(
     values = targets_of(path, name, arrays[name], len(x))
     class_names: tuple[str, ...] | None
     if values.ndim == 1:
-        t, task, class_names, _ = targets_of_values(path, name, values, task)
+        distinct, classes = np.unique(values, return_inverse=True)
+        t, task, class_names, _ = targets_of_labels(path, name, distinct, classes, task)
     else:
         if values.dtype.kind == "U":
             raise FileError(f"{path}: the array {name!r} must be one-dimensional to hold labels")

@@ -50,7 +50,7 @@ class Rows(NamedTuple):
         cells = self._of_file(rows) if isinstance(rows, (str, os.PathLike)) else self._given(rows)
         each = zip(self.encodings, cells, strict=True)
         found = [encoding(Cells(texts, words, decimal)).features for encoding, texts in each]
-        return np.concatenate(found, axis=1)
+        return np.stack([feature for features in found for feature in features], axis=1)
 
     def _of_file(self, path: Any) -> list[list[str]]:
         """Return the cells of each feature column of a file."""

@@ -15,7 +15,7 @@ from npnn.datasets.columns import Column, NumberColumn, from_config
 from npnn.datasets.columns.column import strings
 from npnn.datasets.frames import is_frame
 from npnn.datasets.given import TASKS, NDArray, one_hot
-from npnn.datasets.layout import Layout
+from npnn.datasets.layout import Layout, place_of
 from npnn.datasets.npz import inputs_of, is_npz, is_one_hot, load_npz, targets_of
 from npnn.datasets.numerals import Numerals
 from npnn.datasets.sources import Header, RawTable, existing, read_table
@@ -188,6 +188,7 @@ class TableSchema(NamedTuple):
             encoding=encoding,
             missing=words,
             fits=lambda rows: self.layout.names_above(rows, encodings, words),
+            texts=self._texts,
         )
 
     def to_config(self) -> dict[str, Any]:
@@ -271,6 +272,15 @@ class TableSchema(NamedTuple):
         t, strange = (None, {}) if target is None else self._targets(table, table.cells[target])
         return Answerable(x.reshape(-1, *self.shape_in), t, strange, remarks, filled)
 
+    def _texts(self, names: tuple[str, ...]) -> list[int]:
+        """Return which columns of a table with such names hold text, whatever is in it."""
+        at: Sequence[int | None] = [place_of(column.name, names) for column in self.columns]
+        if not self.has_header or None in at:
+            places = self.layout.places(len(names))
+            at = [] if places is None else places[0]
+        pairs = zip(at, self.columns, strict=False)
+        return [i for i, column in pairs if i is not None and column.kind in ("category", "text")]
+
     def _targets(self, table: RawTable, cells: Cells) -> tuple[NDArray | None, dict[str, int]]:
         """Return the targets, and labels that are none of the schema's."""
         if self.class_names is None:
@@ -348,10 +358,18 @@ def encoded(
     where: object, columns: Sequence[Column], cells: Sequence[Cells], rounded: bool = True
 ) -> tuple[NDArray, list[NDArray], list[NDArray]]:
     """Return the features, and for each column which cells are missing, and which unknown."""
-    found = [column.encoding(each) for column, each in zip(columns, cells, strict=True)]
-    blocks = [each.features for each in found]
-    if rounded:
-        named = zip(columns, blocks, strict=True)
-        blocks = [as_floats(where, column.name, block) for column, block in named]
-    x = np.concatenate(blocks, axis=1)
-    return x, [each.missing for each in found], [each.unknown for each in found]
+    count = sum(len(column.feature_names) for column in columns)
+    x = np.zeros((len(cells[0]), count), np.float32)
+    missing, unknown, place = [], [], 0
+    for column, each in zip(columns, cells, strict=True):
+        found = column.encoding(each)
+        missing.append(found.missing)
+        unknown.append(found.unknown)
+        for feature in found.features:
+            if rounded:
+                feature = as_floats(where, column.name, feature)
+            if feature.dtype == np.float64:
+                x = x.astype(np.float64, copy=False)
+            x[:, place] = feature
+            place += 1
+    return x, missing, unknown

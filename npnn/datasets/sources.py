@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,7 @@ def read_table(
     missing: frozenset[str] | None = None,
     named: Sequence[str] = (),
     fits: Callable[[list[list[str]]], int] | None = None,
+    texts: Callable[[tuple[str, ...]], Collection[int]] | None = None,
 ) -> RawTable:
     """Read the cells of a table, with the same rules as `Table`.
 
@@ -83,6 +84,8 @@ def read_table(
         Names that are said to be columns', by which a header is known.
     fits : callable, optional
         Tells how many of the first rows hold names, if header is "auto".
+    texts : callable, optional
+        Tells by the columns' names which of them are text, whatever they hold.
 
     Returns
     -------
@@ -107,7 +110,8 @@ def read_table(
     count = _names_above(text, header, named, fits)
     cells = None
     if head is not None and len(text.rows) > count:
-        cells = big.columns_of(data, text, text.lines[count] - 1, missing, mark)
+        wanted = () if texts is None else texts(names_of(text.rows, count, []))
+        cells = big.columns_of(data, text, text.lines[count] - 1, missing, mark, wanted)
         if cells is None:
             text = divided(where, data, delimiter, encoding)
             count = _names_above(text, header, named, fits)

@@ -24,6 +24,7 @@ from npnn.normalization import Normalization
 
 Columns = str | int | Sequence[str | int]
 MAX_CATEGORIES = 50
+WORDS = ("category", "text")  # kinds of columns whose numbers are words
 
 
 class Table(Dataset):
@@ -114,6 +115,8 @@ class Table(Dataset):
     in it by size (c1, c2, c10).
     """
 
+    _made_here = True
+
     def __init__(
         self,
         path: Any,
@@ -144,7 +147,6 @@ class Table(Dataset):
         self.notes: tuple[str, ...] = ()
         self.filled: dict[str, int] = {}
         parts: tuple[NDArray, NDArray] | None = None
-        norm = None
         where = Path("frame") if is_frame(path) else existing(path)
         if not is_frame(path) and is_npz(where):
             given = {
@@ -169,6 +171,11 @@ class Table(Dataset):
                 encoding=encoding,
                 missing=words,
                 named=named,
+                texts=lambda names: [
+                    _column_index("kinds", where, column, names)
+                    for column, kind in kinds.items()
+                    if kind in WORDS
+                ],
             )
             reading = _Reading(table, target, ignored, kinds, most, task)
             labels = reading.labels
@@ -178,10 +185,10 @@ class Table(Dataset):
             rng = generators(seed)[0]
             parts = split(len(labels.t), train_fraction, groups, rng)
             x, t, schema = reading.fitted(parts[0], words)
-            norm = _norm_of(schema.columns, x[parts[0]])
             self.filled = reading.filled
             self.notes = (*table.notes, *labels.notes, *reading.missing_notes())
             self.has_header = table.has_header
+            del table, reading  # and with them the cells
         self.path = where
         self.schema = schema
         super().__init__(
@@ -189,13 +196,28 @@ class Table(Dataset):
             t,
             train_fraction=train_fraction,
             seed=seed,
-            norm=norm,
             class_names=schema.class_names,
             feature_names=schema.feature_names,
             name=where.stem if str(where) != "-" else "standard input",
             task=schema.task,
             parts=parts,
         )
+
+    def _standard(self) -> Normalization:
+        scales = [scale for column in self.schema.columns for scale in column.scales]
+        if len(self.shape_in) != 1:  # of an NPZ file
+            return super()._standard()
+        return norm_of(self.x_train_data, scales)
+
+
+def norm_of(x: NDArray, scales: Sequence[float | None]) -> Normalization:
+    """Return the map to mean 0, and to deviation 1 where nothing else is said of a feature."""
+    found = [Normalization.standard(feature) for feature in x.T]
+    given = zip(found, scales, strict=True)
+    return Normalization(
+        np.stack([norm.offset for norm in found]),
+        np.stack([norm.scale if scale is None else scale for norm, scale in given]),
+    )
 
 
 class _Reading:
@@ -230,7 +252,7 @@ class _Reading:
         marks = [
             numerals.mark_of(table.cells[index].present)
             for index in kept
-            if table.cells[index].floats is None
+            if table.cells[index].is_text and table.cells[index].floats is None
         ]
         decimal = "," if "," in marks else "."
         self.labels: Labels = labels_of(path, names[position], table.cells[position], task, decimal)
@@ -309,18 +331,6 @@ class _Reading:
             numerals=labels.numerals,
         )
         return x, labels.t, schema
-
-
-def _norm_of(columns: Sequence[Column], x: NDArray) -> Normalization:
-    """Return the map to mean 0, and to deviation 1 where a column does not say otherwise."""
-    scales = [scale for column in columns for scale in column.scales]
-    own = [place for place, scale in enumerate(scales) if scale is None]
-    offset = x.mean(axis=0, dtype=np.float64)
-    scale = np.asarray([1.0 if scale is None else scale for scale in scales])
-    if own:
-        norm = Normalization.standard(x[:, own])
-        offset[own], scale[own] = norm.offset, norm.scale
-    return Normalization(offset, scale)
 
 
 def _checked_kinds(kinds: Any) -> dict[str | int, str]:

@@ -7,6 +7,7 @@ classes as they stand here; a file for ONNX has operators for what they describe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
@@ -26,15 +27,15 @@ class Encoded(NamedTuple):
 
     Attributes
     ----------
-    features : ndarray, shape (rows, features)
-        Numbers with all their digits, or float32 where that holds them.
+    features : iterable of ndarray, shape (rows,)
+        An array for each: numbers with all their digits, or float32 where that holds them.
     missing : ndarray of bool, shape (rows,)
         The cells without a value.
     unknown : ndarray of bool, shape (rows,)
         The cells with a value that the column does not know.
     """
 
-    features: NDArray
+    features: Iterable[NDArray]
     missing: NDArray
     unknown: NDArray
 
@@ -63,7 +64,8 @@ class Numbers(NamedTuple):
         values = cells.floats
         if values is None:
             mark = cells.decimal or mark_of(cells.present) or self.decimal
-            values = cells.read_by(Numerals(mark, self.multiples).__call__)
+            numerals = Numerals(mark, self.multiples)
+            values = cells.read_by(lambda texts: [numerals(text) for text in texts])
         return np.where(np.abs(values) > LARGEST, np.nan, values)
 
 
@@ -84,7 +86,7 @@ class Seconds(NamedTuple):
         times = cells.times
         if times is not None:
             return times
-        return cells.read_by(Moments(self.form, self.month_first).__call__)
+        return cells.read_by(Moments(self.form, self.month_first).read)
 
 
 class Numeric(NamedTuple):
@@ -125,8 +127,8 @@ class Numeric(NamedTuple):
             angle = 2.0 * np.pi * ((values - begin) / period % 1.0)
             features += [np.sin(angle), np.cos(angle)]
         if self.missing:
-            features.append(gone.astype(np.float64))
-        return Encoded(np.stack(features, axis=1), missing, gone & ~missing)
+            features.append(gone.astype(np.float32))
+        return Encoded(features, missing, gone & ~missing)
 
 
 class OneOf(NamedTuple):
@@ -166,7 +168,8 @@ class OneOf(NamedTuple):
                 rows[row, count] = 1.0
             else:
                 rows[row, :count] = self.shares
-        return Encoded(rows[cells.codes], missing[cells.codes], unknown[cells.codes])
+        features = of_codes(rows, cells.codes)
+        return Encoded(features, missing[cells.codes], unknown[cells.codes])
 
 
 class Words(NamedTuple):
@@ -202,7 +205,12 @@ class Words(NamedTuple):
                     place = len(known) + crc32(token.encode()) % self.buckets
                 rows[row, place] = 1.0
         missing = gone[cells.codes]
-        return Encoded(rows[cells.codes], missing, np.zeros(len(missing), bool))
+        return Encoded(of_codes(rows, cells.codes), missing, np.zeros(len(missing), bool))
+
+
+def of_codes(rows: NDArray, codes: NDArray) -> Iterable[NDArray]:
+    """Yield each feature of cells, of which each holds one of some values with features."""
+    return (np.ascontiguousarray(feature)[codes] for feature in rows.T)
 
 
 def tokens(text: str) -> set[str]:
