@@ -228,11 +228,6 @@ def test_predicted_values_are_drawn_against_true_ones(tmp_path):
         plots.predicted_against_true(y, t[:, 0])
 
 
-def test_the_loss_can_have_a_name():
-    figure = plots.curves(HISTORY, loss_name="scaled loss")
-    assert {"scaled loss (logarithmic)", "Validation scaled loss 0.06"} <= texts(figure)
-
-
 def test_several_outputs_are_several_curves():
     figure = plots.regression(model(npnn.Dense(1, 3)), [[0.0], [1.0]], np.zeros((2, 3)))
     assert {"model 1", "model 2", "model 3"} <= texts(figure)

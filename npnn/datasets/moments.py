@@ -30,7 +30,7 @@ WORD = r"(?P<word>[^\W\d]{3,9})\.?"
 YEAR = r"(?P<year>\d{4}|\d{2})"
 FULL = r"(?P<year>1[5-9]\d\d|20\d\d|21\d\d)"
 DATES = tuple(
-    re.compile(rf"(?:[^\W\d]{{3,9}}\.?,?\s+)?{form}(?:[T ,]+{CLOCK})?")
+    rf"(?:[^\W\d]{{3,9}}\.?,?\s+)?{form}(?:[T ,]+{CLOCK})?"
     for form in (
         rf"{FULL}(?P<mark>[-/.])(?P<month>\d{{1,2}})(?P=mark)(?P<day>\d{{1,2}})",
         rf"(?P<first>\d{{1,2}})(?P<mark>[-/.])(?P<then>\d{{1,2}})(?P=mark){YEAR}",
@@ -40,17 +40,16 @@ DATES = tuple(
     )
 )
 MONTHLY = (
-    re.compile(rf"{FULL}[-/M](?P<month>\d{{1,2}})"),
-    re.compile(rf"(?P<month>\d{{1,2}})[-/]{FULL}"),
-    re.compile(rf"{WORD}[- ,/]*{FULL}"),
-    re.compile(rf"{WORD}[-' /](?P<year>\d{{2}})"),
-    re.compile(rf"{FULL}[- ]?Q(?P<quarter>[1-4])"),
-    re.compile(rf"Q(?P<quarter>[1-4])[- /]?{FULL}"),
+    rf"{FULL}[-/M](?P<month>\d{{1,2}})",
+    rf"(?P<month>\d{{1,2}})[-/]{FULL}",
+    rf"{WORD}[- ,/]*{FULL}",
+    rf"{WORD}[-' /](?P<year>\d{{2}})",
+    rf"{FULL}[- ]?Q(?P<quarter>[1-4])",
+    rf"Q(?P<quarter>[1-4])[- /]?{FULL}",
 )
-TIME = re.compile(CLOCK)
 DIGITS = (
-    re.compile(rf"{FULL}(?P<month>\d{{2}})(?P<day>\d{{2}})"),
-    re.compile(rf"(?P<month>\d{{1,2}})(?P<day>\d{{2}}){FULL}"),
+    rf"{FULL}(?P<month>\d{{2}})(?P<day>\d{{2}})",
+    rf"(?P<month>\d{{1,2}})(?P<day>\d{{2}}){FULL}",
 )
 DAY_SECONDS = 86400.0
 ENOUGH = 0.8  # of the cells must be dates
@@ -74,13 +73,13 @@ class Moments(NamedTuple):
     def __call__(self, text: str) -> float | None:
         """Return the seconds since 1970, or since midnight; None if a cell is no such moment."""
         if self.form == "clock":
-            match = TIME.fullmatch(text)
+            match = re.fullmatch(CLOCK, text)
             if match is None or (match["by"] == "." and match["second"] is None):
                 return None
             return _clock(match)
         patterns = {"day": DATES, "month": MONTHLY, "digits": DIGITS}[self.form]
         for pattern in patterns:
-            match = pattern.fullmatch(text)
+            match = re.fullmatch(pattern, text)
             if match is not None:
                 found = self._moment(match)
                 if found is not None:

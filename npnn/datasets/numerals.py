@@ -15,23 +15,23 @@ CURRENCY = (
     r"|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|BRL|MXN|ZAR|PLN)(?=[ \d])"
     r"|Rs\.?|kr\.?|Fr\.?)"
 )
-NUMERAL = re.compile(
+NUMERAL = (  # compiled when the first cell is read
     rf"(?P<open>\()?(?P<sign>[+\-\u2212\u2013])?[{SPACE}]?"
     rf"(?P<before>{CURRENCY})?[{SPACE}]?(?P<inner>[+\-\u2212])?"
     rf"(?P<body>(?:\d[\d.,'\u2019{SPACE}]*|[.,]\d+))(?P<power>[eE][+-]?\d+)?"
     rf"(?P<after>[{SPACE}]?[^\d\s()][^\d()]{{0,14}})?(?P<close>\))?"
 )
 GROUPS = {
-    mark: re.compile(
+    mark: (
         rf"\d{{1,3}}(?:(?P<by>[{other}'\u2019{SPACE}])\d{{3}})(?:(?P=by)\d{{3}})*(?:[{mark}]\d*)?"
         rf"|\d{{1,2}}(?:[{other}]\d{{2}})+[{other}]\d{{3}}(?:[{mark}]\d*)?"
     )
     for mark, other in ((".", ","), (",", "."))
 }
-PLAIN = {mark: re.compile(rf"\d+(?:[{mark}]\d*)?|[{mark}]\d+") for mark in ".,"}
+PLAIN = {mark: rf"\d+(?:[{mark}]\d*)?|[{mark}]\d+" for mark in ".,"}
 SURE = {
     # A mark with three digits behind may stand between thousands; with any other number it is none.
-    mark: re.compile(
+    mark: (
         rf".*(?<![\d.,])(?:\d*[{mark}](?:\d{{1,2}}|\d{{4,}})|0[{mark}]\d+|\d{{4,}}[{mark}]\d+"
         rf"|\d{{1,3}}(?:[{other}]\d{{3}})+[{mark}]\d+)(?![\d.,]).*"
     )
@@ -100,10 +100,10 @@ def mark_of(texts: Sequence[str]) -> str | None:
     sure = {mark: 0 for mark in ".,"}
     for text in texts:
         if "," in text or "." in text:
-            if not NUMERAL.fullmatch(text):
+            if not re.fullmatch(NUMERAL, text):
                 return None
             for mark in sure:
-                sure[mark] += SURE[mark].fullmatch(text) is not None
+                sure[mark] += re.fullmatch(SURE[mark], text) is not None
     if sure[","] and not sure["."]:
         return ","
     return "." if sure["."] else None
@@ -111,13 +111,13 @@ def mark_of(texts: Sequence[str]) -> str | None:
 
 def _parts(text: str, decimal: str) -> tuple[float, str, str] | None:
     """Return the number of a cell, and what stands before and behind it."""
-    match = NUMERAL.fullmatch(text)
+    match = re.fullmatch(NUMERAL, text)
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     body = match["body"].strip()
-    if GROUPS[decimal].fullmatch(body):
+    if re.fullmatch(GROUPS[decimal], body):
         body = re.sub(rf"[^\d{decimal}]", "", body)
-    elif not PLAIN[decimal].fullmatch(body):
+    elif not re.fullmatch(PLAIN[decimal], body):
         return None
     value = float(body.replace(",", ".") + (match["power"] or ""))
     if not isfinite(value):

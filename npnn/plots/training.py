@@ -23,7 +23,6 @@ DECADES = 1.2
 def curves(
     history: Mapping[str, Sequence[float]],
     path: str | os.PathLike[str] | None = None,
-    loss_name: str = "loss",
 ) -> Figure:
     """Draw loss and accuracy against the epoch, for training and validation.
 
@@ -33,8 +32,6 @@ def curves(
         ``loss`` and, where there are any, ``val_loss``, ``accuracy`` and ``val_accuracy``.
     path : path_like, optional
         The PNG file to write.
-    loss_name : str, optional
-        What the loss is called, such as "scaled loss" where it is not in the target's units.
 
     Returns
     -------
@@ -50,13 +47,11 @@ def curves(
     if not history.get("loss"):
         raise ValueError("there is nothing to draw: the history has no epoch")
     figure = new_figure(5.2 * len(_panels(history)), 3.7)
-    draw_curves(figure, history, loss_name)
+    draw_curves(figure, history)
     return finish(figure, path)
 
 
-def draw_curves(
-    figure: Figure, history: Mapping[str, Sequence[float]], loss_name: str = "loss"
-) -> None:
+def draw_curves(figure: Figure, history: Mapping[str, Sequence[float]]) -> None:
     """Draw the curves into a figure that is empty."""
     panels = _panels(history)
     for number, name in enumerate(panels, start=1):
@@ -65,7 +60,6 @@ def draw_curves(
             figure.add_subplot(1, len(panels), number),
             name,
             {label: np.asarray(values) for label, values in lines.items() if len(values)},
-            loss_name if name == "loss" else name,
         )
 
 
@@ -86,7 +80,7 @@ def _decades(lines: Sequence[Any]) -> float:
     return float(np.log10(every.max() / every.min()))
 
 
-def _draw_curves(axes: Axes, name: str, lines: dict[str, Any], full_name: str) -> None:
+def _draw_curves(axes: Axes, name: str, lines: dict[str, Any]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     decades = _decades(list(lines.values()))
@@ -114,12 +108,12 @@ def _draw_curves(axes: Axes, name: str, lines: dict[str, Any], full_name: str) -
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     if name == "accuracy":
         axes.set_ylim(top=min(1.0, axes.get_ylim()[1]))
-    plain(axes, "epoch", f"{full_name} (logarithmic)" if logarithmic else full_name)
+    plain(axes, "epoch", f"{name} (logarithmic)" if logarithmic else name)
     longest = max(len(values) for values in lines.values())
     axes.set_xlim((1, longest) if longest > 1 else (0.5, 1.0))
     _label_ends(axes, lines, colours)
     kind, last = list(lines.items())[-1]
-    set_title(axes, f"{kind.capitalize()} {full_name} {last[-1]:.4g}", pad=24)
+    set_title(axes, f"{kind.capitalize()} {name} {last[-1]:.4g}", pad=24)
     if np.isfinite(last).any():
         best = int(np.nanargmin(last) if name == "loss" else np.nanargmax(last))
         word = "lowest" if name == "loss" else "highest"
