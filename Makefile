@@ -18,7 +18,7 @@ ON_TWO := EMU_NDEV=2 EMU_MODE=random EMU_STRICT=1 $(EMULATED)
 FOR_RACES := EMU_RACE=1 EMU_POOL=0 EMU_SHUFFLE=1 EMU_NVRTC=0 EMU_STRICT=1 $(EMULATED)
 
 .DEFAULT_GOAL := help
-.PHONY: help train playground test campaigns test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
+.PHONY: help train playground test test-all campaigns test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ playground: .venv/base.stamp .venv/plot.stamp ## watch a network learn, in the b
 
 test: .venv/test.stamp ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-all: .venv/test.stamp ## run the tests, also those cases that are slow and seldom tell more
+	$(BIN)/python -m pytest -n $(WORKERS) --cases all $(ARGS)
 
 campaigns: .venv/test.stamp ## files, kills, threads, signals and random models by the thousand: 40 minutes
 	$(CAMPAIGNS) $(BIN)/python -m pytest -n $(WORKERS) -rfEP $(patsubst %,tests/test_%.py,$(CAMPAIGN_FILES)) $(ARGS)
@@ -82,7 +85,7 @@ bench: .venv/bench.stamp ## measure the speed, beside other libraries where they
 docs: .venv/docs.stamp ## build the site into build/site, and look at each page in Chromium
 	rm -rf build/site build/doctrees docs/reference/generated
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/site
-	$(BIN)/python -m pytest -q docs/check.py $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) docs/check.py $(ARGS)
 	@echo "Open $(CURDIR)/build/site/index.html"
 
 wheel: .venv/base.stamp ## build the wheel into dist/

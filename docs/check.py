@@ -12,7 +12,10 @@ import npnn
 SITE = Path(__file__).parents[1] / "build/site"
 PAGES = sorted(page for page in SITE.rglob("*.html") if "_static" not in page.parts)
 SOURCES = ("_modules", "genindex")  # listings, which no reader is led through
+READ = [page for page in PAGES if not str(page.relative_to(SITE)).startswith(SOURCES)]
+SHARES = 2  # of the pages, each for a worker with a browser of its own
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WIDTHS = (1280, 400)
 UNRENDERED = (":math:", ".. math", "\\frac", "\\begin{", "$$")
 
 
@@ -81,34 +84,40 @@ def browser():
         browser.close()
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-def test_each_page_opens_without_a_fault(browser, width):
+# What is wrong with a page, whatever the width of its window.
+LOOK = """() => {
+    const a = document.querySelector('article') || document.body;
+    const copy = a.cloneNode(true);
+    copy.querySelectorAll('pre, code, math').forEach(e => e.remove());
+    return [copy.textContent, a.querySelectorAll('merror').length,
+        [...a.querySelectorAll('img')].filter(i => i.complete && !i.naturalWidth).length];
+}"""
+FIT = """() => [
+    [...(document.querySelector('article') || document.body).querySelectorAll('math')].filter(
+        m => !m.getBoundingClientRect().width && !m.closest('details')).length,
+    document.documentElement.scrollWidth - window.innerWidth]"""
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_each_page_opens_without_a_fault(browser, share):
     faults, current = [], ""
-    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
     tab.on("console", lambda m: m.type == "error" and faults.append(f"{current}: {m.text}"))
     tab.on("pageerror", lambda error: faults.append(f"{current}: {error}"))
     tab.on("requestfailed", lambda r: faults.append(f"{current}: {r.url} is not there"))
-    for page in PAGES:
+    for number, page in enumerate(READ[share::SHARES]):
         current = str(page.relative_to(SITE))
-        if current.startswith(SOURCES):
-            continue
         tab.goto(page.as_uri())
-        body = tab.evaluate(
-            "() => {const a = document.querySelector('article') || document.body;"
-            "const copy = a.cloneNode(true);"
-            "copy.querySelectorAll('pre, code, math').forEach(e => e.remove());"
-            "return [copy.textContent, a.querySelectorAll('merror').length,"
-            "[...a.querySelectorAll('img')].filter(i => i.complete && !i.naturalWidth).length,"
-            "[...a.querySelectorAll('math')].filter(m => !m.getBoundingClientRect().width"
-            " && !m.closest('details')).length,"
-            "document.documentElement.scrollWidth - window.innerWidth]}"
-        )
-        text, wrong, broken, unseen, over = body
+        text, wrong, broken = tab.evaluate(LOOK)
         faults += [f"{current}: {mark} stands as it is" for mark in UNRENDERED if mark in text]
         faults += [f"{current}: {wrong} formulas with errors"] * bool(wrong)
         faults += [f"{current}: {broken} pictures are broken"] * bool(broken)
-        faults += [f"{current}: {unseen} formulas are not drawn"] * bool(unseen)
-        faults += [f"{current}: {over} pixels wider than the window"] * (over > 1)
+        for width in WIDTHS[:: -1 if number % 2 else 1]:  # a page is brought to the other once
+            if width != tab.viewport_size["width"]:
+                tab.set_viewport_size({"width": width, "height": 900})
+            unseen, over = tab.evaluate(FIT)
+            faults += [f"{current}: {unseen} formulas are not drawn, {width} wide"] * bool(unseen)
+            faults += [f"{current}: {over} pixels wider than a window of {width}"] * (over > 1)
     assert not faults, "\n".join(faults)
 
 

@@ -52,8 +52,38 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
+def pytest_addoption(parser):
+    about = "which cases: those of `make test`, the rest, which are slow and seldom tell more, or all"
+    parser.addoption("--cases", choices=("usual", "rest", "all"), default="usual", help=about)
+
+
+def _left(items):
+    """Yield what `make test` leaves out: what is marked so, and most that JAX compiles anew.
+
+    JAX takes the first case of a test, or all of those that are marked ``every_case``.
+    """
+    seen = set()
+    for item in items:
+        names = set(item.callspec.id.split("-")) if hasattr(item, "callspec") else set()
+        later = item.get_closest_marker("later")
+        if later and (not later.args or names & set(later.args)):
+            yield item
+        elif "jax" in names and not item.get_closest_marker("every_case"):
+            function = item.nodeid.partition("[")[0]
+            if function in seen:
+                yield item
+            seen.add(function)
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    cases = config.getoption("cases", "all")
+    if cases == "rest" or not (cases == "all" or any("::" in place for place in config.args)):
+        left = set(_left(items))
+        config.hook.pytest_deselected(
+            items=[item for item in items if (item in left) is not (cases == "rest")]
+        )
+        items[:] = [item for item in items if (item in left) is (cases == "rest")]
     if "cupy" in WORKING:
         for item in items:
             if "working_backends" in item.fixturenames:

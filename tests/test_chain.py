@@ -189,6 +189,7 @@ def trained(kind, loss, optimizer, options, backend, steps, capture):
     TRIPLES,
     ids=["-".join(kind.__name__ for kind in triple[:3]) for triple in TRIPLES],
 )
+@pytest.mark.every_case
 def test_a_captured_step_computes_what_the_plain_one_does(
     kind, loss, optimizer, options, backend, backend_name
 ):

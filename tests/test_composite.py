@@ -35,6 +35,7 @@ EACH = pytest.mark.parametrize(("make", "shape"), LAYERS.values(), ids=LAYERS.ke
 
 
 @EACH
+@pytest.mark.later("jax")
 def test_the_gradients_are_those_of_central_differences(make, shape, backend):
     if backend.name == "jax" and len(shape) == 3:
         shape = (1, 1, 1)  # compiled operation by operation, a larger one takes half a minute

@@ -42,6 +42,7 @@ def to_torch(array):
 
 
 @KINDS
+@pytest.mark.later("jax")
 def test_the_gradients_are_those_of_central_differences(kind, backend):
     for options, shape in arguments_on(backend)[:3]:
         layer = built(kind(None, 4, **options), shape, backend)

@@ -69,6 +69,7 @@ def test_close_numbers_far_from_zero_stay_apart_in_predictions(kind, capture, ba
 
 
 @pytest.mark.parametrize("kind", ["int64", "float64"])
+@pytest.mark.later("jax")
 def test_close_numbers_far_from_zero_train_as_those_near_zero(kind, backend_name):
     x, near = STAMPS_OF_ANY_KIND[kind](STAMPS), STAMPS - STAMPS[0]
     t = np.sin(near / 30.0)

@@ -166,6 +166,7 @@ def test_softmax_sums_to_one_and_does_not_change_when_all_inputs_are_shifted(bac
     np.testing.assert_allclose(shifted, y, atol=1e-12)
 
 
+@pytest.mark.later("jax")
 def test_the_jacobian_of_softmax_has_both_cases_of_the_derivation(backend):
     x = np.random.default_rng(5).normal(0.0, 2.0, (3, 4))
     layer = npnn.Softmax()
@@ -187,6 +188,7 @@ def test_the_jacobian_of_softmax_is_that_of_central_differences():
         assert relative_error(row, expected) < 1e-6
 
 
+@pytest.mark.later("jax")
 def test_backward_of_softmax_is_the_gradient_times_the_jacobian(backend):
     rng = np.random.default_rng(7)
     x, grad_y = rng.standard_normal((2, 3, 5))

@@ -110,6 +110,7 @@ def test_a_loss_has_the_value_and_the_gradient_of_torch(kind, backend):
 
 
 @pytest.mark.parametrize("kind", CANONICAL, ids=by_name)
+@pytest.mark.later("jax")
 def test_a_loss_from_logits_has_the_value_and_the_gradient_of_torch(kind, backend):
     rng = np.random.default_rng(2)
     logits, (_, t) = rng.normal(0.0, 3.0, (BATCH, OUTPUTS)), case_of(CASES, kind)[0](rng)
@@ -248,6 +249,7 @@ def test_a_cross_entropy_answer_is_correct_where_the_largest_output_is(backend):
     assert loss.get_accuracy() == 0.75
 
 
+@pytest.mark.later("jax")
 def test_a_binary_answer_is_correct_on_the_side_of_one_half_that_its_target_is_on(backend):
     y = [[0.9, 0.1], [0.9, 0.9], [0.4, 0.4], [0.6, 0.4]]
     t = [[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.8, 0.2]]
@@ -276,6 +278,7 @@ def test_the_loss_is_the_mean_over_all_samples_of_batches_of_any_size(backend):
     assert loss.get_loss() == pytest.approx((2.0 + 0.0 + 8.0 + 2.0) / 4)
 
 
+@pytest.mark.later("jax")
 def test_the_accuracy_is_the_share_over_all_samples_of_batches_of_any_size(backend):
     loss = npnn.CrossEntropyLoss()
     right, wrong = [0.9, 0.1], [0.1, 0.9]
@@ -378,6 +381,7 @@ def test_of_layers_of_ones_own_nothing_is_known():
     ids=by_name,
 )
 @pytest.mark.parametrize("size", [1.0, 1e4])
+@pytest.mark.later("jax")
 def test_logits_are_found_behind_layers_that_change_the_shape(activation, loss, size, backend_name):
     def trained(*last):
         model = npnn.Sequential(
@@ -414,6 +418,7 @@ def test_the_loss_by_default_is_not_that_of_what_stands_within_a_layer():
     assert isinstance(model.chain, npnn.RMSLoss)
 
 
+@pytest.mark.later("jax")
 def test_a_variance_that_was_rounded_to_zero_has_a_logarithm(backend32):
     loss = npnn.losses.KullbackLeiblerLoss(2)
     loss.forward(backend32.asarray([[0.5, 0.0]]))
@@ -421,6 +426,7 @@ def test_a_variance_that_was_rounded_to_zero_has_a_logarithm(backend32):
     assert np.isfinite(backend32.to_numpy(loss.backward())).all()
 
 
+@pytest.mark.later("jax")
 def test_accuracy_of_pixels_is_a_share(backend):
     rng = np.random.default_rng(2)
     y, t = rng.random((3, 4, 4, 2)), rng.integers(2, size=(3, 4, 4, 2)).astype(float)

@@ -104,6 +104,7 @@ def test_the_gradients_of_a_captured_step_are_those_of_its_loss(options, backend
         assert relative_error(actual[name], expected[name]) < 1e-6
 
 
+@pytest.mark.later("jax")
 def test_smoothing_and_weights_do_not_change_what_counts_as_correct(backend):
     y, t = [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], np.array([0, 2])
     loss = CrossEntropyLoss(label_smoothing=0.9, class_weights=(0.0, 0.0, 1.0))
@@ -182,6 +183,7 @@ def test_a_dict_weighs_the_classes_that_it_names(given, expected, backend):
     assert found[0] == found[1]
 
 
+@pytest.mark.later("jax")
 def test_balanced_weights_are_made_of_all_targets_of_a_training(backend_name):
     rng = np.random.default_rng(4)
     x, t = rng.standard_normal((40, 3)), np.repeat([0, 1, 2], [4, 30, 6])

@@ -138,6 +138,7 @@ def test_a_dataset_takes_the_integer_classes_that_fit_takes(dtype):
 # Columns -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.later("jax")
 def test_columns_are_put_in_the_order_of_training(backend_name, tmp_path):
     model = npnn.Sequential([npnn.Dense(2, 1)], backend=backend_name, seed=1)
     frame = Frame(a=X[:, 0], b=X[:, 1])

@@ -225,6 +225,7 @@ def test_two_models_train_the_same_weights_in_turn(backend_name):
         seen.append(weights[0])
 
 
+@pytest.mark.later("jax")
 def test_sample_weights_are_those_of_repeated_samples(backend_name):
     counts = np.array([1, 3, 0, 2, 1])
     x, t = ROWS[0], TARGETS[0]

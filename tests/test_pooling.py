@@ -31,6 +31,7 @@ def arguments_on(backend):
 
 
 @POOLS
+@pytest.mark.later("jax")
 def test_the_gradient_is_that_of_central_differences(kind, backend):
     for options, shape in arguments_on(backend):
         layer = built(kind(**options), shape, backend)

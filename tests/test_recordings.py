@@ -125,6 +125,7 @@ def test_models_that_are_trained_in_turn_are_recorded_once(backend, recorded):
     assert len(recorded) == first
 
 
+@pytest.mark.later("jax")
 def test_models_that_are_trained_in_turn_train_as_they_do_uncaptured(backend_name):
     def trained(capture, backend):
         one, two, *optimizers = shared(backend, capture)

@@ -17,6 +17,7 @@ def regressor(outputs=1, **options):
 
 
 @pytest.mark.parametrize("capture", [True, False])
+@pytest.mark.later("jax")
 def test_targets_of_a_million_are_learnt_and_told_in_their_units(backend_name, capture):
     if backend_name == "jax" and not capture:
         pytest.skip("it compiles each operation alone")
@@ -108,6 +109,7 @@ def test_a_model_that_was_trained_or_whose_outputs_are_bounded_is_left_alone(tmp
     assert encoder.target_norm is None
 
 
+@pytest.mark.later("jax")
 def test_the_file_and_steps_by_hand_keep_the_units(tmp_path, backend_name):
     model = regressor(backend=backend_name)
     model.fit(X, LARGE, epochs=3)

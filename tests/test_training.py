@@ -274,6 +274,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.later("jax")
 def test_resuming_gives_the_same_numbers_as_never_stopping(make, backend_name, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     options = {"batch_size": 16, "validation_split": 0.2, "seed": 8}

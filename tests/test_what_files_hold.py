@@ -337,6 +337,7 @@ def nested(backend="numpy"):
     return outer
 
 
+@pytest.mark.later("jax")
 def test_models_within_models_keep_their_normalisation(backend_name):
     model = nested(backend_name)
     file = io.BytesIO()
