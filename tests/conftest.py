@@ -53,7 +53,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_addoption(parser):
-    about = "which cases: those of `make test`, the rest, which are slow and seldom tell more, or all"
+    about = "which cases: those of `make test`, the rest, which seldom tell more, or all"
     parser.addoption("--cases", choices=("usual", "rest", "all"), default="usual", help=about)
 
 
