@@ -24,7 +24,7 @@ class Side:
     def __init__(self, network: Network, alone: bool, capture: bool) -> None:
         self.network, self.alone = network, alone
         self.accept = Acceptance(network)
-        self.watch = Watch(keeps=not capture)
+        self.watch = Watch(network.backend.dtype_name, keeps=not capture)
         self._training: OrderedDict[object, Step] = OrderedDict()  # by the optimizer's recipe
         self._prediction: Step | None = None
 

@@ -19,12 +19,14 @@ class Watch:
 
     Parameters
     ----------
+    dtype : str
+        What the network computes with.
     keeps : bool
         Whether the layers keep what their twins held, for a person to look at.
     """
 
-    def __init__(self, keeps: bool) -> None:
-        self.keeps = keeps
+    def __init__(self, dtype: str, keeps: bool) -> None:
+        self.dtype, self.keeps = dtype, keeps
         self._seen: set[str] = set()
         self._batch = 0
 
@@ -44,7 +46,7 @@ class Watch:
         shape = (self._batch, *(layer.shape_out or ()))
         who = f"{_who(layer)}: forward gave"
         _expect(y, shape, who)
-        _expect_dtype(y, layer.dtype, who)
+        _expect_dtype(y, self.dtype, who)
 
     def backward(self, layer: Layer, gradient: Any) -> None:
         """Look at what a layer's backward gave, and left."""
@@ -52,13 +54,13 @@ class Watch:
         for name in layer.parameter_names:
             given = getattr(layer, f"grad_{name}", None)
             _expect(given, getattr(layer, name).shape, f"{who}: backward left as grad_{name}")
-            _expect_dtype(given, layer.dtype, f"{who}: backward left as grad_{name}")
+            _expect_dtype(given, self.dtype, f"{who}: backward left as grad_{name}")
         if gradient is None and layer.takes_integers:
             return
         given = dict(leaves(gradient))
         for path, shape in _shapes(layer.shape_in):
             _expect(given.get(path), (self._batch, *shape), f"{who}: backward gave")
-            _expect_dtype(given.get(path), layer.dtype, f"{who}: backward gave")
+            _expect_dtype(given.get(path), self.dtype, f"{who}: backward gave")
 
 
 def _shapes(shape: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any]]:

@@ -129,6 +129,7 @@ TRIPLES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-13)])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("triple", TRIPLES, ids=lambda triple: "-".join(map(by_name, triple)))
@@ -160,6 +161,7 @@ def test_a_noisy_model_trains_the_same_from_the_same_seed(backend, dtype, tolera
 OPTIONS = [{}, {"clip_norm": 0.5}, {"clip_value": 0.01}, {"weight_decay_l1": 0.1}]
 
 
+@pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning")
 @examples(30)
 @given(
     st.lists(st.sampled_from(KINDS), min_size=1, max_size=2),

@@ -30,7 +30,10 @@ import npnn
 from npnn import loss_scaling
 from npnn.backends.gpu import products
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning"),
+]
 
 # Models ------------------------------------------------------------------------------------------
 

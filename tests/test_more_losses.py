@@ -228,7 +228,7 @@ def test_weights_of_another_kind_are_refused(wrong):
     ("make", "message"),
     [
         (lambda: HuberLoss(delta=0.0), "delta must be greater than 0, not 0.0"),
-        (lambda: CrossEntropyLoss(label_smoothing=1.0), "at least 0 and below 1, such as 0.1"),
+        (lambda: CrossEntropyLoss(label_smoothing=1.0), "at least 0 and below 1, not 1.0"),
         (lambda: CrossEntropyLoss(class_weights=[1.0, -1.0]), "class_weights must be at least 0"),
         (
             lambda: CrossEntropyLoss(class_weights=[1.0, 2.0]).build(3),

@@ -122,6 +122,7 @@ def random_model(rng, dtype="float32"):
     return model, x
 
 
+@pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning")
 @pytest.mark.parametrize("seed", range(MODELS))
 def test_a_random_model_computes_the_same_elsewhere(seed):
     check(*random_model(np.random.default_rng(seed)))

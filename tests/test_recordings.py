@@ -155,7 +155,7 @@ def test_weights_that_are_exchanged_by_hand_stay_what_they_are():
     before = [np.array(layer.w) for layer in layers]
     layers[0].w, layers[1].w = layers[1].w, layers[0].w
     models[0].chain.reset()
-    optimizers[0].alpha = optimizers[1].alpha = 1e-300
+    optimizers[0].alpha = optimizers[1].alpha = 1e-37
     for optimizer in optimizers:
         optimizer.step(X, T)
     np.testing.assert_array_equal(layers[0].w, before[1])

@@ -192,8 +192,7 @@ def test_a_notebook_gets_a_figure_that_is_replaced(monkeypatch):
 def test_a_window_that_cannot_be_opened_is_said(monkeypatch):
     import matplotlib
 
-    monkeypatch.setattr("matplotlib.rcParams", matplotlib.rcParams.copy())
-    matplotlib.use("agg")
+    monkeypatch.setitem(matplotlib.rcParams, "backend", "agg")
     data = npnn.datasets.XORTwoClasses(seed=0, num_data=20)
     with pytest.raises(RuntimeError, match="no window can be opened"):
         trained(data, npnn.Dense(2, 2), npnn.Softmax(), callbacks=[LivePlot("window")])

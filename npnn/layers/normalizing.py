@@ -176,12 +176,14 @@ class BatchNorm(_Normalizing):
         away = mean - self.running_mean
         between = (kept * before * count / weight) * away * away
         total = kept * squares_before * self.running_variance + squares + between
-        self.running_mean = self.running_mean + count / weight * away
         # One value has no variance.
         some = weight > 1.0
         known = total / xp.where(some, weight - 1.0, 1.0)
-        self.running_variance = xp.where(some, known, self.running_variance)
-        self.running_weight = weight
+        vars(self).update(  # also what is no number: it is not set by a person
+            running_mean=self.running_mean + count / weight * away,
+            running_variance=xp.where(some, known, self.running_variance),
+            running_weight=weight,
+        )
 
 
 class LayerNorm(_Normalizing):

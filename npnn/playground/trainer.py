@@ -308,8 +308,9 @@ class Trainer(threading.Thread):
         try:
             numbers = self._measured()
             if not math.isfinite(float(numbers["loss"])):
-                self.is_running, self.problem = False, DIVERGED
-            frame = self.view.frame(self.model, self.steps, numbers, is_seldom)
+                self.is_running, self.problem, frame = False, DIVERGED, {}
+            else:
+                frame = self.view.frame(self.model, self.steps, numbers, is_seldom)
         except Exception as error:
             self.is_running, self.problem = False, str(error)
             frame, numbers = {}, {}
