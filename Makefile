@@ -42,10 +42,10 @@ test-all: .venv/test.stamp ## run the tests, also those cases that are slow and 
 	$(BIN)/python -m pytest -n $(WORKERS) --cases all $(ARGS)
 
 campaigns: .venv/test.stamp ## files, kills, threads, signals and random models by the thousand: 40 minutes
-	$(CAMPAIGNS) $(BIN)/python -m pytest -n $(WORKERS) -rfEP $(patsubst %,tests/test_%.py,$(CAMPAIGN_FILES)) $(ARGS)
+	$(CAMPAIGNS) $(BIN)/python -m pytest -n $(WORKERS) --cases all -rfEP $(patsubst %,tests/test_%.py,$(CAMPAIGN_FILES)) $(ARGS)
 
 test-cupy: .venv-cupy/test.stamp ## run the tests of CuPy on an emulated GPU; those of steps also for races
-	$(ON_TWO) -m pytest -n $(WORKERS) -m gpu $(ARGS)
+	$(ON_TWO) -m pytest -n $(WORKERS) --cases all -m gpu $(ARGS)
 	$(if $(ARGS),,$(FOR_RACES) -m pytest -n $(WORKERS) $(addprefix tests/test_cupy_,plan.py models.py))
 
 test-cupy-long: .venv-cupy/test.stamp ## look for races in PROGRAMS=500 and MODELS=200 new random ones

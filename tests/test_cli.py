@@ -105,6 +105,7 @@ def test_exclusive_or_is_learnt_with_every_seed(name):
         assert history()[-1]["val_accuracy"] == 1.0
 
 
+@pytest.mark.later
 @pytest.mark.parametrize("seed", range(10))
 def test_digits_are_learnt_with_every_seed(seed):
     assert main(["train", "digits", "--no-pictures", "--quiet", "--seed", str(seed)]) == 0

@@ -67,6 +67,7 @@ def compare(operation, dtype, given, result):
         )
 
 
+@pytest.mark.later
 @pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="Numba is not installed")
 def test_each_operation_compiled_by_numba_gives_what_numpy_gives():
     import numba

@@ -113,6 +113,7 @@ def arrays_of(layer, rng, size, batch):
     return found
 
 
+@pytest.mark.later
 @pytest.mark.parametrize("kind", [*ACTIVATIONS, *LAYERS], ids=by_name)
 def test_a_layer_has_its_values_and_gradients_at_any_size(kind, where):
     dtype = where.dtype_name
@@ -235,6 +236,7 @@ def loss_batch(kind, logits, rng, size):
     return x, t
 
 
+@pytest.mark.later
 @pytest.mark.parametrize("kind", LOSSES, ids=by_name)
 def test_a_loss_has_its_value_and_gradient_at_any_size(kind, where):
     largest = math.sqrt(np.finfo(where.dtype_name).max) / 4
@@ -246,6 +248,7 @@ def test_a_loss_has_its_value_and_gradient_at_any_size(kind, where):
             check(*both(x=x, t=t), f"{kind.__name__} of {size:g}, logits: {logits}")
 
 
+@pytest.mark.later
 @pytest.mark.parametrize("weight", [1e-30, 1e30])
 def test_weights_of_classes_and_of_samples_may_be_of_any_size(weight, where):
     rng = np.random.default_rng(3)
@@ -278,6 +281,7 @@ def test_variances_near_one_and_near_nought_keep_their_digits(where):
 # Optimizers --------------------------------------------------------------------------------------
 
 
+@pytest.mark.later
 @pytest.mark.parametrize("kind", OPTIMIZERS, ids=by_name)
 def test_an_optimizer_takes_the_step_that_its_formula_says(kind, where):
     """Three gradients of one size: the third step knows what the moments of the others hold."""

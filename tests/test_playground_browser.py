@@ -198,6 +198,7 @@ def test_images_are_convolved_and_what_is_old_is_not_drawn_on(page):
     chosen(page, "told => told.chosen.noise === 0.4")
 
 
+@pytest.mark.later
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 900, 1500])
 def test_the_page_fits_its_window(page, width, scheme):

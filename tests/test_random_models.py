@@ -149,6 +149,7 @@ def dropped(number):
     model.predict(x)
 
 
+@pytest.mark.later
 def test_models_that_were_dropped_leave_nothing():
     count = 5 * MODELS if "NPNN_RANDOM" in os.environ else 50
 
