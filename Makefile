@@ -17,6 +17,9 @@ ON_TWO := EMU_NDEV=2 EMU_MODE=random EMU_STRICT=1 $(EMULATED)
 # Each access to memory is looked at; what the first has had compiled by NVIDIA's compiler is not.
 FOR_RACES := EMU_RACE=1 EMU_POOL=0 EMU_SHUFFLE=1 EMU_NVRTC=0 EMU_STRICT=1 $(EMULATED)
 
+# Tests start Python a hundred times, which would compile npnn each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help train playground test test-all campaigns test-cupy test-cupy-long cupy versions lint format types bench docs wheel clean
 
@@ -36,10 +39,10 @@ playground: .venv/base.stamp .venv/plot.stamp ## watch a network learn, in the b
 	$(BIN)/npnn playground $(ARGS)
 
 test: .venv/test.stamp ## run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-all: .venv/test.stamp ## run the tests, also those cases that are slow and seldom tell more
-	$(BIN)/python -m pytest -n $(WORKERS) --cases all $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cases all $(ARGS)
 
 campaigns: .venv/test.stamp ## files, kills, threads, signals and random models by the thousand: 40 minutes
 	$(CAMPAIGNS) $(BIN)/python -m pytest -n $(WORKERS) --cases all -rfEP $(patsubst %,tests/test_%.py,$(CAMPAIGN_FILES)) $(ARGS)

@@ -65,8 +65,7 @@ def _left(items):
     seen = set()
     for item in items:
         names = set(item.callspec.id.split("-")) if hasattr(item, "callspec") else set()
-        later = item.get_closest_marker("later")
-        if later and (not later.args or names & set(later.args)):
+        if any(not mark.args or names & {*mark.args} for mark in item.iter_markers("later")):
             yield item
         elif "jax" in names and not item.get_closest_marker("every_case"):
             function = item.nodeid.partition("[")[0]

@@ -129,7 +129,7 @@ TRIPLES = [
 ]
 
 
-@pytest.mark.later("float64")
+@pytest.mark.later("float64", "numba")
 @pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-13)])
 @pytest.mark.parametrize("backend", BACKENDS)

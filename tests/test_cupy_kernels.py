@@ -59,6 +59,7 @@ def zeros(*shape):
     return np.zeros(shape, np.float32)
 
 
+@pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning")
 @pytest.mark.parametrize("number", range(COUNT))
 def test_a_float32_model_takes_no_double_and_no_thread_s_own_memory(number):
     kinds = [KINDS[(3 * number + n) % len(KINDS)] for n in range(3)]

@@ -50,7 +50,7 @@ def test_a_random_run_of_operations_gives_what_it_gives_uncaptured(several, targ
     check_program(source, target, length=12, **options)
 
 
-@pytest.mark.later("three threads")
+@pytest.mark.later("three threads", "numba")
 @pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning")
 @pytest.mark.parametrize("backend", BACKENDS)
 @examples(8)

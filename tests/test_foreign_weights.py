@@ -320,6 +320,7 @@ def test_damaged_files_of_keras_are_said(tmp_path):
 @pytest.mark.filterwarnings("ignore")  # Keras's own
 @pytest.mark.parametrize("file", ["a.keras", "a.weights.h5"])
 @pytest.mark.parametrize("kind", ["mlp", "lenet", "others"])
+@pytest.mark.later("lenet", "others")
 def test_keras_itself_lays_them_out_so(kind, file, tmp_path):
     os.environ.setdefault("KERAS_BACKEND", "jax")
     keras = pytest.importorskip("keras")

@@ -386,7 +386,7 @@ def test_connections_that_stay_open_are_bounded_and_training_goes_on(server, mon
     trainer = server.trainer
     trainer.play()
     before, sockets = trainer.steps, []
-    for _ in range(1000):
+    for _ in range(3 * serving.MOST_CONNECTIONS):
         sockets.append(socket.create_connection(("127.0.0.1", server.port), timeout=5))
         sockets[-1].send(b"GET / HT")
     assert threading.active_count() < serving.MOST_CONNECTIONS + 30

@@ -82,6 +82,7 @@ def chosen(page, condition):
     wait(page, f"(({condition})(playground.state.told))")
 
 
+@pytest.mark.later
 def test_a_person_changes_what_is_trained_and_the_copied_program_does_the_same(page, tmp_path):
     page.click("#problem-circles")
     chosen(page, "told => told.chosen.problem === 'circles'")

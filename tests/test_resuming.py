@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-RESUMES = int(os.environ.get("NPNN_RESUMES", "8"))
+RESUMES = int(os.environ.get("NPNN_RESUMES", "3"))
 
 TRAINING = """
 import os, random, signal, sys, time

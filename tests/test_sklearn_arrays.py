@@ -100,6 +100,7 @@ def run(*arguments):
         ("array_api_strict", "numpy", "device1"),  # which no backend has
     ],
 )
+@pytest.mark.later("CPU_DEVICE")
 def test_an_estimator_stays_where_its_data_are(library, backend, where):
     pytest.importorskip(library)
     run(library, backend, where)

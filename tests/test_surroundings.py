@@ -222,7 +222,7 @@ import test_surroundings as t
 from npnn import cli
 t.fitted(sys.argv[2])
 options = ["--epochs", "1", "--no-pictures", "--backend", sys.argv[2]]
-assert cli.main(["train", "digits", *options]) == 0
+assert cli.main(["train", "xor-two-classes", *options]) == 0
 assert cli.main(["info"]) == 0
 """
 

@@ -70,7 +70,6 @@ def test_new_points_of_the_plane_are_painted_as_one_of_the_four(program, icons):
 
 
 @pytest.mark.later
-@pytest.mark.later("jax")
 def test_the_losses_go_down_alike_on_all_backends(program, backend_name, tmp_path, monkeypatch):
     history = trained(monkeypatch, tmp_path, backend=backend_name, epochs=5)["history"]
     assert history["loss"][-1] < 0.7 * history["loss"][0]

@@ -170,9 +170,10 @@ class LtCall(ProductCall):
         dtype = lt.get_matmul_preference_attribute_dtype
         _describe(lt.matmul_preference_set_attribute, dtype, preference, wanted)
         found, count = np.zeros(1, lt.matmul_heuristic_result_dtype), np.zeros(1, np.int32)
+        first, second, result = self.layouts
         try:
             lt.matmul_algo_get_heuristic(
-                self.library.handle, self.operation, *self.layouts, self.layouts[-1], preference,
+                self.library.handle, self.operation, first, second, result, result, preference,
                 1, found.ctypes.data, count.ctypes.data,
             )  # fmt: skip
         finally:
