@@ -128,10 +128,9 @@ def test_cupy_has_what_is_asked_of_it():
 
 def test_nvmath_has_what_is_asked_of_it():
     lt = pytest.importorskip("nvmath.bindings.cublasLt")
-    names = SimpleNamespace(
-        **lt.MatrixLayoutAttribute.__members__, **lt.MatmulPreferenceAttribute.__members__
-    )
-    check({"lt": lt, "cublasLt": lt, "names": names}, least=35)
+    kinds = lt.MatrixLayoutAttribute, lt.MatmulPreferenceAttribute, lt.MatmulDescAttribute
+    names = {name: value for kind in kinds for name, value in kind.__members__.items()}
+    check({"lt": lt, "cublasLt": lt, "names": SimpleNamespace(**names)}, least=35)
 
 
 def constants():
