@@ -31,6 +31,7 @@ RANGES: dict[type, tuple[float, float]] = {
     Sigmoid: (0.0, 1.0),
     Softmax: (0.0, 1.0),
     Softplus: (0.0, INFINITE),
+    Swish: (-0.28, INFINITE),
     Tanh: (-1.0, 1.0),
 }
 """Between which numbers the outputs of an activation are."""
@@ -94,9 +95,8 @@ def _of_pairs(row: Sequence[_Placed]) -> Iterator[str]:
     for at in row:
         kind = type(at[1])
         if before is not None and type(before[1]) in _BEHIND.get(kind, ()):
-            low, high = RANGES.get(type(before[1]), (-0.28, INFINITE))
             yield (
-                f"{_who(before)} gives numbers {_between(low, high)}, and {_who(at)} can make "
+                f"{_who(before)} gives numbers {_between(*RANGES[type(before[1])])}, and {_who(at)} can make "
                 "little of those: leave one of the two out"
             )
         if given_by(at[1]) != "inputs" and kind is not Dropout:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from npnn.settings import Settings
-from npnn.waiting import Waiting
+from npnn.waiting import waits_for
 
 Lock: TypeAlias = contextlib.AbstractContextManager[Any]
 
@@ -34,10 +34,6 @@ class Locks:
         Held from the first step of a training to its last. Taken before `step`.
     trainer : int
         The thread that is training; 0 if none is. Changed by who holds both locks.
-    before : frozenset of int
-        The threads that there were when it began.
-    ended : threading.Event
-        Set where none is training.
     step : lock
         Held by each step and prediction, and where numbers are set or read that belong together.
     parts : tuple of Locks
@@ -51,19 +47,9 @@ class Locks:
 
     def renew(self) -> None:
         """Replace the locks by some that nobody holds."""
-        self.training: Lock = threading.RLock()
+        self.training = threading.RLock()
         self.step: Lock = threading.RLock()
-        self.ended = threading.Event()
-        self.take_over(0)
-
-    def take_over(self, trainer: int) -> None:
-        """Note which thread is training from now on."""
-        self.before = frozenset(t.ident or 0 for t in threading.enumerate())
-        self.trainer = trainer
-        if trainer:
-            self.ended.clear()
-        else:
-            self.ended.set()
+        self.trainer = 0
 
     def __reduce__(self) -> tuple[Callable[[], Locks], tuple[()]]:
         return _new, ()  # a copy of a layer is another layer
@@ -143,12 +129,12 @@ def trained(locks: Callable[[], Locks | Joined]) -> Iterator[Locks | Joined]:
             try:
                 with found.step:
                     for part in found.parts:
-                        part.take_over(this)
+                        part.trainer = this
                 yield found
             finally:
                 with found.step:
                     for part, trainer in zip(found.parts, before, strict=True):
-                        part.take_over(trainer)
+                        part.trainer = trainer
     finally:
         _waiting.pop(this, None)  # Ctrl-C may have ended the wait
 
@@ -169,17 +155,14 @@ def _wait_for_others(locks: Locks | Joined, this: int) -> None:
     A callback may have started it. Who trains when this returns is waited for by the lock itself.
     """
     for part in locks.parts:
-        trainer = part.trainer
-        if trainer in (0, this):
-            continue
-        waiting = Waiting(trainer, this not in part.before)
-        while part.trainer == trainer and not part.ended.wait(LOOK):
-            if waiting.is_for_ever():
+        while not part.training.acquire(timeout=LOOK):
+            if waits_for(part.trainer, this):
                 raise RuntimeError(
                     "the model is being trained by a thread that waits for this one, as a callback "
                     "does that waits for a thread which it started: neither could go on. Change or "
                     "train the model in the callback itself, or let the thread go on alone"
                 )
+        part.training.release()
 
 
 def _check_for_circle(this: int) -> None:

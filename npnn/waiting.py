@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-STANDSTILL = 10.0
-"""Seconds that a thread stands at one place before it is taken to wait for one that it started."""
 
-
-class Waiting:
-    """What this thread sees of another one that it waits for.
-
-    Parameters
-    ----------
-    other : int
-        The thread.
-    may_be_its : bool
-        Whether the other one may have started this one: it is younger than what is waited for.
-    """
-
-    def __init__(self, other: int, may_be_its: bool) -> None:
-        self.other, self.may_be_its = other, may_be_its
-        self._stands: tuple[int, int] | None = None
-        self._since = 0.0
-
-    def is_for_ever(self) -> bool:
-        """Return whether the other thread waits for this one."""
-        if _waits_for(self.other, threading.get_ident(), frozenset()):
-            return True
-        frame = _frames().get(self.other) if self.may_be_its else None
-        stands = None if frame is None or not _waits(frame) else (id(frame), frame.f_lasti)
-        if stands is None or stands != self._stands:
-            self._stands, self._since = stands, time.monotonic()
-        return stands is not None and time.monotonic() - self._since > STANDSTILL
+def waits_for(thread: int, this: int, seen: frozenset[int] = frozenset()) -> bool:
+    """Return whether a thread surely waits for another one to end, or for what it computes."""
+    frames = _frames()
+    for frame in _callers(frames.get(thread)):
+        for awaited in _awaited(frame, frames):
+            if awaited == this:
+                return True
+            if awaited not in seen and waits_for(awaited, this, seen | {thread, awaited}):
+                return True
+    return False
 
 
 def _frames() -> dict[int, FrameType]:
@@ -52,29 +32,10 @@ def _callers(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _waits(frame: FrameType) -> bool:
-    """Return whether a thread waits for others, for as long as it takes them."""
-    module = frame.f_globals.get("__name__")
-    return module in ("threading", "queue") and frame.f_locals.get("timeout", None) is None
-
-
-def _waits_for(thread: int, this: int, seen: frozenset[int]) -> bool:
-    """Return whether a thread waits for this one to end, or for what it computes."""
-    frames = _frames()
-    for frame in _callers(frames.get(thread)):
-        for awaited in _awaited(frame, frames):
-            if awaited == this:
-                return True
-            if awaited not in seen and _waits_for(awaited, this, seen | {thread, awaited}):
-                return True
-    return False
-
-
 def _awaited(frame: FrameType, frames: dict[int, FrameType]) -> Iterator[int]:
     """Yield the threads for which the function of a frame waits without a limit of time."""
     module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
-    known = {("threading", "join"), *((_FUTURES, n) for n in ("result", "exception", "wait"))}
-    if (module, name) not in known and (module, name) != (_FUTURES, "as_completed"):
+    if (module, name) not in _WAITS:
         return
     given: dict[str, Any] = dict(frame.f_locals)
     if given.get("timeout") is not None:
@@ -90,4 +51,5 @@ def _awaited(frame: FrameType, frames: dict[int, FrameType]) -> Iterator[int]:
                 yield thread
 
 
-_FUTURES = "concurrent.futures._base"
+_FUTURES = ("result", "exception", "wait", "as_completed")
+_WAITS = {("threading", "join"), *(("concurrent.futures._base", name) for name in _FUTURES)}

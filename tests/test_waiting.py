@@ -8,7 +8,6 @@ import pytest
 from test_model_threads import T, X, classifier
 
 import npnn
-from npnn import waiting
 
 
 def by_join(work):
@@ -29,12 +28,6 @@ def by_exit(work):
 
 def by_another(work):
     by_join(lambda: by_join(work))
-
-
-def by_event(work):
-    done = threading.Event()
-    threading.Thread(target=lambda: (work(), done.set())).start()
-    done.wait()
 
 
 MOMENTS = ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"]
@@ -65,12 +58,11 @@ def moves(model):
     ("moment", "wait", "change"),
     [
         *((moment, by_join, replaces) for moment in MOMENTS),
-        *(("on_epoch_end", wait, replaces) for wait in (by_future, by_exit, by_another, by_event)),
+        *(("on_epoch_end", wait, replaces) for wait in (by_future, by_exit, by_another)),
         *(("on_batch_end", by_future, change) for change in (fits, moves)),
     ],
 )
-def test_a_thread_that_its_training_waits_for_is_told(moment, wait, change, monkeypatch):
-    monkeypatch.setattr(waiting, "STANDSTILL", 0.3)
+def test_a_thread_that_its_training_waits_for_is_told(moment, wait, change):
     told = []
 
     def work(model):
@@ -86,8 +78,7 @@ def test_a_thread_that_its_training_waits_for_is_told(moment, wait, change, monk
     assert told
 
 
-def test_a_thread_that_nobody_waits_for_changes_the_model_after_the_training(monkeypatch):
-    monkeypatch.setattr(waiting, "STANDSTILL", 0.1)
+def test_a_thread_that_nobody_waits_for_changes_the_model_after_the_training():
     began, threads = threading.Event(), []
 
     def slow(self, training, metrics):
