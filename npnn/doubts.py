@@ -95,9 +95,10 @@ def _of_pairs(row: Sequence[_Placed]) -> Iterator[str]:
     for at in row:
         kind = type(at[1])
         if before is not None and type(before[1]) in _BEHIND.get(kind, ()):
+            made = _between(*RANGES[type(before[1])])
             yield (
-                f"{_who(before)} gives numbers {_between(*RANGES[type(before[1])])}, and {_who(at)} can make "
-                "little of those: leave one of the two out"
+                f"{_who(before)} gives numbers {made}, and {_who(at)} can make little of those: "
+                "leave one of the two out"
             )
         if given_by(at[1]) != "inputs" and kind is not Dropout:
             before = at
