@@ -29,7 +29,7 @@ WEIGHTS = 1 << 17  # and this many elements are multiplied
 
 # Prediction -------------------------------------------------------------------------------------
 
-ROWS_AT_ONCE = 4096  # what is computed of more does not stay in the processors' caches
+ROWS_AT_ONCE = 1 << 14  # samples; more take longer at once, where they leave the caches
 
 # Memory -----------------------------------------------------------------------------------------
 

@@ -274,7 +274,7 @@ class Sequential(LookedInto):
         x : array_like, shape (samples, inputs)
             Of any library; `norm` is applied.
         batch_size : int, optional
-            Samples at a time, to bound the memory. As many as are fastest if None: 4,096 with NumPy
+            Samples at a time, to bound the memory. As many as are fastest if None: 16,384 with NumPy
             arrays, all of them elsewhere.
 
         Returns

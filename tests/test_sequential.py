@@ -276,14 +276,14 @@ class Counted(npnn.Layer):
 def test_of_many_samples_so_many_are_predicted_at_once_as_the_caches_hold():
     model = npnn.Sequential([npnn.Dense(3, 4), Counted(), npnn.Tanh()], seed=0, capture=False)
     counts = Counted.counts
-    x = np.random.default_rng(0).standard_normal((5000, 3)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((20_000, 3)).astype(np.float32)
     expected = np.tanh(x @ model.layers[0].w + model.layers[0].b)
     np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(model.function()(x), model.predict(x))
     assert max(counts) == model.backend.rows_at_once
     del counts[:]
     model.predict(x, batch_size=len(x))
-    assert counts == [5000]
+    assert counts == [20_000]
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
