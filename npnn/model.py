@@ -274,8 +274,8 @@ class Sequential(LookedInto):
         x : array_like, shape (samples, inputs)
             Of any library; `norm` is applied.
         batch_size : int, optional
-            Samples at a time, to bound the memory. As many as are fastest if None: 16,384 with NumPy
-            arrays, all of them elsewhere.
+            Samples at a time, to bound the memory. As many as are fastest if None: 16,384 of
+            NumPy's arrays, all of them of others.
 
         Returns
         -------
