@@ -1,4 +1,4 @@
-"""Where the units of a first layer bend: at samples, instead of all at the mean."""
+"""How a new model begins: units that bend at samples, and the same answer for all of them."""
 
 from __future__ import annotations
 
