@@ -26,14 +26,6 @@ from npnn.backends.recording.capture import CapturedStep, _flush_denormals
 BACKENDS = ["numpy"] + ["numba"] * (importlib.util.find_spec("numba") is not None)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    """A cache of kernels for the tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NPNN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 # Models ------------------------------------------------------------------------------------------
 
 # How to make a layer that cannot be made without arguments, or would be large.
