@@ -288,6 +288,7 @@ def test_what_is_explained_is_what_the_next_step_does(optimizer):
     np.testing.assert_allclose(loss, model.chain.get_loss())
 
 
+@pytest.mark.later("jax")
 def test_a_step_is_explained_on_every_backend(backend_name):
     model = npnn.Sequential([npnn.Dense(3, 2), npnn.Softmax()], backend=backend_name, seed=0)
     here = npnn.Sequential([npnn.Dense(3, 2), npnn.Softmax()], seed=0)
@@ -369,6 +370,7 @@ def test_dead_units_and_vanishing_gradients_are_named():
     assert inside.findings(inside.distributions(healthy, X, C)) == []
 
 
+@pytest.mark.later("jax")
 def test_the_landscape_is_the_loss_at_the_parameters_that_it_names(captured_on):
     model = trained(captured_on)
     arrays = on_host(model, {**model.parameters(), **model.state()})
