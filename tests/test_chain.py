@@ -451,7 +451,7 @@ def test_the_logits_of_a_model_in_a_model_give_the_same_gradients(backend_name):
         np.testing.assert_allclose(ours[f"0.{name}"], gradient, atol=1e-14)
 
 
-def test_random_numbers_of_layers_are_the_same_on_every_backend(backend_name):
+def test_random_numbers_of_layers_are_the_same_on_every_backend(captured_on):
     def run(backend):
         model = npnn.Sequential(
             [npnn.Dense(3, 4), Multiply(), npnn.Dense(4, 2), Multiply()],
@@ -466,7 +466,7 @@ def test_random_numbers_of_layers_are_the_same_on_every_backend(backend_name):
             losses.append(model.chain.get_loss())
         return [*host_parameters(model).values(), np.array(losses)], model
 
-    (ours, model), (expected, _) = run(backend_name), run("numpy")
+    (ours, model), (expected, _) = run(captured_on), run("numpy")
     for actual, array in zip(ours, expected, strict=True):
         np.testing.assert_allclose(actual, array, rtol=0, atol=1e-12)
     to_numpy = model.backend.to_numpy

@@ -184,13 +184,13 @@ def test_a_dict_weighs_the_classes_that_it_names(given, expected, backend):
 
 
 @pytest.mark.later("jax")
-def test_balanced_weights_are_made_of_all_targets_of_a_training(backend_name):
+def test_balanced_weights_are_made_of_all_targets_of_a_training(captured_on):
     rng = np.random.default_rng(4)
     x, t = rng.standard_normal((40, 3)), np.repeat([0, 1, 2], [4, 30, 6])
 
     def trained(weights, t=t):
         model = npnn.Sequential(
-            [npnn.Dense(3, 3), npnn.Softmax()], backend=backend_name, dtype="float64", seed=0
+            [npnn.Dense(3, 3), npnn.Softmax()], backend=captured_on, dtype="float64", seed=0
         )
         loss = CrossEntropyLoss(class_weights=weights)
         model.fit(x, t, loss=loss, epochs=2, validation_split=0.0, seed=0)

@@ -343,9 +343,9 @@ def test_a_changed_loss_and_optimizer_act_from_the_next_step_on(capture, capture
             assert not np.allclose(one, other)
 
 
-def test_the_weight_of_a_penalty_can_be_changed_between_steps(backend_name):
-    model = model_of([Dense(3, 4), npnn.layers.Softplus()], backend_name)
-    penalty, decoder = npnn.KullbackLeiblerLoss(beta=0.0), model_of([Dense(4, 2)], backend_name)
+def test_the_weight_of_a_penalty_can_be_changed_between_steps(captured_on):
+    model = model_of([Dense(3, 4), npnn.layers.Softplus()], captured_on)
+    penalty, decoder = npnn.KullbackLeiblerLoss(beta=0.0), model_of([Dense(4, 2)], captured_on)
     model.chain, penalty.chain, decoder.chain = penalty, decoder, npnn.RMSLoss()
     optimizer = npnn.SGD(alpha=0.1)
     optimizer.model = model
