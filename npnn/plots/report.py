@@ -17,8 +17,8 @@ import numpy as np
 
 from npnn import checked, reports
 from npnn.io import replacing
-from npnn.plots.answers import predicted_against_true
-from npnn.plots.chosen import chosen, classes_of, outputs_of, targets_of
+from npnn.plots.answers import outputs_of, predicted_against_true
+from npnn.plots.chosen import chosen, classes_of, targets_of
 from npnn.plots.confusion import confusion_matrix
 from npnn.plots.samples import images
 from npnn.plots.training import curves
