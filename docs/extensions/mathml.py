@@ -1,5 +1,7 @@
 """Formulas as MathML, which browsers draw by themselves: no script, no font and no network."""
 
+import html
+import re
 from functools import cache
 from xml.etree import ElementTree
 
@@ -27,12 +29,16 @@ def _mathml(latex: str, display: bool, where: object) -> str:
 
 def _with_bars(drawn: str) -> str:
     """Have lines above terms be borders: a mark is as wide only with a font made for formulas."""
-    root = ElementTree.fromstring(drawn)
+    root = ElementTree.fromstring(re.sub(r"&(?!lt|gt|amp)\w+;", _letter, drawn))
     for above in root.iter("mover"):
         if above[1].text == LINE:
             above.remove(above[1])
             above.tag, above.attrib = "mrow", {"class": "overline"}
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _letter(entity: re.Match[str]) -> str:
+    return html.unescape(entity[0])
 
 
 def _visit_inline(translator, node: nodes.math) -> None:
