@@ -165,7 +165,9 @@ def _slider(frames: Sequence[tuple[int, bytes]], history: History) -> str:
     for epoch, png in frames:
         said = "before training" if epoch == 0 else f"epoch {epoch}"
         if 0 < epoch <= history.num_epochs:
-            metrics = (f"{name} {values[epoch - 1]:.4g}" for name, values in history.items())
+            metrics = (
+                f"{_in_words(name)} {values[epoch - 1]:.4g}" for name, values in history.items()
+            )
             said = ", ".join([said, *metrics])
         parts.append({"said": said, "png": base64.b64encode(png).decode()})
     return (
