@@ -70,7 +70,8 @@ def _schedule(axes: Axes, schedule: schedules.Schedule) -> None:
         schedule.observe(1.0 / (count + 1) if count < 20 else 0.05)
     axes.step(range(100), factors, where="post", color=style.FIRST, linewidth=2)
     axes.set_ylim(-0.04, 1.06)
-    title = textwrap.fill(repr(schedule).partition(", best")[0], 56)
+    settings = repr(schedule).removesuffix(")").partition(", best")[0] + ")"
+    title = textwrap.fill(settings, 56)
     axes.set_title(title, fontsize=9, color=style.QUIET)
     style.plain(axes, "count", "factor")
 
