@@ -403,3 +403,11 @@ def test_pictures_of_what_is_inside_are_drawn(tmp_path):
     npnn.draw(images, tmp_path / "images.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 2000
                for name in ("network", "histograms", "landscape", "images"))  # fmt: skip
+
+
+def test_an_explanation_fits_a_terminal():
+    layers = [npnn.Dense(20, 1200), npnn.BatchNorm(), npnn.ReLU(), npnn.Dense(6), npnn.Softmax()]
+    model = npnn.Sequential(layers, seed=0)
+    x = np.random.default_rng(0).normal(size=(4, 20)) * 1e-5
+    text = model.explain(x, [0, 1, 2, 5], optimizer=npnn.Adam())
+    assert max(map(len, text.splitlines())) <= 80
