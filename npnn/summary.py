@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def table(model: Sequential) -> str:
-    """Return a table of the model's layers, with totals."""
+    """Return a table of the model's layers, with totals, and the memory of training."""
+    return f"{layers(model)}\n{training_memory(model)}"
+
+
+def layers(model: Sequential) -> str:
+    """Return the table alone, for a model that was trained, in batches of another size perhaps."""
     from tabulate import tabulate
 
     if model.shape_in is None:
@@ -43,10 +48,7 @@ def table(model: Sequential) -> str:
         headers=["", "layer", "output shape", "parameters", "memory", "FLOPs per sample"],
         colalign=("right", "left", "left", "right", "right", "right"),
     )
-    return (
-        f"{table}\n\nbackend {model.backend.name}, {model.dtype}, inputs {model.shape_in}\n"
-        f"{training_memory(model)}"
-    )
+    return f"{table}\n\nbackend {model.backend.name}, {model.dtype}, inputs {model.shape_in}"
 
 
 def training_memory(model: Sequential, batch_size: int = 32) -> str:

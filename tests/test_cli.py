@@ -636,6 +636,7 @@ def test_info_describes_a_model(flowers, capsys):
         "Softmax",
     ):
         assert text in out
+    assert "batches of" not in out  # of another size than those that it was trained in
     assert main(["info", "npnn-output/checkpoint.safetensors"]) == 0
     assert "checkpoint after epoch 2" in capsys.readouterr().out
 

@@ -184,7 +184,10 @@ def test_the_command_leaves_a_film_and_a_report_and_takes_them_away(tmp_path, ca
     assert "film.gif" in printed
     assert "report.html" in printed
     assert (tmp_path / "film.gif").read_bytes()[:6] == b"GIF89a"
-    assert "Training on xor-two-classes" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "Training on xor-two-classes" in page
+    assert "Dense(2, " in page
+    assert "batches of" not in page  # of another size than those that it was trained in
     assert main(command) == 0
     assert not (tmp_path / "film.gif").exists()
     assert not (tmp_path / "report.html").exists()

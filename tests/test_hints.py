@@ -86,6 +86,18 @@ def test_a_loss_that_still_falls_asks_for_more_epochs(tmp_path):
     assert "--resume" not in said(data, history=History({"val_loss": [1.0, *[0.5] * 9]}))
 
 
+def test_few_epochs_ask_for_more_before_all_that_they_cannot_tell(tmp_path):
+    classes = np.where(np.arange(400) % 12 == 0, "ill", "well")
+    data = table(tmp_path, [NOISE, NOISE[::-1], classes], "a,b,y")
+    nobody = np.tile([0.0, 1.0], (data.num_validation_data, 1))
+    one, three = (History({"val_loss": [0.5] * count}) for count in (1, 3))
+    assert said(data, nobody, one, epochs=1).startswith("One epoch tells little")
+    assert "(--resume --epochs 10)" in said(data, nobody, one, epochs=1)
+    assert "3 epochs tell little" in said(data, trained=1.0, validated=0.8, history=three)
+    assert "tell" not in said(data, trained=0.99, validated=0.99, history=one)
+    assert "--resume" not in said(data, history=one, falls=True)
+
+
 def test_few_rows_a_gap_and_neither(tmp_path):
     data = table(tmp_path, [NOISE[:100], NOISE[100:200], CLASSES[:100]], "a,b,y")
     assert "of 30 validation rows, and so known to about 11 %" in said(data)

@@ -217,3 +217,16 @@ def test_the_command_writes_a_file_that_computes_the_same(tmp_path, capsys):
     x = np.ones((2, 3), np.float32)
     np.testing.assert_allclose(session.run(["y"], {"x": x})[0], model.predict(x), atol=1e-6)
     assert main(["export", str(tmp_path / "no.safetensors"), arguments[1]]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("m.txt", []), ("m.py", []), ("m", []), ("m.onnx", ["--numpy"])]
+)
+def test_the_command_writes_no_file_whose_name_says_something_else(tmp_path, capsys, name, more):
+    model = npnn.Sequential([Dense(3, 2)], seed=0)
+    model.save(tmp_path / "model.safetensors")
+    assert main(["export", str(tmp_path / "model.safetensors"), str(tmp_path / name), *more]) == 2
+    said = capsys.readouterr().err
+    assert "must end in .onnx, or with --numpy in .py" in said
+    assert repr(str(tmp_path / name)) in said
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]

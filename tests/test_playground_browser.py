@@ -199,6 +199,21 @@ def test_images_are_convolved_and_what_is_old_is_not_drawn_on(page):
     chosen(page, "told => told.chosen.noise === 0.4")
 
 
+def test_units_stand_in_line_however_long_their_names_are(page, tmp_path):
+    rows = ["width,a long name,kind"]
+    rows += [f"{n % 7},{n % 11},{('x', 'a long word')[n % 2]}" for n in range(60)]
+    (tmp_path / "names.csv").write_text("\n".join(rows) + "\n")
+    page.set_input_files("#file", tmp_path / "names.csv")
+    chosen(page, "told => told.table === 'names.csv'")
+    lefts = page.evaluate(
+        "[0, playground.state.told.columns.length - 1].map((column) => "
+        "[...document.querySelectorAll(`.unit[data-at^='${column},']`)]"
+        ".map((unit) => unit.getBoundingClientRect().left))"
+    )
+    assert [len(column) for column in lefts] == [2, 2]
+    assert [len(set(column)) for column in lefts] == [1, 1]
+
+
 @pytest.mark.later
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 900, 1500])

@@ -28,7 +28,9 @@ def add_export(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     export.add_argument("model", metavar="MODEL", help="a file that npnn train or save() wrote")
-    export.add_argument("file", metavar="FILE", help="the file to write")
+    export.add_argument(
+        "file", metavar="FILE", help="the file to write: .onnx, or .py with --numpy"
+    )
     export.add_argument(
         "--numpy", action="store_true", help="a Python file with predict(x), in the model's dtype"
     )
@@ -51,6 +53,11 @@ def run_export(options: argparse.Namespace) -> int:
     from npnn.datasets.cells import quoted
     from npnn.written import table_of
 
+    if not options.file.lower().endswith(".py" if options.numpy else ".onnx"):
+        raise ValueError(
+            "argument FILE: the name must end in .onnx, or with --numpy in .py, "
+            f"and not {options.file!r}{' with --numpy' if options.numpy else ''}"
+        )
     if options.numpy and options.dtype:
         raise ValueError("--dtype is of ONNX files; a file for NumPy computes in the model's dtype")
     model = npnn.load(options.model)

@@ -16,6 +16,7 @@ DECIDES = 0.995  # of the rows are told right, or of the variance explained, by 
 RARE = 0.5  # of the share that a class would have if all had the same
 MISSED = 0.7  # of the recall of the others
 FALLING = 0.005  # relative, over the last quarter of the epochs
+ENOUGH_EPOCHS = 4  # to see whether the loss is still falling
 FEW_ROWS = 60
 MOST_ROWS = 20_000  # that are looked at for a column that decides all
 APART = 0.05  # between the parts
@@ -46,6 +47,7 @@ def hint(
     """
     found = [
         _deciding_column(data),
+        _few_epochs(history, metrics, run),
         _rare_class(data, y, run),
         _more_epochs(history, run),
         _few_rows(data, metrics),
@@ -165,11 +167,27 @@ def _rare_class(data: Dataset, y: np.ndarray, run: dict[str, Any]) -> str | None
     )
 
 
+def _few_epochs(
+    history: History, metrics: dict[str, dict[str, float]], run: dict[str, Any]
+) -> str | None:
+    """Say that the epochs were too few to tell what else would help."""
+    count = len(history.get("val_loss", []))
+    if not 0 < count < ENOUGH_EPOCHS or run.get("falls") or history.interrupted:
+        return None
+    if _score(metrics["validation"])[1] >= GOOD:
+        return None
+    said = "One epoch tells" if count == 1 else f"{count} epochs tell"
+    return (
+        f"{said} little of what would help, other than more of them (--resume --epochs "
+        f"{10 * count})."
+    )
+
+
 def _more_epochs(history: History, run: dict[str, Any]) -> str | None:
     """Say that the loss of the validation part was still falling."""
     losses = history.get("val_loss", [])
     quarter = max(2, len(losses) // 4)
-    if len(losses) < 4 or run.get("falls") or history.interrupted:
+    if len(losses) < ENOUGH_EPOCHS or run.get("falls") or history.interrupted:
         return None
     before, last = min(losses[:-quarter]), float(np.mean(losses[-2:]))
     if last > before * (1.0 - FALLING):

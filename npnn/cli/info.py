@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import npnn
-from npnn import backends
+from npnn import backends, summary
 from npnn.cli.models import schema_of
 from npnn.cli.recipes import run_of
 from npnn.plain import field
@@ -68,7 +68,7 @@ def _model_info(path: str) -> str:
     kind = "model"
     if training is not None:
         kind = f"checkpoint after epoch {field(training, 'epoch', int)}"
-    lines = [f"{path}: {kind}, {human_bytes(os.path.getsize(path))}", "", model.summary()]
+    lines = [f"{path}: {kind}, {human_bytes(os.path.getsize(path))}", "", summary.layers(model)]
     if model.chain is not None:
         lines.append(f"loss {model.chain!r}")
     if model.norm is not None:

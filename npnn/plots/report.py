@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn import checked, reports
+from npnn import checked, reports, summary
 from npnn.io import replacing
 from npnn.plots.answers import outputs_of, predicted_against_true
 from npnn.plots.chosen import chosen, classes_of, targets_of
@@ -156,7 +156,7 @@ def _configuration(model: Sequential, settings: Mapping[str, Any]) -> str:
     rows += [(str(name), str(value)) for name, value in settings.items()]
     return _section(
         "Configuration",
-        f"{_table(('', ''), rows)}\n<pre>{escape(model.summary())}</pre>",
+        f"{_table(('', ''), rows)}\n<pre>{escape(summary.layers(model))}</pre>",
     )
 
 
