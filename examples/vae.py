@@ -64,7 +64,7 @@ ticks = np.linspace(-2.0, 2.0, 13)
 points = np.array([(across, down) for down in ticks[::-1] for across in ticks])
 plane = to_numpy(decoder.predict(np.concatenate([points, np.ones_like(points)], axis=1)))
 
-figure = Figure(figsize=(9.0, 4.4), layout="constrained")
+figure = Figure(figsize=(9.0, 4.8), layout="constrained")
 left, right = figure.subplots(1, 2)
 for label, (name, marker) in enumerate(zip(dataset.class_names, "osD^", strict=True)):
     left.scatter(*means[dataset.c_validation_data == label].T, s=20, marker=marker, label=name)

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from npnn import words
-from npnn.io import replacing
+from npnn.io import counted, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,4 +97,4 @@ class History(dict[str, list[float]]):
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
         stopped = f"; stopped: {self.stopped}" if self.stopped else ""
-        return f"<History: {self.num_epochs} epochs, {last}{stopped}>"
+        return f"<History: {counted(self.num_epochs, 'epoch')}, {last}{stopped}>"

@@ -116,6 +116,11 @@ def called(place: Place) -> str:
     return name if isinstance(name, str) else f"the {type(place).__name__}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things with their name, of which there may be one."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def human_bytes(count: int) -> str:
     """Return a number of bytes in the unit that a person would use."""
     size = float(count)

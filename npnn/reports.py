@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npnn import checked
+from npnn.io import counted
 
 if TYPE_CHECKING:
     from npnn.history import History
@@ -191,7 +192,7 @@ def regression_metrics(y: Any, t: Any) -> dict[str, float]:
 
 def time_line(history: History) -> str:
     """Return how many epochs were done, in what time, and at what rate."""
-    epochs = f"{history.num_epochs} epoch{'s' * (history.num_epochs != 1)}"
+    epochs = counted(history.num_epochs, "epoch")
     rate = f", {history.samples_per_second:,.0f} samples per second" if history.samples else ""
     return f"{epochs} in {history.seconds:.2f} s{rate}"
 

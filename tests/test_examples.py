@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import WORKING
 
-pytest.importorskip("matplotlib")
+image = pytest.importorskip("matplotlib.image")
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 ON_MNIST = ("lenet5", "inception")
@@ -42,6 +42,10 @@ def test_an_example_runs_and_draws_its_picture(path, tmp_path, mnist_folder, mon
     (picture,) = output.glob(f"{path.stem}.*")
     assert picture.read_bytes().startswith((b"\x89PNG", b"GIF89a"))
     assert str(picture) in capsys.readouterr().out
+    if picture.suffix == ".png":  # nothing is cut off at an edge
+        grey = image.imread(picture)[..., :3].mean(axis=-1)
+        edges = [grey[:2], grey[-2:], grey[:, :2], grey[:, -2:]]
+        assert all(edge.min() > 0.98 for edge in edges)
 
 
 def test_an_example_runs_on_every_backend(backend_name, tmp_path, monkeypatch):

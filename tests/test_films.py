@@ -13,7 +13,7 @@ from npnn.callbacks import Film, Frames
 from npnn.callbacks.frames import moments
 from npnn.cli import main
 
-pytest.importorskip("matplotlib")
+Figure = pytest.importorskip("matplotlib.figure").Figure
 Image = pytest.importorskip("PIL.Image")
 
 DATA = npnn.datasets.XORTwoClasses(seed=0, num_data=40)
@@ -94,6 +94,22 @@ def test_whatever_is_drawn_can_be_filmed(tmp_path):
     film = Film(tmp_path / "images.gif", draw=draw, frames=3)
     model.fit(x, x, epochs=3, callbacks=[film])
     assert (tmp_path / "images.gif").read_bytes()[:6] == b"GIF89a"
+
+
+def test_the_epoch_stands_below_whatever_is_drawn(tmp_path):
+    drawn = []
+
+    def draw(training):
+        drawn.append(Figure(figsize=(7.4, 3.9), layout="constrained"))
+        for axes in drawn[-1].subplots(1, 2):
+            axes.set(xlim=(-2.0, 2.0), ylim=(-2.0, 2.0), aspect="equal")
+        return drawn[-1]
+
+    film = Film(tmp_path / "plane.gif", draw=draw, frames=2)
+    npnn.Sequential([npnn.Dense(1, 1)], seed=0).fit([[1.0]], [[1.0]], epochs=2, callbacks=[film])
+    for figure in drawn:
+        (caption,) = (text.get_window_extent() for text in figure.texts)
+        assert not any(caption.overlaps(axes.get_tightbbox()) for axes in figure.axes)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_the_csv_file_holds_every_number_exactly(history, tmp_path):
 
 def test_the_repr_says_where_training_stands(history):
     assert repr(history) == "<History: 2 epochs, loss=0.25, val_loss=1e-17>"
+    assert repr(History({"loss": [0.5]})) == "<History: 1 epoch, loss=0.5>"
 
 
 def test_it_draws_its_curves(history, tmp_path):

@@ -397,6 +397,9 @@ def test_pictures_of_what_is_inside_are_drawn(tmp_path):
     assert {"0: Dense\n20, θ 80\nTanh", "2: Dense\n2, θ 42\nSoftmax"} <= {
         text.get_text() for text in axes.texts
     }
+    figure.draw_without_rendering()
+    title = axes._left_title.get_window_extent()
+    assert not any(text.get_window_extent().overlaps(title) for text in axes.texts)
     plots.histograms(model, X, C, tmp_path / "histograms.png")
     plots.landscape(model, X, C, tmp_path / "landscape.png", points=5)
     images = npnn.Sequential([npnn.Conv2D((4, 4, 1), 2, 3), npnn.ReLU(), npnn.Flatten()], seed=0)

@@ -1,12 +1,16 @@
 """What sphinx-gallery is told: which programs it runs, and where their pictures are."""
 
+import ast
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
+
+import npnn
 
 # The programs of examples/ in the order of the gallery, and the titles that they have there.
 TITLES = {
@@ -95,6 +99,20 @@ def settings(docs: Path) -> dict[str, Any]:
     }
 
 
+def _draw_network(program: str, picture: Path) -> None:
+    """Draw the network of a program that is not run: its imports and its model alone are."""
+    tree = ast.parse(program)
+    tree.body = [
+        line
+        for line in tree.body
+        if isinstance(line, (ast.Import, ast.ImportFrom))
+        or (isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "model")
+    ]
+    names: dict[str, Any] = {"options": SimpleNamespace(backend="numpy")}
+    exec(compile(tree, "the model of an example", "exec"), names)
+    npnn.draw(names["model"], picture, most_units=6)
+
+
 def _copy_examples(source: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
@@ -103,6 +121,10 @@ def _copy_examples(source: Path, target: Path) -> None:
         raise ValueError(f"examples without a title, or without a file: {files.keys() ^ TITLES}")
     for name, file in files.items():
         title = TITLES[name]
-        text = re.sub(r'^"""', f'"""\n{title}\n{"=" * len(title)}\n\n', file.read_text(), count=1)
+        source_text = file.read_text()
+        if name in NOT_RUN:
+            _draw_network(source_text, target / f"{name}.png")
+            source_text += f"\n# sphinx_gallery_thumbnail_path = 'examples/{name}.png'\n"
+        text = re.sub(r'^"""', f'"""\n{title}\n{"=" * len(title)}\n\n', source_text, count=1)
         (target / file.name).write_text(text)
     shutil.copy(source / "README.rst", target / "GALLERY_HEADER.rst")

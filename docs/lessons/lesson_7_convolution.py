@@ -122,7 +122,7 @@ model = npnn.Sequential(
     seed=0,
 )
 history = model.fit(dataset, optimizer=npnn.Adam(alpha=0.01), epochs=40, seed=0)
-print("accuracy on images that were not trained on:", history["val_accuracy"][-1])
+print(f"accuracy on images that were not trained on: {history['val_accuracy'][-1]:.3f}")
 assert history["val_accuracy"][-1] > 0.9
 some = [int((dataset.c_validation_data == c).argmax()) for c in range(4)]
 icons = plots.images(dataset.x_validation_data[some], list(dataset.class_names), columns=4)

@@ -125,7 +125,8 @@ encoder.chain, middle.chain, decoder.chain = middle, decoder, npnn.BinaryCrossEn
 history = encoder.fit(
     dataset.x_train_data, clean, optimizer=npnn.Adam(alpha=5e-3), epochs=120, seed=0
 )
-print("divergence", history["loss_0"][-1], "surprise at the pixels", history["loss_1"][-1])
+first, second = history["loss_0"][-1], history["loss_1"][-1]
+print(f"divergence {first:.3f}, surprise at the pixels {second:.3f}")
 assert history["loss_1"][-1] < 2.5
 gaussians = np.asarray(encoder.predict(dataset.x_validation_data))
 figure = plots.codes(

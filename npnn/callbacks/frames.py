@@ -97,11 +97,13 @@ class Frames(Callback):
     def take(self, training: Training) -> None:
         """Draw a picture, and keep it."""
         from npnn import plots
+        from npnn.plots.style import leave_room
 
         if self.draw is None:
             figure = plots.picture_of(training.model, self.x, self.t)
         else:
             figure = self.draw(training)
+            leave_room(figure)
         plots.hold_still(figure, self._places)
         caption = f"epoch {training.epoch}" if training.epoch else "before training"
         figure.text(0.985, 0.012, caption, ha="right", va="bottom", fontsize=10, color=INK)

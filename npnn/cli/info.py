@@ -61,7 +61,7 @@ def run_info(options: argparse.Namespace) -> int:
 def _model_info(path: str) -> str:
     from npnn import files
     from npnn.datasets.cells import quoted
-    from npnn.io import human_bytes
+    from npnn.io import counted, human_bytes
 
     _, _, training = files.read(path)
     model = npnn.load(path)
@@ -84,7 +84,7 @@ def _model_info(path: str) -> str:
         lines.append(f"left out {quoted(run['ignore'], 1000)}")
     if run is not None:
         lines.append(
-            f"trained on {run['data']}: {run['epochs']} epochs, batch size {run['batch_size']}, "
-            f"{run['optimizer']} with alpha {run['alpha']:g}, seed {run['seed']}"
+            f"trained on {run['data']}: {counted(run['epochs'], 'epoch')}, "
+            f"batch size {run['batch_size']}, {run['optimizer']} with alpha {run['alpha']:g}, seed {run['seed']}"
         )
     return "\n".join(lines)

@@ -44,6 +44,7 @@ from npnn.cli.report import (
 )
 from npnn.cli.shown import Shown, add_shown_options
 from npnn.cli.tables import wrapped
+from npnn.io import counted
 from npnn.losses import default_loss
 from npnn.plain import field
 from npnn.scores import Scores
@@ -108,7 +109,9 @@ def run_train(options: argparse.Namespace) -> int:
             f"{run['data']} is data from {data.shape_in} to {data.shape_out}"
         )
     if checkpoint is not None and run["epochs"] <= done:
-        already = f"{options.resume} has already {done} epochs; ask for more with --epochs"
+        already = (
+            f"{options.resume} has already {counted(done, 'epoch')}; ask for more with --epochs"
+        )
         if options.epochs is not None:
             raise ValueError(f"argument --epochs: {already}")
         if (folder / MODEL).exists():

@@ -18,6 +18,7 @@ from npnn.plots.style import (
     INK,
     PALETTE,
     QUIET,
+    RULE,
     SECOND,
     finish,
     new_figure,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from npnn.model import Sequential
 
 Path = str | os.PathLike[str] | None
+LINE = 0.4  # the height of a line of words, in those of which units stand one apart
 COLOURS = dict(zip(OF, (FIRST, PALETTE[2], SECOND), strict=True))
 
 
@@ -43,6 +45,11 @@ class Column(NamedTuple):
     lines: list[str]
     units: int
     weights: np.ndarray | None = None  # from the units before
+
+    @property
+    def said(self) -> list[str]:
+        """What stands above the column; the lines of a box stand in it."""
+        return [self.title, *(self.lines if self.units else self.lines[:1])]
 
 
 def draw(model: Sequential, path: Path = None, *, most_units: int = 12) -> Figure:
@@ -77,23 +84,24 @@ def draw(model: Sequential, path: Path = None, *, most_units: int = 12) -> Figur
     parameters = model.parameters()  # which draws them, if that can be done
     columns = _columns(model)
     tallest = max(min(column.units, most_units) for column in columns)
-    figure, axes = one_panel(max(4.0, 1.9 * len(columns)), max(2.6, 1.5 + 0.42 * tallest))
+    low = -max(1.7, tallest / 2 + 0.6)
+    high = max(-low, *(_top(column, most_units) + LINE * len(column.said) for column in columns))
+    figure, axes = one_panel(max(4.0, 1.9 * len(columns)), max(2.6, 1.0 + 0.42 * (high - low)))
     before: dict[int, float] = {}
     for number, column in enumerate(columns):
         heights = _heights(column.units, most_units)
         if column.weights is not None and before:
             _draw_weights(axes, number, before, heights, column.weights)
+        elif number:
+            axes.plot([number - 1, number], [0.0, 0.0], color=RULE, linewidth=1.5, zorder=0)
         before = heights
     for number, column in enumerate(columns):
-        _draw_column(axes, number, column, _heights(column.units, most_units))
-    top = max(1.5, min(most_units, tallest) / 2 + 0.4)
+        _draw_column(axes, number, column, most_units)
     axes.set_xlim(-0.6, len(columns) - 0.4)
-    axes.set_ylim(-top - 0.2, top + 0.2)
+    axes.set_ylim(low, high)
     axes.axis("off")
     count = sum(int(np.prod(array.shape)) for array in parameters.values())
-    set_title(
-        axes, pad=22, text=f"{count:,} parameters, backend {model.backend.name}, {model.dtype}"
-    )
+    set_title(axes, f"{count:,} parameters, backend {model.backend.name}, {model.dtype}")
     if any(column.weights is not None for column in columns):
         for colour, style, label in ((FIRST, "-", "positive"), (SECOND, "--", "negative")):
             axes.plot([], [], color=colour, linestyle=style, linewidth=2, label=f"{label} weight")
@@ -181,7 +189,13 @@ def _draw_weights(
         )
 
 
-def _draw_column(axes: Axes, number: int, column: Column, heights: dict[int, float]) -> None:
+def _top(column: Column, most: int) -> float:
+    """Return the height at which a column's words begin."""
+    return max(_heights(column.units, most).values(), default=0.9) + 0.55
+
+
+def _draw_column(axes: Axes, number: int, column: Column, most: int) -> None:
+    heights = _heights(column.units, most)
     if heights:
         size = 190 if len(heights) < 9 else 110
         axes.scatter([number] * len(heights), [*heights.values()], s=size, color="white",
@@ -192,10 +206,8 @@ def _draw_column(axes: Axes, number: int, column: Column, heights: dict[int, flo
         text = "\n".join(column.lines[1:]) or column.title.partition(" ")[2] or "image"
         box = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": INK}
         axes.text(number, 0.0, text, ha="center", va="center", fontsize=8, bbox=box, zorder=3)
-    lines = column.lines if heights else column.lines[:1]
-    top = max(heights.values(), default=0.9) + 0.55
-    axes.text(number, top, "\n".join([column.title, *lines]), ha="center", va="bottom", fontsize=9,
-              color=INK if number else QUIET, zorder=4, linespacing=1.25)  # fmt: skip
+    axes.text(number, _top(column, most), "\n".join(column.said), ha="center", va="bottom",
+              fontsize=9, color=INK if number else QUIET, zorder=4, linespacing=1.25)  # fmt: skip
 
 
 def histograms(

@@ -101,7 +101,9 @@ def report(
         worst, table = _of_classes(classes, y, told)
         sections.append(table)
     else:
-        worst, table = _of_numbers(targets_of(t), y)
+        worst, table = _of_numbers(
+            targets_of(t), y, str(model.details.get("target_name", "target"))
+        )
         sections.append(table)
     sections.append(_mistakes(x, worst, names, image_shape))
     page = Template(files("npnn.plots").joinpath("report.html").read_text(encoding="utf-8"))
@@ -143,7 +145,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _summary(history: History, samples: int) -> str:
-    parts = [f"{history.num_epochs} epochs in {history.seconds:.1f} s"]
+    parts = [reports.time_line(history)]
     if history.stopped:
         parts.append(f"stopped: {history.stopped}")
     if history.interrupted:
@@ -205,7 +207,9 @@ def _of_classes(
     return worst, _section("What was taken for what", f"{picture}\n{table}")
 
 
-def _of_numbers(t: np.ndarray, y: np.ndarray) -> tuple[list[tuple[int, str, str, str]], str]:
+def _of_numbers(
+    t: np.ndarray, y: np.ndarray, name: str
+) -> tuple[list[tuple[int, str, str, str]], str]:
     """Return the largest misses, and the section of how large they are."""
     if t.shape != y.shape:
         raise ValueError(f"targets of shape {t.shape} do not go with outputs of shape {y.shape}")
@@ -222,7 +226,7 @@ def _of_numbers(t: np.ndarray, y: np.ndarray) -> tuple[list[tuple[int, str, str,
     ]
     found = reports.regression_metrics(y, t)
     rows = [(name, f"{value:.5g}") for name, value in found.items()]
-    picture = _figure(predicted_against_true(y, t), "predicted against true values")
+    picture = _figure(predicted_against_true(y, t, name=name), "predicted against true values")
     return worst, _section("How far it misses", f"{picture}\n{_table(('', ''), rows)}")
 
 

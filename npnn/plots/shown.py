@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from npnn.errors import MissingError
 from npnn.plots.training import curves
+from npnn.reports import time_line
 
 if TYPE_CHECKING:
     from npnn.history import History
@@ -26,7 +27,7 @@ def history_html(history: History) -> str:
     """Return a history as HTML: what the last epoch gave, and the curves of all."""
     head = "".join(f"<th>{escape(name)}</th>" for name in history)
     cells = "".join(f"<td>{value:.4g}</td>" for value in history.last().values())
-    text = escape(f"{history.num_epochs} epochs, {history.seconds:.1f} s")
+    text = escape(time_line(history))
     if history.stopped:
         text += escape(f"; stopped: {history.stopped}")
     table = f"<table><tr>{head}</tr><tr>{cells}</tr></table>" if history.num_epochs else ""

@@ -87,6 +87,16 @@ def as_written(figure: Figure) -> None:
             text.set_fontfamily([*text.get_fontfamily(), *wide])
 
 
+def leave_room(figure: Figure) -> None:
+    """Keep the lower edge free for a line of words, where the places of axes are found."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        below = 0.22 / figure.get_figheight()
+        engine.set(rect=(0.0, below, 1.0, 1.0 - below))
+
+
 def hold_still(figure: Figure, places: list[Any]) -> None:
     """Put the axes where those of an earlier picture are, whose `places` these are.
 
