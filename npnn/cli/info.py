@@ -85,6 +85,7 @@ def _model_info(path: str) -> str:
     if run is not None:
         lines.append(
             f"trained on {run['data']}: {counted(run['epochs'], 'epoch')}, "
-            f"batch size {run['batch_size']}, {run['optimizer']} with alpha {run['alpha']:g}, seed {run['seed']}"
+            f"batch size {run['batch_size']}, {run['optimizer']} with alpha {run['alpha']:g}, "
+            f"seed {run['seed']}"
         )
     return "\n".join(lines)
