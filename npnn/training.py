@@ -19,7 +19,7 @@ from npnn.callbacks.asked import as_callbacks
 from npnn.errors import DivergedError, FileError
 from npnn.history import History
 from npnn.io import Place
-from npnn.labels import class_names_of, columns_of
+from npnn.labels import check_names, class_names_of, columns_of
 from npnn.layers.layer import Layer, Link
 from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured, metric_names
@@ -107,7 +107,8 @@ def _begun(
         dataset, x, t = x, x.x_train_data, x.y_train_data
         if validation_data is None:
             validation_data = (dataset.x_validation_data, dataset.y_validation_data)
-        model.norm = dataset.norm if model.norm is None else model.norm
+        if model.norm is None and not model.takes_integers:
+            model.norm = dataset.norm
         model.class_names = model.class_names or dataset.class_names
         if getattr(dataset, "schema", None) is not None:
             model.details["schema"] = dataset.schema.to_config()
@@ -123,8 +124,10 @@ def _begun(
     elif model.chain is None:
         model.chain = default_loss(model)
     last = model.runner.network.losses
-    if last and not model.class_names:
-        model.class_names = class_names_of(t, last[-1])
+    names = model.class_names or (class_names_of(t, last[-1]) if last else None)
+    if last and names:
+        check_names(names, last[-1].shape_in, "class_names" if model.class_names else "targets t")
+        model.class_names = names
 
     saved = None
     if resume is not None:

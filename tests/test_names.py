@@ -100,6 +100,37 @@ def test_words_that_name_no_class_are_refused_and_nothing_is_changed(use, error,
     assert model.class_names is None
 
 
+@pytest.mark.parametrize("hole", [None, float("nan"), pytest.param("NA", id="pandas.NA")])
+def test_a_label_that_is_missing_among_words_is_named(hole):
+    hole = pytest.importorskip("pandas").NA if hole == "NA" else hole
+    words = WORDS.astype(object)
+    words[5] = hole
+    message = r"at \(5,\) \(counted from 0\) among words: leave out the samples"
+    for use in (lambda: classifier().fit(X, words), lambda: nd.Dataset(X, words)):
+        with pytest.raises(TypeError, match=message):
+            use()
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c", "d"]])
+def test_names_are_as_many_as_the_classes_that_outputs_tell_apart(names):
+    model = classifier()
+    message = rf"class_names: there are {len(names)} classes, .* and outputs for 3"
+    with pytest.raises(ValueError, match=message):
+        model.class_names = names
+    two = classifier(outputs=1)
+    with pytest.raises(ValueError, match="outputs for 2"):
+        two.class_names = names[:1]
+    later = npnn.Sequential([npnn.Dense(None, 3), npnn.Softmax()])
+    later.class_names = names  # its outputs are not known
+    with pytest.raises(ValueError, match=message):
+        later.fit(X, C)
+    with pytest.raises(ValueError, match=r"targets t: there are 2 classes, .* must name all"):
+        classifier().fit(X[C < 2], WORDS[C < 2])
+    named = classifier()
+    named.class_names = NAMES
+    named.fit(X[C < 2], WORDS[C < 2], epochs=1)
+
+
 def test_a_label_that_training_had_not_is_named(backend_name):
     model = classifier(backend_name)
     model.fit(X, WORDS, epochs=1)

@@ -11,6 +11,7 @@ import numpy as np
 from npnn.datasets import arrow
 from npnn.datasets.cells import Factors, factors_of, quoted
 from npnn.datasets.given import NDArray
+from npnn.labels import is_missing
 
 
 def is_frame(data: Any) -> bool:
@@ -72,16 +73,16 @@ def plain(values: Any) -> list[str] | Factors | NDArray:
             np.isnat(array), np.nan, array.astype("timedelta64[us]").astype(np.int64) / 1e6
         )
     given = array.tolist()
-    present = [value for value in given if not _is_none(value)]
+    present = [value for value in given if not is_missing(value)]
     kinds = {type(value) for value in present}
     if kinds and kinds <= {bool} and len(present) == len(given):
         return np.asarray(given, bool)
     if kinds and all(issubclass(kind, (int, float)) and kind is not bool for kind in kinds):
-        return np.asarray([np.nan if _is_none(v) else float(v) for v in given], np.float64)
+        return np.asarray([np.nan if is_missing(v) else float(v) for v in given], np.float64)
     if kinds and all(hasattr(value, "toordinal") for value in present):
-        times = [None if _is_none(value) else value.replace(**_local(value)) for value in given]
+        times = [None if is_missing(value) else value.replace(**_local(value)) for value in given]
         return np.asarray(times, "datetime64[us]")
-    return ["" if _is_none(value) else str(value).strip() for value in given]
+    return ["" if is_missing(value) else str(value).strip() for value in given]
 
 
 def _local(value: Any) -> dict[str, Any]:
@@ -94,12 +95,3 @@ def _object_array(values: Iterable[Any]) -> NDArray:
     array = np.empty(len(listed), object)
     array[:] = listed
     return array
-
-
-def _is_none(value: Any) -> bool:
-    # pandas' NA is equal to nothing, and says so with itself.
-    return (
-        value is None
-        or type(value).__name__ in ("NAType", "NaTType")
-        or (isinstance(value, float) and value != value)
-    )

@@ -172,7 +172,11 @@ def _array(argument: str, values: Any) -> NDArray:
     try:
         return host_array(values)
     except TypeError as error:
-        raise TypeError(f"{argument} must hold real numbers: {error}") from None
+        hole = labels.hole_among_words(values) if argument == "t" else ""
+        if hole:
+            raise TypeError(f"{argument}: {hole}") from None
+        remedy = labels.strange_columns(values)
+        raise TypeError(f"{argument} must hold real numbers: {error}{remedy}") from None
     except ValueError as error:
         raise ValueError(f"{argument}: {error}") from None
 

@@ -45,7 +45,8 @@ class Layer(Named, Settings):
         on, perhaps in another shape, or nothing. It holds for the class itself, not for its
         subclasses.
     takes_integers : bool
-        Whether inputs that are integers shall stay integers.
+        Whether the inputs are integers, also those that come as whole floats; of several inputs
+        each stays what it is.
     training : bool
         True inside a training step, for layers that behave differently there.
     noise : str or None
