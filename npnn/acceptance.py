@@ -17,10 +17,11 @@ import numpy as np
 from npnn import known, labels
 from npnn.arrays import Array, array_namespace, fits
 from npnn.backends.backend import Backend
+from npnn.datasets.schema import read_inputs
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer
 from npnn.normalization import normalize
 from npnn.targets import prepare_targets
-from npnn.trees import Path, first, leaves, mapped, place
+from npnn.trees import Path, leaves, len_of, mapped, place
 from npnn.values import (
     all_below,
     all_fractions,
@@ -352,11 +353,6 @@ def _look(x: Array, raw: Array, given: Any, backend: Backend, what: str, wait: b
 # Inputs ------------------------------------------------------------------------------------------
 
 
-def len_of(x: Any) -> int:
-    """Return the number of samples of inputs."""
-    return int((x if hasattr(x, "shape") else first(x)).shape[0])
-
-
 def _shapes(x: Any) -> tuple[Any, ...]:
     return tuple((path, a.shape) for path, a in leaves(x))
 
@@ -397,7 +393,7 @@ def raw_inputs(backend: Backend, x: Any, model: Sequential) -> Any:
     if isinstance(x, (dict, tuple)) and is_tree(x, model.shape_in):
         return _of_tree(x, lambda array: unrounded(backend, array, "x"))
     if hasattr(x, "columns"):
-        x = labels.in_order(x, model.details.get("columns"))
+        x = read_inputs(x, model.details)
     return unrounded(backend, x, "x")
 
 

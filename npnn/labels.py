@@ -131,7 +131,7 @@ def numbered(words: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
 
 def columns_of(x: Any) -> list[str] | None:
     """Return the names of a table's columns; None if it has none, or one twice."""
-    names = list(getattr(x, "columns", ()))
+    names = list(getattr(x, "column_names", getattr(x, "columns", ())))
     named = bool(names) and all(isinstance(name, str) for name in names)
     return names if named and len(set(names)) == len(names) else None
 
@@ -151,7 +151,7 @@ def strange_columns(value: Any) -> str:
         return ""
     return (
         f"; look at column{'s' * (len(bad) > 1)} {', '.join(bad)}: fill or drop missing values, "
-        "and turn words and categories into numbers"
+        "and turn words and categories into numbers; npnn.datasets.Table(frame, target) does that"
     )
 
 
@@ -172,7 +172,7 @@ def in_order(x: Any, names: Sequence[str] | None) -> Any:
             f"inputs x have the columns {_quoted(extra)} beside those that the model was trained "
             "on: give x[model.details['columns']]"
         )
-    return x[list(names)]
+    return x.select(names) if hasattr(x, "column_names") else x[list(names)]
 
 
 def _quoted(names: Sequence[str], most: int = 10) -> str:

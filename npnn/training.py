@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn import batches, checked, checkpoints, doubts, interrupts, named, target_scale, words
-from npnn.acceptance import check_inputs, len_of, raw_inputs
+from npnn.acceptance import check_inputs, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
 from npnn.callbacks import AnyCallback, Callback, ProgressBar, TerminateOnNaN
@@ -25,6 +25,7 @@ from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
 from npnn.scores import Metric, Scores, scored
+from npnn.trees import len_of
 from npnn.values import quiet
 
 if TYPE_CHECKING:
@@ -103,8 +104,10 @@ def _begun(
     resume: Place | None,
 ) -> tuple[Training, Data, Data | None, checkpoints.Saved | None]:
     """Return a training that can begin, the data for it, and what it goes on from."""
+    columns = None
     if hasattr(x, "x_train_data"):
         dataset, x, t = x, x.x_train_data, x.y_train_data
+        columns = getattr(dataset, "columns", None)
         if validation_data is None:
             validation_data = (dataset.x_validation_data, dataset.y_validation_data)
         if model.norm is None and not model.takes_integers:
@@ -114,7 +117,7 @@ def _begun(
             model.details["schema"] = dataset.schema.to_config()
     if t is None:
         raise ValueError("fit needs targets t beside the inputs x, or a dataset")
-    columns = columns_of(x)
+    columns = columns or columns_of(x)
     if columns is not None:
         model.details.setdefault("columns", columns)
     if model.shape_in is None:

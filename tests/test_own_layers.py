@@ -227,7 +227,7 @@ def test_whole_floats_are_integers_where_a_layer_takes_those_and_others_are_name
             with pytest.raises(ValueError, match=r"layer 0, Embedding, must be integers, .*mple 3"):
                 use()
     model.norm = npnn.Normalization(0.0, 2.0)
-    with pytest.raises(ValueError, match="integers, of which model.norm makes others"):
+    with pytest.raises(ValueError, match=r"integers, of which model\.norm makes others"):
         model.predict(numbers)
 
 

@@ -16,6 +16,8 @@ from npnn.labels import is_missing
 
 def is_frame(data: Any) -> bool:
     """Whether data are a frame: columns that have names, and give arrays."""
+    if hasattr(data, "collect_schema") and hasattr(data, "collect"):
+        raise TypeError(f"a {type(data).__name__} holds no data yet: give x.collect()")
     return not isinstance(data, (str, bytes, os.PathLike)) and (
         hasattr(data, "columns") and hasattr(data, "__getitem__")
     )
@@ -33,11 +35,21 @@ def frame_columns(frame: Any) -> dict[str, NDArray | Factors]:
     return found
 
 
+def named(column: Any, frame: Any) -> Any:
+    """Return what a column of a frame is called, if it is given by a name that is no string."""
+    names = list(getattr(frame, "column_names", frame.columns))
+    is_name = not isinstance(column, str) and any(column == name for name in names)
+    return str(column) if is_name else column
+
+
 def _of_series(series: Any) -> NDArray | Factors:
     """Return a column in its own type: text by its different values, where that can be had."""
     found = _of_arrow(series)
     if found is None and hasattr(series, "factorize") and _may_be_text(series.dtype):
-        codes, distinct = series.factorize()
+        try:
+            codes, distinct = series.factorize()
+        except TypeError:  # of lists, say
+            codes, distinct = series.map(str).factorize()
         texts = list(distinct)
         if all(isinstance(text, str) for text in texts):
             codes = np.where(codes < 0, len(texts), codes)
