@@ -80,7 +80,7 @@ def fit(
                 )  # fmt: skip
             with _fitting(model.runner):
                 training.begin(saved)
-        with model.runner.lasting(data.bound) as bound, _fitting(model.runner):
+        with model.runner.lasting(data.bound) as bound:
             if bound:
                 data = Data(data.backend, bound)
             training.run(data, validation, shuffle)
@@ -279,14 +279,13 @@ class Training:
         """Do the epochs that are left."""
         self._started = time.perf_counter()
         try:
-            with interrupts.noted() as interrupted:
+            with _fitting(self.runner), interrupts.noted() as interrupted:
                 while self.epoch < self.epochs and not self._stopping:
                     self._run_epoch(data, validation, shuffle, interrupted)
                     if interrupted():
                         self.history.interrupted = self._stopping = True
         finally:
             self.history.seconds += time.perf_counter() - self._started
-            self.runner.is_fitting = False
             self.call("on_train_end")
 
     def _run_epoch(
