@@ -135,7 +135,7 @@ def mean_and_deviation(x: Array, w: Array = None) -> tuple[Array, Array]:
     """
     xp = array_namespace(x)
     largest = xp.max(xp.abs(x), axis=0)
-    unit = 2.0 ** xp.floor(xp.log2(xp.where(largest > 0.0, largest, 1.0)))
+    unit = 2.0 ** xp.floor(xp.log2(xp.where(largest > 0.0, largest, xp.ones_like(largest))))
     x = x / unit
     if w is None:
         return xp.mean(x, axis=0) * unit, xp.std(x, axis=0) * unit
