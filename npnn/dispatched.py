@@ -15,8 +15,8 @@ try:
     from sklearn.utils._array_api import _convert_to_numpy, get_namespace
 except ImportError as error:
     raise MissingError(
-        f"npnn.sklearn needs scikit-learn 1.6 or newer ({error}): pip install 'npnn-xp[sklearn]', "
-        "or pip install 'scikit-learn>=1.6'"
+        f"npnn.sklearn needs scikit-learn 1.7 or newer ({error}): pip install 'npnn-xp[sklearn]', "
+        "or pip install 'scikit-learn>=1.7'"
     ) from None
 
 

@@ -46,8 +46,8 @@ try:
     )
 except ImportError as error:
     raise MissingError(
-        f"npnn.sklearn needs scikit-learn 1.6 or newer ({error}): pip install 'npnn-xp[sklearn]', "
-        "or pip install 'scikit-learn>=1.6'"
+        f"npnn.sklearn needs scikit-learn 1.7 or newer ({error}): pip install 'npnn-xp[sklearn]', "
+        "or pip install 'scikit-learn>=1.7'"
     ) from None
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
