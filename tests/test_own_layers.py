@@ -398,3 +398,33 @@ def test_the_weight_of_a_penalty_can_be_changed_between_steps(backend_name):
 def test_an_attribute_that_there_is_not_is_refused(thing, name, hint):
     with pytest.raises(AttributeError, match=f"has no attribute '{name}'.*{hint}"):
         setattr(thing, name, 1)
+
+
+class Counting(Layer):
+    state_names = ("count",)
+
+    def build(self, shape_in, rng=None):
+        self.count = np.zeros((), self.dtype)
+        return super().build(shape_in, rng)
+
+    def forward(self, x):
+        self.count = self.count + 1.0
+        return x
+
+    def backward(self, grad_y):
+        return grad_y
+
+
+@pytest.mark.parametrize("layer", [Counting, npnn.BatchNorm])
+def test_a_step_that_carries_a_state_on_has_nothing_recorded_anew(layer, backend_name):
+    model = npnn.Sequential(
+        [Dense(3, 2), layer(), Dense(2, 2)], backend=backend_name, capture=False
+    )
+    model.chain = npnn.RMSLoss()
+    optimizer = npnn.Adam()
+    optimizer.model = model
+    x, t = np.ones((5, 3)), np.ones((5, 2))
+    optimizer.step(x, t)
+    seen = npnn.settings.changes[0]
+    optimizer.step(x, t)
+    assert npnn.settings.changes[0] == seen

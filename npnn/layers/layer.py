@@ -124,6 +124,11 @@ class Layer(Named, Settings):
             return None if value is None else as_shape(value, name)
         return super()._suiting(name, value)
 
+    def mark_changed(self) -> None:
+        """Have all steps that were recorded with this layer's settings recorded anew."""
+        if not self.is_twin:  # what a step makes of it is seen by nobody else
+            super().mark_changed()
+
     def _hold(self, name: str, array: Array) -> None:
         """Set a parameter or a state to an array, of whatever library, dtype and shape."""
         vars(self)[name] = array
