@@ -266,3 +266,8 @@ def test_the_progress_bar_shows_epochs_and_metrics(capsys):
     shown = capsys.readouterr().err
     assert "3/3" in shown
     assert "loss=" in shown
+
+
+def test_the_path_of_a_checkpoint_holds_nothing_to_fill_in():
+    with pytest.raises(ValueError, match=r"path must be that of one file, .* not 'm\{epoch:02d\}'"):
+        npnn.Checkpoint("m{epoch:02d}")

@@ -73,7 +73,8 @@ class JaxBackend(Backend):
 
     def convert(self, x: Any) -> Array:
         if not isinstance(x, self.jax.Array):
-            x = self._as_jax_holds_it(host_array(x))
+            # Copied: JAX may read this memory later, when its owner has written into it again.
+            x = np.array(self._as_jax_holds_it(host_array(x)))
         return self.jax.device_put(x, self.device)
 
     def _as_jax_holds_it(self, x: np.ndarray) -> np.ndarray:
