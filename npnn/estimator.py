@@ -196,7 +196,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                     f"and cannot become {value!r}: set warm_start=False, or make a new estimator"
                 )
         if not isinstance(self.optimizer, Optimizer) and self.optimizer != "lbfgs":
-            self._take_optimizer()
+            self._take_optimizer(self.optimizer)
 
     def _shaping(self) -> dict[str, Any]:
         """Return the arguments that shape the network."""
@@ -205,9 +205,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         names = ("model", "activation", "dropout", "standardize", "dtype", "backend")
         return {"hidden": self._widths(), **{name: getattr(self, name) for name in names}}
 
-    def _take_optimizer(self) -> None:
+    def _take_optimizer(self, name: str) -> None:
         """Have an optimizer of the arguments of now, and of the moments that there are."""
-        kind = OPTIMIZERS[self.optimizer]
+        kind = OPTIMIZERS[name]
         if type(getattr(self, "optimizer_", None)) is not kind:
             self.optimizer_ = kind()
         self.optimizer_.alpha, self.optimizer_.weight_decay = self.alpha, self.weight_decay
@@ -247,7 +247,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             self.optimizer_ = copy.deepcopy(self.optimizer)
         elif self.optimizer != "lbfgs":
             self.optimizer_ = OPTIMIZERS[self.optimizer]()
-            self._take_optimizer()
+            self._take_optimizer(self.optimizer)
 
     def _train(
         self,

@@ -226,7 +226,8 @@ def _weights(w: Any, count: int) -> np.ndarray:
         raise ValueError(
             f"w must be {count} finite numbers of at least 0, one for each sample, and not all 0"
         )
-    return w / w.max()
+    share: np.ndarray = w / w.max()
+    return share
 
 
 def _from_first(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
