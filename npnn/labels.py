@@ -84,7 +84,8 @@ def hole_among_words(t: Any) -> str:
         array = np.asarray(t, object)
     except (TypeError, ValueError, RuntimeError):
         return ""
-    holes = [item for item in np.ndenumerate(array) if is_missing(item[1])]
+    is_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    holes = [item for item in np.ndenumerate(array) if is_column and is_missing(item[1])]
     if not holes or not any(isinstance(value, str) for value in array.flat):
         return ""
     place, value = holes[0]
