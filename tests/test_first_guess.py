@@ -295,7 +295,7 @@ def test_classes_without_a_softmax_are_told_of_it():
     told(
         lambda: npnn.Sequential([npnn.Dense(4, 2)]).fit(X, C),
         ValueError,
-        r"outputs of shape \(batch, 2\): if they are classes, npnn.Softmax\(\) has to be the last",
+        r"outputs of shape \(batch, 2\): of classes, npnn.Softmax\(\) is the last layer, and",
     )
     told(lambda: npnn.Normalization().fit(X), AttributeError, r"Normalization.standard\(x\)")
     told(lambda: npnn.Dense(4, initializer="he_normal"), ValueError, "did you mean 'HeNormal'")

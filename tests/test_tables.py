@@ -358,7 +358,7 @@ def test_files_that_are_no_tables(tmp_path, write):
         nd.Table(tmp_path)
     with pytest.raises(ValueError, match=r"must be ascii text: byte 0xc3 at position 4 is not$"):
         nd.Table(write("a,b,é\n1,2,3\n"), encoding="ascii")
-    with pytest.raises(TypeError, match=r"target must be an int, not 1.5"):
+    with pytest.raises(TypeError, match=r"target must be a column's name or index, not 1.5"):
         nd.Table(write(FLOWERS), 1.5)
 
 
@@ -1247,3 +1247,50 @@ def test_damaged_columns(write, change):
     config["columns"][0] = {**config["columns"][0], **change}
     with pytest.raises(ValueError, match="config is not that of a table's schema"):
         nd.TableSchema.from_config(config)
+
+
+# Frames -------------------------------------------------------------------------------------------
+
+
+def test_a_column_of_a_frame_is_told_by_what_is_its_name_there():
+    pandas = pytest.importorskip("pandas")
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    for names in ([2, 1, 0], [2019, 2020, 2021], [("a", 1), ("a", 2), ("b", 1)]):
+        frame = pandas.DataFrame(values, columns=pandas.Index(names, tupleize_cols=False))
+        for place, name in enumerate(names):
+            data = nd.Table(frame, name)
+            assert data.schema.target == str(name)
+            others = [other for other in names if other != name]
+            assert data.feature_names == tuple(map(str, others))
+            data = nd.Table(frame, name, ignore=[others[0]], kinds={others[1]: "category"})
+            assert data.schema.target_position == place
+            assert [column.kind for column in data.schema.columns] == ["category"]
+    with pytest.raises(TypeError, match=r"a column's name or index, not 1\.5"):
+        nd.Table(frame, 1.5)
+
+
+def test_cells_that_are_lists_are_text():
+    pandas = pytest.importorskip("pandas")
+    cells = [[1, 2], [3]] * 15
+    data = nd.Table(pandas.DataFrame({"a": cells, "t": np.arange(30.0)}), "t")
+    assert data.feature_names == ("a=[1, 2]", "a=[3]")
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_categories_of_polars_are_text(missing):
+    polars = pytest.importorskip("polars")
+    words = ["u", "v", None if missing else "w"] * 10
+    for kind in (polars.Categorical, polars.Enum(["v", "u", "w"])):
+        frame = polars.DataFrame({"a": polars.Series(words).cast(kind), "t": np.arange(30.0)})
+        names = nd.Table(frame, "t").feature_names
+        assert set(names) >= {"a=u", "a=v"}
+        assert ("a=w" in names) is not missing
+
+
+def test_what_is_neither_file_nor_frame_is_told():
+    for given in ({"a": [1.0]}, np.zeros((3, 2)), [[1.0, 2.0]]):
+        with pytest.raises(TypeError, match=r"path of a file, .*; or a frame, such as pandas"):
+            nd.Table(given)
+    polars = pytest.importorskip("polars")
+    with pytest.raises(TypeError, match=r"a LazyFrame holds no data yet: give x\.collect"):
+        nd.Table(polars.DataFrame({"a": [1.0]}).lazy())

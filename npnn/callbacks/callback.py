@@ -244,6 +244,11 @@ class Checkpoint(Monitor):
     ) -> None:
         super().__init__(monitor, mode)
         self.path, self.every = checked.path(path, "path"), checked.integer(every, "every", 1)
+        if "{" in self.path:
+            raise ValueError(
+                "path must be that of one file, which each save writes anew, without anything to "
+                f"be filled in: not {checked.shown(self.path)}"
+            )
         self.best_only = checked.flag(best_only, "best_only")
 
     def on_train_begin(self, training: Training) -> None:

@@ -69,6 +69,6 @@ def _factors(column: Any) -> Factors:
 
     column = column.unify_dictionaries()
     distinct = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-    chunks = [chunk.indices for chunk in column.chunks]
+    chunks = [chunk.indices.cast("int32") for chunk in column.chunks]
     codes = _numbers(pa.chunked_array(chunks, "int32"), len(distinct))
     return factors_of([*("" if text is None else text for text in distinct), ""], codes)

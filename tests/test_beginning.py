@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import npnn
-from npnn import kinks
+from npnn import beginning
 from npnn.cli import fitting, main
 
 
@@ -18,7 +18,7 @@ def test_each_unit_bends_at_a_sample(backend_name, count):
     )
     model.norm = npnn.Normalization.standard(x)
     before = {name: np.asarray(a).copy() for name, a in _host(model).items()}
-    kinks.spread(model, x, seed=1)
+    beginning.spread(model, x, seed=1)
     after = _host(model)
     inputs = model.norm(x) @ after["0.w"] + after["0.b"]
     assert np.abs(inputs).min(axis=0).max() < 1e-5
@@ -34,7 +34,7 @@ def test_before_training_a_table_is_answered_by_its_mean(backend_name):
         backend=backend_name,
     )
     before = {name: np.asarray(a).copy() for name, a in _host(model).items()}
-    kinks.level(model)
+    beginning.level(model)
     x = np.random.default_rng(0).normal(size=(10, 2))
     np.testing.assert_allclose(model.backend.to_numpy(model.predict(x)), 1 / 3, rtol=1e-6)
     np.testing.assert_array_equal(_host(model)["0.w"], before["0.w"])
@@ -56,7 +56,7 @@ def _host(model):
 def test_what_does_not_bend_stays(layers):
     model = npnn.Sequential(layers, seed=0)
     before = {name: np.asarray(a).copy() for name, a in model.parameters().items()}
-    kinks.spread(model, np.ones((5, 2)))
+    beginning.spread(model, np.ones((5, 2)))
     for name, array in model.parameters().items():
         np.testing.assert_array_equal(array, before[name])
 
