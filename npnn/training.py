@@ -170,7 +170,7 @@ def _begun(
     scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
     if saved is not None:
         saved.check(model, optimizer, epochs, sizes, scores.names)
-        saved.give_back(called)
+        saved.give_back(called, model)
     training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
     training.remark, training.epochs_before = data.remark, epochs_before
     return training, data, validation, saved
