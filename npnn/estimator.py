@@ -16,6 +16,7 @@ from npnn.arrays import Array
 from npnn.callbacks import Callback, EarlyStopping
 from npnn.dispatched import as_beside, check_same_place, floats_of, on_host, rows_of, standard
 from npnn.errors import MissingError
+from npnn.guided import guided
 from npnn.history import History
 from npnn.layers import (
     Dense,
@@ -63,6 +64,7 @@ FEW = 2**14  # numbers: a step on them takes as long in float64
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     """What the two estimators have in common."""
 
+    @guided
     def __init__(
         self,
         hidden: int | Sequence[int] = (100,),

@@ -18,6 +18,7 @@ from npnn.arrays import Array, array_namespace
 from npnn.callbacks import Callback
 from npnn.dispatched import as_beside, on_host, standard
 from npnn.estimator import NetworkEstimator
+from npnn.guided import guided
 from npnn.layers import Layer, Sigmoid, Softmax
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer, RMSLoss
 from npnn.model import Sequential
@@ -117,6 +118,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     enough = 5e-3
 
+    @guided
     def __init__(
         self,
         hidden: int | Sequence[int] = (100,),

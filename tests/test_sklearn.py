@@ -314,3 +314,16 @@ def test_training_ends_where_the_loss_falls_too_little_for_classes():
     loss = one.loss_curve_
     assert loss[-11] - min(loss[-10:]) <= 5e-3
     assert quick(tol=1e-5, epochs=one.n_iter_ + 5).fit(x[:600], y[:600]).n_iter_ > one.n_iter_
+
+
+@pytest.mark.parametrize("kind", [NetworkClassifier, NetworkRegressor])
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [("max_iter", "epochs"), ("hidden_layer_sizes", "hidden"), ("solver", "optimizer"),
+     ("learning_rate_init", "alpha"), ("n_iter_no_change", "patience"), ("l2", "weight_decay")],
+)  # fmt: skip
+def test_an_argument_of_scikit_learns_own_networks_is_told(kind, name, right):
+    with pytest.raises(
+        TypeError, match=f"^{kind.__name__} has no argument '{name}': write {right}$"
+    ):
+        kind(**{name: 1})

@@ -21,6 +21,7 @@ from npnn.datasets.given import (
     feature_names_of,
     rows_of_parts,
 )
+from npnn.guided import guided
 from npnn.normalization import Normalization
 
 Batch = tuple[NDArray, NDArray, NDArray | None]
@@ -123,6 +124,7 @@ class Dataset:
     _made_here = False
     """Whether nobody else has the arrays of inputs, so that they need not be copied."""
 
+    @guided
     def __init__(
         self,
         x: npt.ArrayLike,

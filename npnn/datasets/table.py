@@ -20,6 +20,7 @@ from npnn.datasets.npz import is_npz
 from npnn.datasets.npz_table import from_npz
 from npnn.datasets.schema import LeftOut, TableSchema, encoded
 from npnn.datasets.sources import Header, RawTable, existing, read_table
+from npnn.guided import guided
 from npnn.normalization import Normalization
 
 Columns = str | int | Sequence[str | int]
@@ -118,6 +119,7 @@ class Table(Dataset):
 
     _made_here = True
 
+    @guided
     def __init__(
         self,
         path: Any,
