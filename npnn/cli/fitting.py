@@ -27,9 +27,9 @@ PATIENCE = 15, 4  # epochs, and a part of all there may be
 NETWORKS = (([128], 0.3), ([128, 64], 0.0))  # hidden layers, and their dropout
 DROPOUTS = (0.0, 0.3)  # of layers that somebody asked for
 FEWEST_ROWS = 6  # of which some can be held out
-# As many epochs as were best, since all rows train, and the rate falls; of classes the right one
-# is found more often long after the probabilities were best.
-LONGER = {"regression": 1.25, "classification": 2.0, "binary": 2.0}
+# As many epochs as were best, since all rows train, the rate falls, and of classes the right one is
+# found more often long after the probabilities were best.
+LONGER = 2.0
 
 
 def batch_size_of(rows: int) -> int:
@@ -58,7 +58,7 @@ def find(run: dict[str, Any], data: Dataset, options: argparse.Namespace, progre
         errors = _errors({**before, **tried}, data, options, progress)
         if errors.min() < best:
             best = float(errors.min())
-            epochs = round(LONGER[data.task] * (int(errors.argmin()) + 1))
+            epochs = round(LONGER * (int(errors.argmin()) + 1))
             run.update(tried, epochs=max(3, min(most, epochs)))
 
 

@@ -118,12 +118,12 @@ def run_train(options: argparse.Namespace) -> int:
 
     say(described(data))
     run["falls"] = run.get("falls", False) and options.epochs is None
-    found = not run["epochs"]
-    if found:
+    is_open = not run["epochs"]
+    if is_open:
         find(run, data, options, show)
         model = new_model(run, data, options)
     say(described_model(model, run))
-    if found:
+    if is_open:
         say(
             f"{run['epochs']} epochs and a dropout of {run['dropout']:g}, found on training rows "
             "that were held out"
