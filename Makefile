@@ -75,6 +75,7 @@ types: .venv/lint.stamp ## check the types
 	mkdir -p build/types/npnn
 	@ln -s $(patsubst %,$(CURDIR)/%,$(filter-out %/__pycache__,$(wildcard npnn/*))) build/types/npnn/
 	ln -s $(CURDIR)/backends build/types/npnn/backends
+	ln -s $(CURDIR)/npnn_command.py build/types/
 	cd build/types && MYPYPATH=. $(CURDIR)/$(BIN)/mypy --strict \
 		--config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p npnn
 

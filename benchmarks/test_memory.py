@@ -1,4 +1,7 @@
-"""Memory over a million steps: ``pytest benchmarks/test_memory.py``; it takes a minute or two."""
+"""Memory over a million steps: ``pytest benchmarks/test_memory.py``; it takes a minute or two.
+
+``NPNN_BENCH_STEPS=100000`` makes fewer.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 from contestants import CONTESTANTS
 from workloads import WORKLOADS
 
-STEPS = 1_000_000
+STEPS = int(os.environ.get("NPNN_BENCH_STEPS", "1000000"))
 FIRST = 1_000
 
 

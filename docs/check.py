@@ -89,7 +89,8 @@ LOOK = """() => {
     const a = document.querySelector('article') || document.body;
     const copy = a.cloneNode(true);
     copy.querySelectorAll('pre, code, math').forEach(e => e.remove());
-    return [copy.textContent, a.querySelectorAll('merror').length,
+    const marks = [...a.querySelectorAll('mo')].filter(o => o.textContent === '\\u0332').length;
+    return [copy.textContent, a.querySelectorAll('merror').length + marks,
         [...a.querySelectorAll('img')].filter(i => i.complete && !i.naturalWidth).length];
 }"""
 FIT = """() => [

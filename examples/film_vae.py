@@ -46,8 +46,9 @@ def draw(training: npnn.training.Training) -> Figure:
     painted = decoder.backend.to_numpy(decoder.predict(grid))
     figure = Figure(figsize=(7.4, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for label, name in enumerate(dataset.class_names):
-        left.scatter(*codes[dataset.c_validation_data == label, :2].T, s=14, label=name)
+    for label, (name, marker) in enumerate(zip(dataset.class_names, "osD^", strict=True)):
+        points = codes[dataset.c_validation_data == label, :2]
+        left.scatter(*points.T, s=20, marker=marker, label=name)
     left.legend(frameon=False, ncols=4, loc="upper center", fontsize=8, handletextpad=0.1)
     left.set(title="codes", xlim=(-3.0, 3.0), ylim=(-3.0, 3.0))
     framed = np.pad(painted[..., 0], ((0, 0), (0, 1), (0, 1)))

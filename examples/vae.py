@@ -66,8 +66,8 @@ plane = to_numpy(decoder.predict(np.concatenate([points, np.ones_like(points)], 
 
 figure = Figure(figsize=(9.0, 4.4), layout="constrained")
 left, right = figure.subplots(1, 2)
-for label, name in enumerate(dataset.class_names):
-    left.scatter(*means[dataset.c_validation_data == label].T, s=14, label=name)
+for label, (name, marker) in enumerate(zip(dataset.class_names, "osD^", strict=True)):
+    left.scatter(*means[dataset.c_validation_data == label].T, s=20, marker=marker, label=name)
 left.set_title("where the encoder puts the icons")
 left.legend(frameon=False)
 # Each icon gets a margin of a pixel, then the icons are laid side by side.

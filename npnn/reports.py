@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from npnn.history import History
 
 NOTHING = "–"
+WIDEST = 80
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ def class_table(counts: Any, class_names: Sequence[str] | None = None) -> str:
 def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
     """Return a table with a row for each part of the data and a column for each metric.
 
+    One that would be wider than a terminal of 80 columns is turned: a row for each metric.
+
     Parameters
     ----------
     metrics : dict of dict
@@ -141,15 +144,22 @@ def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
 
     names = list(dict.fromkeys(name for part in metrics.values() for name in part))
     rows = [
-        (part, *(_number(values[n]) if n in values else NOTHING for n in names))
-        for part, values in metrics.items()
+        ("", *names),
+        *(
+            (part, *(_number(values[n]) if n in values else NOTHING for n in names))
+            for part, values in metrics.items()
+        ),
     ]
-    return tabulate(
-        rows,
-        headers=["", *names],
-        colalign=("left", *("right" for _ in names)),
-        disable_numparse=True,
-    )
+    for turned in (rows, list(zip(*rows, strict=True))):
+        table: str = tabulate(
+            turned[1:],
+            headers=turned[0],
+            colalign=("left", *("right" for _ in turned[0][1:])),
+            disable_numparse=True,
+        )
+        if table.index("\n") <= WIDEST:
+            break
+    return table
 
 
 def regression_metrics(y: Any, t: Any) -> dict[str, float]:

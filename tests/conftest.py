@@ -58,14 +58,17 @@ def pytest_addoption(parser):
 
 
 def _left(items):
-    """Yield what `make test` leaves out: what is marked so, and most that JAX compiles anew.
+    """Yield what `make test` leaves out: what is marked so, and most that is compiled anew.
 
-    JAX takes the first case of a test, or all of those that are marked ``every_case``.
+    JAX takes the first case of a test, or all of those that are marked ``every_case``. Where
+    Numba's loops are run by Python too, by ``captured_on``, they are not compiled.
     """
     seen = set()
     for item in items:
         names = set(item.callspec.id.split("-")) if hasattr(item, "callspec") else set()
-        if any(not mark.args or names & {*mark.args} for mark in item.iter_markers("later")):
+        compiled = "numba" in names and "captured_on" in item.fixturenames
+        marks = item.iter_markers("later")
+        if compiled or any(not mark.args or names & {*mark.args} for mark in marks):
             yield item
         elif "jax" in names and not item.get_closest_marker("every_case"):
             function = item.nodeid.partition("[")[0]
@@ -96,6 +99,22 @@ def _parameter(name):
 @pytest.fixture(scope="session", params=[_parameter(name) for name in WORKING])
 def backend_name(request):
     return request.param
+
+
+INTERPRETED = ["interpreted"] if "numba" in WORKING else []
+
+
+@pytest.fixture(params=[*map(_parameter, WORKING), *INTERPRETED])
+def captured_on(request, monkeypatch):
+    """The name of a backend whose steps are captured; Numba's twice: once Python runs its loops."""
+    if request.param != "interpreted":
+        return request.param
+    from graphs import interpreted
+
+    from npnn.backends.cpu import loops
+
+    monkeypatch.setattr(loops, "_compiled", interpreted)
+    return "numba"
 
 
 @pytest.fixture(scope="session")

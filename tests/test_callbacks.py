@@ -1,6 +1,7 @@
 """What happens beside training, each callback by itself."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -265,4 +266,25 @@ def test_the_progress_bar_shows_epochs_and_metrics(capsys):
     fit(epochs=3, progress=True)
     shown = capsys.readouterr().err
     assert "3/3" in shown
-    assert "loss=" in shown
+    assert ", loss 0." in shown
+
+
+@pytest.mark.parametrize("width", [24, 30, 40, 60, 80, 120])
+@pytest.mark.parametrize("epochs", [3, 3000])
+def test_no_number_of_the_progress_bar_is_cut(width, epochs):
+    metrics = {"loss": 1.5e-7, "accuracy": 0.98765, "val_loss": 12345678.0, "val_accuracy": 0.25}
+    metrics |= {name: 0.5 for name in ("f1", "roc_auc", "precision", "recall", "val_f1")}
+    bar = npnn.ProgressBar()
+    bar.on_train_begin(SimpleNamespace(remark="", epochs=epochs, epoch=0))
+    bar.bar.ncols = width
+    bar.on_epoch_end(None, metrics)
+    line = str(bar.bar)
+    bar.on_train_end(None)
+    assert len(line) <= width
+    words = line.rpartition("|")[2].split(", ", 1)
+    said = words[1].replace(",", "").replace(" val ", " ").split() if len(words) > 1 else []
+    numbers = {f"{value:#.4g}" for value in metrics.values()}
+    assert set(said) <= numbers | set(metrics)
+    assert not said or said[-1] in numbers
+    if width >= 80:
+        assert "accuracy 0.9877 val 0.2500" in line

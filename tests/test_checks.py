@@ -90,8 +90,8 @@ def test_rounded_probabilities_and_answers_in_between_are_targets():
         lambda c: c.astype(np.uint8)[:, None],
     ],
 )
-def test_labels_of_any_plain_form_train_as_integers_do(form, backend_name):
-    first, second = classifier(backend_name), classifier(backend_name)
+def test_labels_of_any_plain_form_train_as_integers_do(form, captured_on):
+    first, second = classifier(captured_on), classifier(captured_on)
     # Each kind of integer is a step of its own to XLA, which may add up in another order.
     found, expected = (m.fit(X, c, epochs=2, seed=0) for m, c in ((first, form(C)), (second, C)))
     assert dict(found) == {name: pytest.approx(value, 1e-5) for name, value in expected.items()}

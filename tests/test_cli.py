@@ -100,7 +100,7 @@ def test_the_saved_model_is_as_good_as_was_printed():
 
 @pytest.mark.parametrize("name", ["xor-two-classes", "xor-bin-classes"])
 def test_exclusive_or_is_learnt_with_every_seed(name):
-    for seed in range(10):
+    for seed in range(5):
         assert main(["train", name, "--no-pictures", "--quiet", "--seed", str(seed)]) == 0
         assert history()[-1]["val_accuracy"] == 1.0
 
@@ -167,6 +167,7 @@ def test_a_seed_repeats_and_another_does_not():
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.later("jax")
 def test_every_backend_trains(backend_name, capsys):
     assert main([*XOR, "--backend", backend_name, "--epochs", "20"]) == 0
     assert f"on {backend_name} in float32" in capsys.readouterr().out
@@ -262,7 +263,7 @@ def test_an_npz_file_of_images_is_data(capsys, tmp_path):
     x = rng.normal(size=(80, 4, 4)) + 2 * t[:, None, None]
     np.savez(tmp_path / "images.npz", x=x, t=t)
     np.savez(tmp_path / "new.npz", x=x[:3])
-    assert main(["train", "images.npz", "--no-pictures"]) == 0
+    assert main(["train", "images.npz", "--no-pictures", "--epochs", "20"]) == 0
     capsys.readouterr()
     assert main(["predict", "npnn-output/model.safetensors", "new.npz"]) == 0
     assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["0", "1", "0"]

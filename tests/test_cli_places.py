@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 
@@ -156,3 +157,43 @@ def test_data_that_there_are_not_are_answered_with_those_that_are_meant(
 ):
     assert main([command, given]) == 2
     assert f"did you mean {meant!r}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["", "train", "predict", "export", "info", "profile", "playground"]
+)
+@pytest.mark.parametrize("columns", [70, 80])
+def test_help_is_wrapped_to_the_terminal(command, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([*command.split(), "--help"]) == 0
+    before_examples = capsys.readouterr().out.partition("data sets:")[0].partition("example")[0]
+    assert max(map(len, before_examples.splitlines())) <= columns
+
+
+def test_a_metric_that_there_is_not_is_refused_before_anything_is_tried(tmp_path, capsys):
+    file = tmp_path / "t.csv"
+    file.write_text("a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)))
+    output = tmp_path / "out"
+    assert main(["train", str(file), "--metrics", "nope", "--output", str(output)]) == 2
+    said = capsys.readouterr()
+    assert "there is no 'nope'" in said.err
+    assert said.out == ""
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "1.5", "x"])
+def test_a_port_that_there_is_not_is_refused(port, capsys):
+    assert main(["playground", "--no-browser", f"--port={port}"]) == 2
+    assert f"argument --port: must be a whole number from 0 to 65535, not '{port}'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_place_where_nobody_can_listen_is_named(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        assert main(["playground", "--no-browser", "--port", str(number)]) == 2
+    error = capsys.readouterr().err
+    assert f"--host and --port: cannot listen on 127.0.0.1:{number}: " in error

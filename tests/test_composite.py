@@ -45,10 +45,10 @@ def test_the_gradients_are_those_of_central_differences(make, shape, backend):
 
 
 @EACH
-def test_a_captured_step_computes_what_the_plain_one_does(make, shape, backend_name):
-    if backend_name == "jax" and len(shape) == 3:
+def test_a_captured_step_computes_what_the_plain_one_does(make, shape, captured_on):
+    if captured_on == "jax" and len(shape) == 3:
         pytest.skip("XLA compiles Inception for half a minute; its parts are tested by themselves")
-    assert_captured_is_eager(lambda: [make()], shape, backend_name)
+    assert_captured_is_eager(lambda: [make()], shape, captured_on)
 
 
 def test_branches_are_joined_in_their_order():

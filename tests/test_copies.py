@@ -86,8 +86,8 @@ def assert_answer_alike(one, other):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
-def test_a_copy_answers_and_trains_as_its_model(copied, backend_name):
-    model = network(backend_name)
+def test_a_copy_answers_and_trains_as_its_model(copied, captured_on):
+    model = network(captured_on)
     model.fit(X, T, epochs=2)
     other = copied(model)
     assert_same(other, model)
@@ -98,8 +98,8 @@ def test_a_copy_answers_and_trains_as_its_model(copied, backend_name):
 
 
 @WAYS
-def test_a_copy_shares_nothing(copied, backend_name):
-    model = network(backend_name)
+def test_a_copy_shares_nothing(copied, captured_on):
+    model = network(captured_on)
     other = copied(model)
     before = host_parameters(other)
     mine = {id(part) for layer in model.walk() for part in vars(layer[1]).values()}

@@ -31,6 +31,7 @@ def several(request, monkeypatch):
     monkeypatch.setattr(tuning, "WEIGHTS", 1)
     monkeypatch.setattr(tuning, "SMALL", 0)
     monkeypatch.setattr(tuning, "FEW", 0)
+    monkeypatch.setattr(tuning, "ROW", 2)
     monkeypatch.setattr(loops, "_compiled", interpreted)
     return request.param
 
@@ -109,3 +110,20 @@ def test_what_is_read_as_a_row_and_as_a_column_is_not_read_in_one_loop(several, 
     rng = np.random.default_rng(0)
     data = {"row": rng.standard_normal(4), "column": rng.standard_normal((4, 1))}
     assert_replay_is_eager(step, {}, data, [{}], target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("groups", [(), (1,)], ids=["matrices", "a group of them"])
+def test_few_long_sums_are_added_up_in_parts_that_threads_share(several, target, groups):
+    def step(carry, data, inputs):
+        y = 2.0 * inputs["y"]
+        return carry, {"w": y.mT @ inputs["x"] + 1.0}
+
+    rng = np.random.default_rng(0)
+    shapes = {"x": (*groups, 12, 3), "y": (*groups, 12, 2)}
+    batch = {name: rng.integers(-4, 5, shape) + 0.0 for name, shape in shapes.items()}
+    captured = assert_replay_is_eager(step, {}, {}, [batch], target)
+    ((plan, _),) = captured.plans.values()
+    (product,) = (node for node in plan.draft.operations if node.op == "matmul")
+    assert product.shape == (12, 2, 3)
+    assert plan.draft.division.shares[product].cut.at[-1] == 12

@@ -104,7 +104,7 @@ def test_there_are_pages_on_the_use():
 
 @pytest.mark.filterwarnings("ignore:.*tqdm.*", "ignore:the loss was still falling")
 @pytest.mark.parametrize("page", USE, ids=lambda page: page.stem)
-@pytest.mark.later("csv", "showing")  # they draw films
+@pytest.mark.later("csv", "showing", "functions")  # films, and what JAX compiles
 def test_the_programs_of_a_page_on_the_use_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_measurements(tmp_path)

@@ -70,10 +70,10 @@ def test_close_numbers_far_from_zero_stay_apart_in_predictions(kind, capture, ba
 
 @pytest.mark.parametrize("kind", ["int64", "float64"])
 @pytest.mark.later("jax")
-def test_close_numbers_far_from_zero_train_as_those_near_zero(kind, backend_name):
+def test_close_numbers_far_from_zero_train_as_those_near_zero(kind, captured_on):
     x, near = STAMPS_OF_ANY_KIND[kind](STAMPS), STAMPS - STAMPS[0]
     t = np.sin(near / 30.0)
-    far, close = regression(backend_name), regression(backend_name)
+    far, close = regression(captured_on), regression(captured_on)
     for model, inputs in ((far, x), (close, near)):
         model.norm = npnn.Normalization.standard(inputs)
         model.fit(inputs, t, epochs=2)

@@ -204,5 +204,5 @@ def test_the_film_of_a_table_is_in_the_units_of_its_target(tmp_path, monkeypatch
 
     monkeypatch.setattr(plots, "picture_of", look)
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "prices.csv", "--film", "--epochs", "40", "--quiet"]) == 0
+    assert main(["train", "prices.csv", "--film", "--epochs", "4", "--quiet"]) == 0
     assert 4500.0 < seen[-1].min() < seen[-1].max() < 7500.0

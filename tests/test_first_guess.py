@@ -480,13 +480,13 @@ def test_a_model_is_called_as_it_predicts():
 # Where it computes -------------------------------------------------------------------------------
 
 
-def test_a_model_moves_to_any_backend_and_back(backend_name):
+def test_a_model_moves_to_any_backend_and_back(captured_on):
     model = npnn.Sequential([npnn.Dense(4, 8), npnn.BatchNorm(), npnn.Dense(1)], seed=1)
     optimizer = npnn.Adam()
     before = fit(model, T, optimizer=optimizer)
     y, loss = model.predict(X), model.evaluate(X, T)["loss"]
-    assert model.to(backend_name) is model
-    assert model.backend.name == backend_name
+    assert model.to(captured_on) is model
+    assert model.backend.name == captured_on
     assert model.backend.owns(model(X))
     assert all(map(model.backend.owns, model.state().values()))
     np.testing.assert_allclose(model.backend.to_numpy(model(X)), y, rtol=1e-5, atol=1e-6)

@@ -58,8 +58,8 @@ def differences(function, x, h=1e-6):
 
 
 @pytest.mark.parametrize("capture", [True, False])
-def test_activations_are_those_of_every_layer_by_its_place(backend_name, capture):
-    model = trained(backend_name, capture)
+def test_activations_are_those_of_every_layer_by_its_place(captured_on, capture):
+    model = trained(captured_on, capture)
     found = on_host(model, model.activations(X))
     assert list(found) == [place for place, _ in model.walk() if place]
     y = model.backend.to_numpy(model.predict(X))
@@ -73,8 +73,8 @@ def test_activations_are_those_of_every_layer_by_its_place(backend_name, capture
     np.testing.assert_array_equal(found["6"], found["6.1"])
 
 
-def test_gradients_of_parameters_are_those_of_finite_differences(backend_name):
-    model = trained(backend_name)
+def test_gradients_of_parameters_are_those_of_finite_differences(captured_on):
+    model = trained(captured_on)
     arrays = on_host(model, {**model.parameters(), **model.state()})
     found = on_host(model, model.gradients(X, C))
     assert list(found) == list(model.parameters())
@@ -89,13 +89,13 @@ def test_gradients_of_parameters_are_those_of_finite_differences(backend_name):
 
         return at
 
-    for name in found if backend_name == "numpy" else ["0.w", "2.0.0.w", "6.0.b"]:
+    for name in found if captured_on == "numpy" else ["0.w", "2.0.0.w", "6.0.b"]:
         expected = differences(loss(name), arrays[name])
         np.testing.assert_allclose(found[name], expected, atol=2e-8, err_msg=name)
 
 
-def test_gradients_by_activations_and_inputs_agree_with_the_jacobian(backend_name):
-    model = trained(backend_name)
+def test_gradients_by_activations_and_inputs_agree_with_the_jacobian(captured_on):
+    model = trained(captured_on)
     by_activations = on_host(model, model.gradients(X, C, by="activations"))
     assert list(by_activations) == [place for place, _ in model.walk() if place]
     at_outputs = by_activations["8"]
@@ -105,15 +105,15 @@ def test_gradients_by_activations_and_inputs_agree_with_the_jacobian(backend_nam
     to_inputs = model.backend.to_numpy(model.jacobian(X))
     np.testing.assert_allclose(by_inputs, np.einsum("bn,bnk->bk", at_outputs, to_inputs))
     for place in ("0", "2.0.0", "2.0", "3.layers.1", "6", "7")[
-        :: 1 if backend_name == "numpy" else 2
+        :: 1 if captured_on == "numpy" else 2
     ]:
         jacobian = model.backend.to_numpy(model.jacobian(X, by=place))
         expected = np.einsum("bn,bnk->bk", at_outputs, jacobian)
         np.testing.assert_allclose(by_activations[place], expected, atol=1e-12, err_msg=place)
 
 
-def test_the_jacobian_is_that_of_finite_differences(backend_name):
-    model = trained(backend_name)
+def test_the_jacobian_is_that_of_finite_differences(captured_on):
+    model = trained(captured_on)
     jacobian = model.backend.to_numpy(model.jacobian(X))
     assert jacobian.shape == (5, 2, 3)
 
@@ -121,7 +121,7 @@ def test_the_jacobian_is_that_of_finite_differences(backend_name):
         return model.backend.to_numpy(model.predict(x[None]))[0]
 
     np.testing.assert_allclose(jacobian[1], differences(predicted, X[1]), atol=1e-8)
-    for place in ("2.0.0", "6") if backend_name == "numpy" else ("2.0.0",):
+    for place in ("2.0.0", "6") if captured_on == "numpy" else ("2.0.0",):
 
         def given(x, place=place):
             return model.backend.to_numpy(model.activations(x[None])[place])[0]
@@ -288,6 +288,7 @@ def test_what_is_explained_is_what_the_next_step_does(optimizer):
     np.testing.assert_allclose(loss, model.chain.get_loss())
 
 
+@pytest.mark.later("jax")
 def test_a_step_is_explained_on_every_backend(backend_name):
     model = npnn.Sequential([npnn.Dense(3, 2), npnn.Softmax()], backend=backend_name, seed=0)
     here = npnn.Sequential([npnn.Dense(3, 2), npnn.Softmax()], seed=0)
@@ -369,8 +370,9 @@ def test_dead_units_and_vanishing_gradients_are_named():
     assert inside.findings(inside.distributions(healthy, X, C)) == []
 
 
-def test_the_landscape_is_the_loss_at_the_parameters_that_it_names(backend_name):
-    model = trained(backend_name)
+@pytest.mark.later("jax")
+def test_the_landscape_is_the_loss_at_the_parameters_that_it_names(captured_on):
+    model = trained(captured_on)
     arrays = on_host(model, {**model.parameters(), **model.state()})
     d1, d2 = ({"0.w": RNG.standard_normal((3, 4))}, {"7.b": RNG.standard_normal(2)})
     found = inside.loss_around(model, X, C, directions=(d1, d2), span=0.5, points=3)
@@ -401,3 +403,11 @@ def test_pictures_of_what_is_inside_are_drawn(tmp_path):
     npnn.draw(images, tmp_path / "images.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 2000
                for name in ("network", "histograms", "landscape", "images"))  # fmt: skip
+
+
+def test_an_explanation_fits_a_terminal():
+    layers = [npnn.Dense(20, 1200), npnn.BatchNorm(), npnn.ReLU(), npnn.Dense(6), npnn.Softmax()]
+    model = npnn.Sequential(layers, seed=0)
+    x = np.random.default_rng(0).normal(size=(4, 20)) * 1e-5
+    text = model.explain(x, [0, 1, 2, 5], optimizer=npnn.Adam())
+    assert max(map(len, text.splitlines())) <= 80

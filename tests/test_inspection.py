@@ -18,14 +18,6 @@ TARGETS = [Target()] + [MachineCode()] * (importlib.util.find_spec("numba") is n
 BATCH, INPUTS, OUTPUTS = 16, 8, 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    """A cache of kernels for the tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NPNN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 class Descent:
     """A Dense layer that learns the outputs t by plain gradient descent."""
 

@@ -300,7 +300,15 @@ def test_a_storm_of_signals_leaves_the_model_after_a_whole_step(backend):
     assert pressed >= SIGNALS
 
 
-def test_a_command_that_is_interrupted_while_it_is_imported_ends_with_a_line():
+@pytest.mark.parametrize(
+    "start",
+    [
+        "import npnn_command\nsys.exit(npnn_command.main())\n",
+        "import runpy\nrunpy.run_module('npnn', run_name='__main__')\n",
+    ],
+    ids=["npnn", "python -m npnn"],
+)
+def test_a_command_that_is_interrupted_while_it_is_imported_ends_with_a_line(start):
     code = (
         "import sys\n"
         "class Interrupting:\n"
@@ -308,9 +316,7 @@ def test_a_command_that_is_interrupted_while_it_is_imported_ends_with_a_line():
         "        if name == 'npnn.cli.arguments':\n"
         "            raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupting())\n"
-        "import npnn_command\n"
-        "sys.exit(npnn_command.main())\n"
-    )
+    ) + start
     root = pathlib.Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "npnn: interrupted\n")

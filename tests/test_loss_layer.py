@@ -382,10 +382,10 @@ def test_of_layers_of_ones_own_nothing_is_known():
 )
 @pytest.mark.parametrize("size", [1.0, 1e4])
 @pytest.mark.later("jax")
-def test_logits_are_found_behind_layers_that_change_the_shape(activation, loss, size, backend_name):
+def test_logits_are_found_behind_layers_that_change_the_shape(activation, loss, size, captured_on):
     def trained(*last):
         model = npnn.Sequential(
-            [npnn.Dense(3, 4), activation(), *last], backend=backend_name, dtype="float64", seed=0
+            [npnn.Dense(3, 4), activation(), *last], backend=captured_on, dtype="float64", seed=0
         )
         model.chain = loss()
         optimizer = npnn.GradientDescent(alpha=0.1)

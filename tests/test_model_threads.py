@@ -154,15 +154,20 @@ def test_no_step_of_any_thread_is_lost(backend_name):
 @pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
 def test_a_prediction_is_that_of_a_model_between_two_steps(backend):
     pytest.importorskip(backend)
-    model, seen = counter(backend=backend), []
+    model, seen, trained = counter(backend=backend), [], []
     counted(model)
 
-    def ask():
-        for rows in (1, 2, 3, 4) * 10:
-            seen.append(counted(model, rows))
+    def train():
+        try:
+            trains(model, 40)()
+        finally:
+            trained.append(True)
 
-    together(*[trains(model, 40) for _ in range(2)], *[ask for _ in range(THREADS - 2)])
-    assert len({float(count) for counts in seen for count in counts.flat}) > 1
+    def ask():
+        while len(trained) < 2 or len(seen) < 40:
+            seen.extend(counted(model, rows) for rows in (1, 2, 3, 4))
+
+    together(train, train, *[ask] * (THREADS - 2))
     for counts in seen:
         assert counts.min() == counts.max() == round(counts[0, 0])
 

@@ -91,9 +91,9 @@ def test_smoothing_and_weights_are_those_of_torch_by_either_path(options, kind, 
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))
-def test_the_gradients_of_a_captured_step_are_those_of_its_loss(options, backend_name):
+def test_the_gradients_of_a_captured_step_are_those_of_its_loss(options, captured_on):
     model = npnn.Sequential(
-        [npnn.Dense(2, 3), npnn.Softmax()], backend=backend_name, dtype="float64", seed=0
+        [npnn.Dense(2, 3), npnn.Softmax()], backend=captured_on, dtype="float64", seed=0
     )
     model.chain = CrossEntropyLoss(**options)
     rng = np.random.default_rng(3)
@@ -148,8 +148,8 @@ def test_the_unit_gaussian_is_no_distance_from_itself(backend):
     np.testing.assert_array_equal(backend.to_numpy(loss.backward()), np.zeros((1, 4)))
 
 
-def test_the_divergence_stands_between_two_models(backend_name):
-    options = {"backend": backend_name, "dtype": "float64"}
+def test_the_divergence_stands_between_two_models(captured_on):
+    options = {"backend": captured_on, "dtype": "float64"}
     encoder = npnn.Sequential([npnn.Dense(3, 4), npnn.Softplus()], seed=0, **options)
     decoder = npnn.Sequential([npnn.Dense(4, 3)], seed=1, **options)
     kl, loss = KullbackLeiblerLoss(beta=0.5), npnn.RMSLoss()
@@ -184,13 +184,13 @@ def test_a_dict_weighs_the_classes_that_it_names(given, expected, backend):
 
 
 @pytest.mark.later("jax")
-def test_balanced_weights_are_made_of_all_targets_of_a_training(backend_name):
+def test_balanced_weights_are_made_of_all_targets_of_a_training(captured_on):
     rng = np.random.default_rng(4)
     x, t = rng.standard_normal((40, 3)), np.repeat([0, 1, 2], [4, 30, 6])
 
     def trained(weights, t=t):
         model = npnn.Sequential(
-            [npnn.Dense(3, 3), npnn.Softmax()], backend=backend_name, dtype="float64", seed=0
+            [npnn.Dense(3, 3), npnn.Softmax()], backend=captured_on, dtype="float64", seed=0
         )
         loss = CrossEntropyLoss(class_weights=weights)
         model.fit(x, t, loss=loss, epochs=2, validation_split=0.0, seed=0)

@@ -48,8 +48,8 @@ class Frame:
 @pytest.mark.parametrize(
     "form", [lambda t: t, lambda t: t.tolist(), lambda t: t[:, None], lambda t: t.astype(object)]
 )
-def test_words_train_as_their_places_among_the_sorted_ones_do(form, backend_name):
-    of_words, of_numbers = classifier(backend_name), classifier(backend_name)
+def test_words_train_as_their_places_among_the_sorted_ones_do(form, captured_on):
+    of_words, of_numbers = classifier(captured_on), classifier(captured_on)
     found = of_words.fit(X, form(WORDS), epochs=2, validation_data=(X[:3], form(WORDS[:3])))
     expected = of_numbers.fit(X, C, epochs=2, validation_data=(X[:3], C[:3]))
     assert dict(found) == {name: pytest.approx(value, 1e-5) for name, value in expected.items()}
@@ -190,7 +190,7 @@ def test_a_dataset_takes_the_names_of_columns():
 # Tables of other libraries -----------------------------------------------------------------------
 
 
-def test_tables_of_pandas_are_data_by_their_places(backend_name):
+def test_tables_of_pandas_are_data_by_their_places(captured_on):
     pd = pytest.importorskip("pandas")
     numbers = np.arange(24)
     frame = pd.DataFrame(
@@ -199,7 +199,7 @@ def test_tables_of_pandas_are_data_by_their_places(backend_name):
     )
     plain = np.stack([numbers, C == 1], axis=1).astype(float)
     t = pd.Series(WORDS, index=RNG.permutation(24), dtype="category")
-    first, second = classifier(backend_name), classifier(backend_name)
+    first, second = classifier(captured_on), classifier(captured_on)
     w = pd.Series(np.ones(24), index=numbers[::-1])
     assert first.fit(frame, t, w=w, epochs=2) == second.fit(plain, WORDS, w=np.ones(24), epochs=2)
     assert first.evaluate(frame[["b", "a"]], t) == second.evaluate(plain, WORDS)

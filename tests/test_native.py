@@ -25,14 +25,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    """A cache of kernels for the tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NPNN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 # Pieces ------------------------------------------------------------------------------------------
 
 SIZES = st.integers(1, 7)

@@ -76,12 +76,12 @@ def test_values_gradients_and_running_means_are_those_of_torch(kind, training, s
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-10)
 
 
-def test_a_captured_step_computes_what_the_plain_one_does(backend_name):
+def test_a_captured_step_computes_what_the_plain_one_does(captured_on):
     def layers():
         # Not a bias before a mean is taken off: its gradient is rounding, which Adam blows up.
         return [BatchNorm(momentum=0.7), Conv2D(None, 3, 2), npnn.Tanh(), LayerNorm()]
 
-    assert_captured_is_eager(layers, (3, 4, 1), backend_name)
+    assert_captured_is_eager(layers, (3, 4, 1), captured_on)
 
 
 def test_what_is_normalised_has_mean_0_and_variance_1():
@@ -94,8 +94,8 @@ def test_what_is_normalised_has_mean_0_and_variance_1():
         np.testing.assert_allclose(y.var(axis=axes), 1.0, atol=1e-10)
 
 
-def test_running_means_come_to_those_of_the_data_and_prediction_leaves_them(backend_name):
-    model = npnn.Sequential([BatchNorm(2)], backend=backend_name, dtype="float64")
+def test_running_means_come_to_those_of_the_data_and_prediction_leaves_them(captured_on):
+    model = npnn.Sequential([BatchNorm(2)], backend=captured_on, dtype="float64")
     model.chain = npnn.RMSLoss()
     optimizer = npnn.GradientDescent(1e-12)
     optimizer.model = model
@@ -116,8 +116,8 @@ def test_running_means_come_to_those_of_the_data_and_prediction_leaves_them(back
 
 @pytest.mark.parametrize("momentum", [None, 0.9])
 @pytest.mark.parametrize("shape", SHAPES, ids=["rows", "images"])
-def test_batches_count_by_their_samples_in_running_means(shape, momentum, backend_name):
-    model = npnn.Sequential([BatchNorm(shape, momentum)], backend=backend_name, dtype="float64")
+def test_batches_count_by_their_samples_in_running_means(shape, momentum, captured_on):
+    model = npnn.Sequential([BatchNorm(shape, momentum)], backend=captured_on, dtype="float64")
     model.chain = npnn.RMSLoss()
     optimizer = npnn.GradientDescent(1e-12)
     optimizer.model = model
@@ -164,12 +164,12 @@ def test_the_first_sample_alone_leaves_the_variance_that_it_has_not():
     np.testing.assert_array_equal(layer.running_variance, [1.0, 1.0])
 
 
-def test_batches_of_one_train_to_what_evaluate_says(backend_name):
+def test_batches_of_one_train_to_what_evaluate_says(captured_on):
     rng = np.random.default_rng(7)
     x = rng.normal(5.0, 3.0, (60, 4))
     t = x @ rng.standard_normal((4, 1))
     model = npnn.Sequential([npnn.Dense(4, 8), BatchNorm(), npnn.Tanh(), npnn.Dense(None, 1)],
-                            backend=backend_name, seed=0)  # fmt: skip
+                            backend=captured_on, seed=0)  # fmt: skip
     history = model.fit(x, t, loss=npnn.RMSLoss(), epochs=8, batch_size=1, seed=0)
     assert model.evaluate(x, t)["loss"] < 1.5 * history["loss"][-1] < history["loss"][0]
 

@@ -20,15 +20,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    """A cache of kernels for the tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("NPNN_CACHE_DIR", str(folder))
-        yield folder
-
-
 @pytest.fixture
 def sources(monkeypatch):
     """Loops run by Python instead of compiled, which is quick; their sources are kept."""

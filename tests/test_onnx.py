@@ -129,7 +129,7 @@ def test_a_random_model_computes_the_same_elsewhere(seed):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", "jax", "torch"])
-@pytest.mark.later("jax")
+@pytest.mark.later("numba", "jax", "torch")
 def test_a_trained_classifier_takes_its_norm_and_its_names_along(backend, tmp_path):
     pytest.importorskip(backend)
     data = npnn.datasets.Digits()

@@ -35,12 +35,12 @@ def trained_by(model, optimizer):
 
 
 @pytest.mark.parametrize("capture", [True, False])
-def test_a_batch_whose_samples_all_weigh_nothing_changes_nothing(backend_name, capture):
+def test_a_batch_whose_samples_all_weigh_nothing_changes_nothing(captured_on, capture):
     w = np.array([0.0] * 4 + [1.0] * 8)
     how = {"epochs": 1, "batch_size": 4, "shuffle": False}
 
     def weights_after(*data, w=None):
-        model = regression(backend=backend_name, capture=capture)
+        model = regression(backend=captured_on, capture=capture)
         model.fit(*data, w=w, optimizer=npnn.GradientDescent(alpha=0.1), **how)
         return host_parameters(model)
 

@@ -239,18 +239,18 @@ def test_sample_weights_are_those_of_repeated_samples(backend_name):
         assert weighted == pytest.approx(repeated, abs=1e-12)
 
 
-def test_sample_weights_are_in_fit_and_in_each_metric(backend_name):
+def test_sample_weights_are_in_fit_and_in_each_metric(captured_on):
     x = RNG.standard_normal((40, 3))
     t = RNG.integers(2, size=40)
     w = RNG.integers(0, 3, 40).astype(float)
-    model = model_of([Dense(3, 4), Tanh(), Dense(4, 2), Softmax()], backend_name)
+    model = model_of([Dense(3, 4), Tanh(), Dense(4, 2), Softmax()], captured_on)
     history = model.fit(x, t, w=w, epochs=3, seed=0, validation_data=(x, t, w), batch_size=8)
     again = np.repeat(np.arange(40), w.astype(int))
     expected = model.evaluate(x[again], t[again])
     assert history["val_loss"][-1] == pytest.approx(expected["loss"], abs=1e-10)
     assert history["val_accuracy"][-1] == pytest.approx(expected["accuracy"], abs=1e-10)
     for wrong, message in ((-w, "at least 0"), (w[:3], r"shape \(40,\)"), (0 * w, "not all")):
-        if backend_name != "cupy" or "shape" in message:
+        if captured_on != "cupy" or "shape" in message:
             with pytest.raises(ValueError, match=message):
                 model.fit(x, t, w=wrong, epochs=1)
 
@@ -296,10 +296,10 @@ CHANGES = [
 
 @pytest.mark.parametrize("capture", [True, False])
 @pytest.mark.parametrize(("make", "name", "value"), CHANGES)
-def test_a_changed_setting_acts_from_the_next_step_on(make, name, value, capture, backend_name):
+def test_a_changed_setting_acts_from_the_next_step_on(make, name, value, capture, captured_on):
     def run(first, then):
         layer = make()
-        model = model_of([Dense(3, 4), layer, Dense(4, 2)], backend_name, capture)
+        model = model_of([Dense(3, 4), layer, Dense(4, 2)], captured_on, capture)
         setattr(layer, name, first)
         model.chain = npnn.RMSLoss()
         optimizer = npnn.SGD(alpha=0.1)
@@ -316,9 +316,9 @@ def test_a_changed_setting_acts_from_the_next_step_on(make, name, value, capture
 
 
 @pytest.mark.parametrize("capture", [True, False])
-def test_a_changed_loss_and_optimizer_act_from_the_next_step_on(capture, backend_name):
+def test_a_changed_loss_and_optimizer_act_from_the_next_step_on(capture, captured_on):
     def run(change):
-        model = model_of([Dense(3, 4), Tanh(), Dense(4, 2)], backend_name, capture)
+        model = model_of([Dense(3, 4), Tanh(), Dense(4, 2)], captured_on, capture)
         model.chain = npnn.HuberLoss(delta=5.0)
         optimizer = npnn.SGD(alpha=0.1, momentum=0.5)
         optimizer.model = model
@@ -343,9 +343,9 @@ def test_a_changed_loss_and_optimizer_act_from_the_next_step_on(capture, backend
             assert not np.allclose(one, other)
 
 
-def test_the_weight_of_a_penalty_can_be_changed_between_steps(backend_name):
-    model = model_of([Dense(3, 4), npnn.layers.Softplus()], backend_name)
-    penalty, decoder = npnn.KullbackLeiblerLoss(beta=0.0), model_of([Dense(4, 2)], backend_name)
+def test_the_weight_of_a_penalty_can_be_changed_between_steps(captured_on):
+    model = model_of([Dense(3, 4), npnn.layers.Softplus()], captured_on)
+    penalty, decoder = npnn.KullbackLeiblerLoss(beta=0.0), model_of([Dense(4, 2)], captured_on)
     model.chain, penalty.chain, decoder.chain = penalty, decoder, npnn.RMSLoss()
     optimizer = npnn.SGD(alpha=0.1)
     optimizer.model = model

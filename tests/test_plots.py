@@ -266,3 +266,13 @@ def test_without_matplotlib_the_error_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(npnn.MissingError, match=r"pip install 'npnn-xp\[plot\]'"):
         plots.curves(HISTORY)
+
+
+def test_codes_of_many_classes_are_told_apart_by_more_than_their_hue():
+    figure = plots.codes(np.zeros((40, 2)), np.arange(40))
+    looks = {
+        (tuple(drawn.get_facecolor()[0]), drawn.get_paths()[0].vertices.tobytes())
+        for drawn in figure.axes[0].collections
+    }
+    assert len(looks) == 40
+    assert len({colour for colour, _ in looks}) == len(plots.style.PALETTE)

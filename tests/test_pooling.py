@@ -26,14 +26,14 @@ ARGUMENTS = [
 POOLS = pytest.mark.parametrize("kind", [MaxPool, AvgPool], ids=["MaxPool", "AvgPool"])
 
 
-def arguments_on(backend):
-    return ARGUMENTS[:1] if backend.name == "jax" else ARGUMENTS
+def arguments_on(backend_name):
+    return ARGUMENTS[:1] if backend_name == "jax" else ARGUMENTS
 
 
 @POOLS
 @pytest.mark.later("jax")
 def test_the_gradient_is_that_of_central_differences(kind, backend):
-    for options, shape in arguments_on(backend):
+    for options, shape in arguments_on(backend.name):
         layer = built(kind(**options), shape, backend)
         x = distinct(np.random.default_rng(0), (2, *shape))
         assert_gradients_are_those_of_central_differences(layer, x, backend)
@@ -53,7 +53,7 @@ def test_values_and_gradients_are_those_of_torch_also_where_pixels_are_equal(
     kind, in_torch, backend
 ):
     rng = np.random.default_rng(2)
-    for options, shape in arguments_on(backend):
+    for options, shape in arguments_on(backend.name):
         layer = built(kind(**options), shape, backend)
         x = rng.integers(0, 3, (5, *shape)).astype(np.float64)
         grad_y = rng.standard_normal((5, *layer.shape_out))
@@ -74,14 +74,14 @@ def test_of_equal_pixels_the_first_one_read_has_the_gradient(backend):
 
 
 @pytest.mark.parametrize("kind", [MaxPool, AvgPool, GlobalAvgPool])
-def test_a_captured_step_computes_what_the_plain_one_does(kind, backend, backend_name):
-    for options, shape in arguments_on(backend)[:2]:
+def test_a_captured_step_computes_what_the_plain_one_does(kind, captured_on):
+    for options, shape in arguments_on(captured_on)[:2]:
         options = {} if kind is GlobalAvgPool else options
 
         def layers(options=options):
             return [Conv2D(None, 2, 1), kind(**options)]
 
-        assert_captured_is_eager(layers, shape, backend_name)
+        assert_captured_is_eager(layers, shape, captured_on)
 
 
 def test_the_stride_is_the_size_of_the_window_unless_it_is_given():

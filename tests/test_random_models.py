@@ -19,7 +19,7 @@ from npnn.backends.cpu import loops
 from npnn.layers import BatchNorm, Dropout, Parallel, Residual
 
 pytestmark = pytest.mark.filterwarnings("ignore:layer .* leave one of the two out:UserWarning")
-MODELS = int(os.environ.get("NPNN_RANDOM", "24"))
+MODELS = int(os.environ.get("NPNN_RANDOM", "16"))
 WIDTH = 5
 
 

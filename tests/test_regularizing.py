@@ -48,9 +48,9 @@ def test_outside_training_nothing_happens(backend):
     assert layer.backward(x) is x
 
 
-def test_a_captured_step_computes_what_the_plain_one_does(backend_name):
+def test_a_captured_step_computes_what_the_plain_one_does(captured_on):
     assert_captured_is_eager(
-        lambda: [npnn.Dense(None, 6), Dropout(0.3), npnn.Tanh(), Dropout()], (3,), backend_name
+        lambda: [npnn.Dense(None, 6), Dropout(0.3), npnn.Tanh(), Dropout()], (3,), captured_on
     )
 
 

@@ -97,6 +97,15 @@ def test_metrics_stand_beside_each_other():
     assert table[3].split() == ["validation", "1.500e-07", reports.NOTHING]
 
 
+def test_a_table_of_many_metrics_is_turned_to_fit_a_terminal():
+    names = ["loss", "accuracy", "f1", "roc_auc", "precision", "recall", "log_loss", "top_5"]
+    parts = {part: dict.fromkeys(names, 0.5) for part in ("training", "validation")}
+    table = reports.metrics_table(parts).splitlines()
+    assert max(map(len, table)) <= 80
+    assert table[0].split() == ["training", "validation"]
+    assert [line.split() for line in table[2:]] == [[name, "0.5000", "0.5000"] for name in names]
+
+
 def test_regression_metrics_by_hand():
     metrics = reports.regression_metrics([[1.0], [2.0], [3.0]], [[1.0], [2.0], [6.0]])
     assert metrics["rms error"] == pytest.approx(3**0.5)

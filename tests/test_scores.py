@@ -202,8 +202,8 @@ def share(y, t):
     return (y.argmax(axis=1) == t).mean()
 
 
-def test_metrics_are_those_of_the_model_at_the_end_of_the_epoch(backend_name):
-    model = classifier(backend=backend_name)
+def test_metrics_are_those_of_the_model_at_the_end_of_the_epoch(captured_on):
+    model = classifier(backend=captured_on)
     history = model.fit(
         X,
         C,

@@ -156,6 +156,16 @@ def test_the_plot_in_a_terminal_is_drawn_over_the_one_before():
     assert "val_loss" in others[-1]
 
 
+def test_a_plot_in_a_terminal_waits_for_no_compiler(monkeypatch):
+    """Numba would compile uniplot's own lines for seconds."""
+    drawn = pytest.importorskip("uniplot.pixel_matrix")
+    monkeypatch.setattr(drawn, "_render_batch_of_lines", None)
+    history = npnn.History({"loss": [4.0, 1.0, 3.0], "val_loss": [0.1, 0.1, 1e-9]})
+    text = live.text_plot(history, 3, 20)
+    columns = np.array([list(line[1:21]) for line in text.splitlines()[2:13]])
+    assert (columns != " ").any(axis=0).all()  # from the first to the last, without a gap
+
+
 def test_where_there_is_no_terminal_only_the_last_plot_is_written():
     pytest.importorskip("uniplot")
     data, file = npnn.datasets.XORTwoClasses(seed=0, num_data=20), io.StringIO()

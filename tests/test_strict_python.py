@@ -37,7 +37,7 @@ gc.collect()
 """
 
 
-@pytest.mark.later("array_api_strict", "torch", "jax")
+@pytest.mark.later("array_api_strict", "torch", "jax", "numba")
 def test_what_is_usual_warns_of_nothing(backend_name, tmp_path):
     strict = ["-W", "error", "-bb", "-X", "dev"]
     done = subprocess.run(

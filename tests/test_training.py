@@ -275,10 +275,10 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.later("jax")
-def test_resuming_gives_the_same_numbers_as_never_stopping(make, backend_name, tmp_path):
+def test_resuming_gives_the_same_numbers_as_never_stopping(make, captured_on, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     options = {"batch_size": 16, "validation_split": 0.2, "seed": 8}
-    whole, stopped, resumed = (network(backend_name) for _ in range(3))
+    whole, stopped, resumed = (network(captured_on) for _ in range(3))
     expected = whole.fit(
         X, C, epochs=9, optimizer=make(), callbacks=callbacks(tmp_path / "w"), **options
     )

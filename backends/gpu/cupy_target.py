@@ -41,6 +41,7 @@ class Cuda(Target):
     """
 
     turns = False
+    cuts_sums = False
 
     def __init__(self, backend: CupyBackend) -> None:
         self.backend, self.cupy = backend, backend.cupy

@@ -60,13 +60,6 @@ class Product(Kind):
             a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
         if a.ndim != 2 or b.ndim != 2:
             return [(np.matmul, (a, b, out))]
-        parts = _parts_of_sum(node)
-        if parts > 1:
-            a, b = a.T.reshape(parts, -1, len(a)).mT, b.reshape(parts, -1, b.shape[1])
-            if not b.flags.c_contiguous:
-                a, b, out = b.mT, a.mT, out.T
-            several = memory.scratch((parts, *out.shape), out.dtype)
-            return [(np.matmul, (a, b, several)), (np.add.reduce, (several, 0, None, out))]
         if not (a.flags.forc and b.flags.forc and out.flags.c_contiguous):
             # Of parts of larger matrices, dot would make copies, and it writes into none.
             return [(np.matmul, (a, b, out))]
@@ -78,9 +71,11 @@ class Product(Kind):
         return [(a.dot, (b, out))]
 
 
-def _parts_of_sum(product: Node) -> int:
+def parts_of_sum(product: Node) -> int:
     """Return into how many sums to cut each sum of a product: OpenBLAS is slow at few long ones."""
     length = product.args[0].shape[-1]
+    if product.shape[:-2] not in ((), (1,)):
+        return 1
     return _parts(length) if product.size <= tuning.ROW * 4 <= length else 1
 
 

@@ -7,11 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from npnn.backends.operations.product import parts_of_sum
 from npnn.backends.planning.division import Division
 from npnn.backends.planning.draft import Draft
 from npnn.backends.planning.places import find_places, turn_joins, write_over_old_values
 from npnn.backends.planning.target import Target
 from npnn.backends.recording.node import Node
+
+
+def cut_long_sums(draft: Draft, target: Target) -> None:
+    """Have few long sums of products, as of a kernel over all images, added up in parts.
+
+    OpenBLAS is slow at long ones, and threads share the parts. The recording itself changes, once
+    for all drafts of it.
+    """
+    for number, node in reversed(list(enumerate(draft.nodes))):
+        parts = parts_of_sum(node) if target.cuts_sums and node.op == "matmul" else 1
+        if parts > 1:
+            a, b = _in_parts(node.args[0], -1, parts), _in_parts(node.args[1], -2, parts)
+            several = Node("matmul", (a, b), (), (parts, *node.shape[-2:]), node.dtype)
+            several.origin = node.origin
+            node.op, node.args, node.attrs = "sum", (several,), ((0,), len(node.shape) == 3)
+            draft.nodes[number:number] = [a, b, several]
+
+
+def _in_parts(node: Node, axis: int, parts: int) -> Node:
+    """Return a matrix as a stack of parts of it, cut along one of its axes; a view."""
+
+    def view(array: np.ndarray) -> np.ndarray:
+        rows, columns = array.shape[-2:]
+        split = (rows, parts, -1) if axis == -1 else (parts, -1, columns)
+        return np.moveaxis(array.reshape(split), 1, 0) if axis == -1 else array.reshape(split)
+
+    rows, columns = node.shape[-2:]
+    shape = (parts, rows, columns // parts) if axis == -1 else (parts, rows // parts, columns)
+    return Node("parts", (node,), (axis, parts), shape, node.dtype, view=view)
 
 
 def save_old_values(draft: Draft, target: Target) -> None:
@@ -86,6 +118,7 @@ def find_users(draft: Draft, target: Target) -> None:
 
 
 PASSES: tuple[Callable[[Draft, Target], None], ...] = (
+    cut_long_sums,
     save_old_values,
     leave_out_what_is_not_needed,
     compute_parts_in_place,

@@ -22,6 +22,9 @@ class Target:
     turns = True
     """Whether a join of windows may lie with its last axis first."""
 
+    cuts_sums = True
+    """Whether few long sums of products are faster in parts."""
+
     def group(self, draft: Draft) -> None:
         """Find the operations that run as one, and what then needs no memory."""
         draft.groups = [[node] for node in draft.nodes]

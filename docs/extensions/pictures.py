@@ -1,5 +1,6 @@
 """Small pictures for the reference, drawn by the code that they show, when the site is built."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def _cross_entropy(axes: Axes, loss: losses.LossLayer) -> None:
     y = np.linspace(0.005, 0.995, 400)
     pair, t = np.stack([y, 1.0 - y], axis=-1), np.array([[1.0, 0.0]])
     _curve(axes, y, loss.value(pair, t).sum(axis=-1), "value")
-    _curve(axes, y, np.maximum(loss.derivative(pair, t)[:, 0], -8.0), "derivative", 1)
+    _curve(axes, y, loss.derivative(pair, t)[:, 0], "derivative", 1)
+    axes.set_ylim(-8.0, 6.0)  # the derivative goes on to minus infinity
     style.plain(axes, "y of the right class", "")
 
 
@@ -68,7 +70,9 @@ def _schedule(axes: Axes, schedule: schedules.Schedule) -> None:
         schedule.observe(1.0 / (count + 1) if count < 20 else 0.05)
     axes.step(range(100), factors, where="post", color=style.FIRST, linewidth=2)
     axes.set_ylim(-0.04, 1.06)
-    axes.set_title(repr(schedule).partition(", best")[0], fontsize=9, color=style.QUIET)
+    settings = repr(schedule).removesuffix(")").partition(", best")[0] + ")"
+    title = textwrap.fill(settings, 56)
+    axes.set_title(title, fontsize=9, color=style.QUIET)
     style.plain(axes, "count", "factor")
 
 

@@ -134,6 +134,7 @@ for number, kind in enumerate((npnn.Tanh, npnn.ReLU, npnn.Sigmoid)):
             sizes.append(np.sqrt((gradient**2).mean()))
     axes.semilogy(range(1, 21), sizes[::-1], color=style.PALETTE[number], label=kind.__name__)
 axes.legend(frameon=False)
+axes.set_xticks(range(1, 21))
 style.plain(axes, "layer", "size of the gradient")
 
 # %%

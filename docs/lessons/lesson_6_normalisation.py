@@ -110,7 +110,7 @@ np.testing.assert_allclose(batch_norm.running_variance, everything.var(axis=0, d
 # Through a deep network
 # ----------------------
 # The standard deviation of what comes out of each of 20 rectified layers, whose initial weights are
-# three times too small: without normalisation nothing is left.
+# three times too small: without normalisation nothing is left, and with either one all of it.
 
 figure = Figure(figsize=(6.4, 3.4), layout="constrained")
 axes = figure.add_subplot()
@@ -128,8 +128,11 @@ for number, norm in enumerate((None, npnn.BatchNorm, npnn.LayerNorm)):
         h = np.maximum(h, 0.0)
         spread.append(h.std())
     name = "none" if norm is None else norm.__name__
-    axes.semilogy(range(1, 21), spread, color=style.PALETTE[number], label=name)
+    axes.semilogy(
+        range(1, 21), spread, ("-", "-", "--")[number], color=style.PALETTE[number], label=name
+    )
 axes.legend(frameon=False)
+axes.set_xticks(range(1, 21))
 style.plain(axes, "layer", "standard deviation")
 
 # %%

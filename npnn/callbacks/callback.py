@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -332,19 +332,42 @@ class LearningRateSchedule(Callback):
 
 
 class ProgressBar(Callback):
-    """A progress bar over the epochs, with the metrics behind it."""
+    """A progress bar over the epochs, with the metrics behind it that its line has room for."""
+
+    line = "{n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}"
+    least = 4  # characters of the bar
 
     def on_train_begin(self, training: Training) -> None:
         from tqdm.auto import tqdm
 
         if training.remark:
             tqdm.write(training.remark, file=sys.stderr)
-        self.bar = tqdm(total=training.epochs, initial=training.epoch, unit="epoch")
+        self.bar = tqdm(total=training.epochs, initial=training.epoch, bar_format=self.line)
 
     def on_epoch_end(self, training: Training, metrics: dict[str, float]) -> None:
-        shown = {name: f"{value:.4f}" for name, value in metrics.items()}
-        self.bar.set_postfix(shown, refresh=False)
+        width = self.bar.ncols
+        room = width - self._taken() if isinstance(width, int) else math.inf  # a page has no end
+        shown = ""
+        for part in self._parts(metrics):
+            if len(shown) + len(part) > room:
+                break
+            shown += part
+        self.bar.set_postfix_str(shown.removeprefix(", "), refresh=False)
         self.bar.update()
+
+    def _taken(self) -> int:
+        """Return how many characters of the line are not for metrics."""
+        said = {**self.bar.format_dict, "bar_format": self.line.replace("{bar}", "")}
+        return self.least + len(self.bar.format_meter(**{**said, "postfix": None}))
+
+    @staticmethod
+    def _parts(metrics: dict[str, float]) -> Iterator[str]:
+        """Yield each metric as it stands in the line, what is validated behind what is trained."""
+        for name, value in metrics.items():
+            if name.removeprefix("val_") == name or name.removeprefix("val_") not in metrics:
+                yield f", {name} {value:#.4g}"
+                if (validated := metrics.get(f"val_{name}")) is not None:
+                    yield f" val {validated:#.4g}"
 
     def on_train_end(self, training: Training) -> None:
         self.bar.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import codecs
 import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
@@ -29,7 +31,14 @@ codecs.register_error(PLAINER, _plainer)
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Says what is wrong in one line, and what it is for in lines of the terminal's width."""
+
+    def format_help(self) -> str:
+        """Return the help, whose examples keep their lines."""
+        if self.description:
+            width = max(20, shutil.get_terminal_size().columns - 2)  # as argparse has it
+            self.description = textwrap.fill(" ".join(self.description.split()), width)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Print the error and leave."""
@@ -52,6 +61,14 @@ def whole(least: int) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def port(text: str) -> int:
+    """Return the number of a port."""
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, not {text!r}")
+    return value
 
 
 def positive(text: str) -> float:

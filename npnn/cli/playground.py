@@ -8,7 +8,7 @@ import sys
 import webbrowser
 from typing import Any
 
-from npnn.cli.arguments import backend_name, unknown_data, whole
+from npnn.cli.arguments import backend_name, port, sentence, unknown_data, whole
 
 
 def add_playground(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_playground(commands: Any, common: argparse.ArgumentParser) -> None:
     add("--backend", type=backend_name, default="numpy", metavar="NAME",
         help="array library (numpy); see npnn info")  # fmt: skip
     add("--seed", type=whole(0), default=0, metavar="N", help="of data and weights (0)")
-    add("--port", type=whole(0), default=0, metavar="N", help="to listen on; any free one if 0 (0)")
+    add("--port", type=port, default=0, metavar="N", help="to listen on; any free one if 0 (0)")
     add("--host", default="127.0.0.1", metavar="ADDRESS",
         help="to listen on (%(default)s: this machine alone)")  # fmt: skip
     add("--no-browser", action="store_true", help="print the address, and open no browser")
@@ -57,7 +57,13 @@ def run_playground(options: argparse.Namespace) -> int:
         raise ValueError(unknown_data(options.data, "problem", names))
     sys.setswitchinterval(0.0005)  # the page is not to wait for the thread that trains
     trainer = Trainer(Chosen().changed(given), table)
-    server = Server(trainer, options.host, options.port)
+    try:
+        server = Server(trainer, options.host, options.port)
+    except OSError as error:
+        raise ValueError(
+            "arguments --host and --port: cannot listen on "
+            f"{options.host}:{options.port}: {sentence(error)}"
+        ) from None
     trainer.start()
     print(f"playground  {server.address}", flush=True)
     if options.host not in ("127.0.0.1", "localhost", "::1"):

@@ -44,7 +44,9 @@ from npnn.cli.report import (
 )
 from npnn.cli.shown import Shown, add_shown_options
 from npnn.cli.tables import wrapped
+from npnn.losses import default_loss
 from npnn.plain import field
+from npnn.scores import Scores
 
 if TYPE_CHECKING:
     from npnn.datasets import Dataset
@@ -112,6 +114,9 @@ def run_train(options: argparse.Namespace) -> int:
         if (folder / MODEL).exists():
             say(already)
             return 0
+    if model.chain is None:
+        model.chain = default_loss(model)
+    Scores(run.get("metrics") or (), model.runner.network)  # which refuses what it cannot measure
     check_outputs(folder, run["data"])
     check_writable(folder)
     earlier = earlier_outputs(folder, options.resume)

@@ -111,7 +111,10 @@ def explain(
             first, *rest = rows_of(value)
             lines.append(f"         {name:{width}} = {first}")
             lines += [" " * (12 + width) + row for row in rest]
-        lines += [f"       ({operation.remark})"] * bool(operation.remark)
+        if operation.remark:
+            lines += textwrap.wrap(
+                f"({operation.remark})", 80, initial_indent=" " * 7, subsequent_indent=" " * 8
+            )
     return "\n".join(lines[1:])
 
 
@@ -131,8 +134,10 @@ def rows_of(value: Any, most: int = MOST_NUMBERS) -> list[str]:
 
 
 def _numbers(row: np.ndarray, most: int) -> str:
-    shown = [f"{float(number):.4g}" for number in row[:most]]
-    more = [f"… {len(row) - most} more"] * (len(row) > most)
+    # With what is left out, and the names before, no more than 80 columns.
+    fit = most - 1 if len(row) < most else most - 2
+    shown = [f"{float(number):.4g}" for number in row[:fit]]
+    more = [f"… {len(row) - fit} more"] * (len(row) > fit)
     return "  ".join(f"{part:>9}" for part in [*shown, *more])
 
 

@@ -17,12 +17,12 @@ from npnn.plots.style import (
     colours_of,
     finish,
     in_legend,
-    legend_above,
     legend_rows,
-    new_figure,
+    marker_of,
+    one_panel,
     plain,
     rgb,
-    set_title,
+    set_title_and_legend,
     shortened,
 )
 from npnn.reports import regression_metrics
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from npnn.model import Sequential
 
 GRID = 241
-MARKERS = "osD^vPX*"
 
 
 def decision_boundary(
@@ -84,8 +83,7 @@ def decision_boundary(
 
     labels = shortened([str(name) for name in names], 20)
     rows = legend_rows([*labels, "taken for another"], 5.0)
-    figure = new_figure(5.6, 4.6 + 0.2 * max(rows, 2))
-    axes = figure.add_subplot()
+    figure, axes = one_panel(5.6, 4.6 + 0.2 * max(rows, 2))
     palette = colours_of(num)
     colours = np.array([rgb(colour) for colour in palette])
     axes.imshow(
@@ -106,7 +104,7 @@ def decision_boundary(
             part[:, 0],
             part[:, 1],
             s=crowd,
-            marker=MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
+            marker=marker_of(i),
             color=palette[i],
             edgecolors="white",
             linewidths=0.6,
@@ -129,9 +127,8 @@ def decision_boundary(
     axes.set_ylim(low[1], high[1])
     names_of_axes = _feature_names(model, ("x1", "x2"))
     plain(axes, names_of_axes[0], names_of_axes[1], grid=False)
-    rows = legend_above(axes, 5.0)
     right = f"{len(x) - len(wrong):,} of {len(x):,} points on the right side"
-    set_title(axes, right, pad=15 + 13.6 * rows)
+    set_title_and_legend(axes, right, 5.0)
     return finish(figure, path)
 
 
@@ -160,11 +157,10 @@ def regression(
     if len(x) != len(t):
         raise ValueError(f"{len(x)} points do not go with {len(t)} targets")
     line = np.linspace(x.min(), x.max(), 500)[:, None]
-    y, residuals = _outputs(model, line), _outputs(model, x) - t
+    y, residuals = outputs_of(model, line), outputs_of(model, x) - t
     outputs = t.shape[1]
 
-    figure = new_figure(6.4, 4.2)
-    axes = figure.add_subplot()
+    figure, axes = one_panel(6.4, 4.2)
     single = outputs == 1
     for i in range(outputs):
         suffix = "" if single else f" {i + 1}"
@@ -192,9 +188,8 @@ def regression(
     names = _feature_names(model, ("x",))
     plain(axes, names[0], str(model.details.get("target_name", "target")))
     error = float(np.sqrt(np.mean(residuals**2)))
-    rows = legend_above(axes, 5.6)
     misses = f"The model misses {len(x):,} targets by {error:.3g} (root mean square)"
-    set_title(axes, misses, pad=15 + 13.6 * rows)
+    set_title_and_legend(axes, misses, 5.6)
     return finish(figure, path)
 
 
@@ -227,8 +222,7 @@ def predicted_against_true(
         )
     y, t = y.reshape(len(y), -1), t.reshape(len(t), -1)
     num = t.shape[1]
-    figure = new_figure(5.4, 4.9)
-    axes = figure.add_subplot()
+    figure, axes = one_panel(5.4, 4.9)
     low, high = min(y.min(), t.min()), max(y.max(), t.max())
     crowded, line = t.size >= 1000, SECOND if num == 1 else INK
     edge = 0.04 * (high - low) or 1.0
@@ -251,22 +245,23 @@ def predicted_against_true(
     axes.set_aspect("equal")
     short = shortened([name], 40)[0]
     plain(axes, f"{short}, true", f"{short}, predicted", grid=False)
-    rows = legend_above(axes, 4.6)
     found = regression_metrics(y, t)
     explained = f", R² {found['R²']:.4g}" if "R²" in found else ""
-    set_title(axes, f"Root mean square error {found['rms error']:.4g}{explained}", 15 + 13.6 * rows)
+    title = f"Root mean square error {found['rms error']:.4g}{explained}"
+    set_title_and_legend(axes, title, 4.6)
     return finish(figure, path)
 
 
 def _probabilities(model: Sequential, x: Any) -> Any:
-    y = _outputs(model, x)
+    y = outputs_of(model, x)
     if y.shape[1] == 1:
         y = np.clip(y, 0.0, 1.0)
         return np.concatenate([1.0 - y, y], axis=1)
     return y
 
 
-def _outputs(model: Sequential, x: Any) -> Any:
+def outputs_of(model: Sequential, x: Any) -> np.ndarray:
+    """Return the outputs on the host, a row for each sample."""
     y = model.backend.to_numpy(model.predict(x, batch_size=8192))
     return np.asarray(y, dtype=np.float64).reshape(len(x), -1)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from npnn.labels import numbered
 from npnn.layers.layer import given_by
-from npnn.plots.answers import decision_boundary, predicted_against_true, regression
+from npnn.plots.answers import decision_boundary, outputs_of, predicted_against_true, regression
 from npnn.plots.confusion import confusion_matrix
 from npnn.reports import confusion_counts
 
@@ -73,12 +73,6 @@ def classes_of(model: Sequential, t: Any) -> np.ndarray | None:
     if t.ndim > 1 and t.shape[-1] > 1:
         return np.asarray(t.argmax(axis=-1))
     return np.asarray(t.reshape(len(t)) > 0.5 if outputs == 1 else t.reshape(len(t)), np.int64)
-
-
-def outputs_of(model: Sequential, x: Any) -> np.ndarray:
-    """Return the outputs on the host, a row for each sample."""
-    y = model.backend.to_numpy(model.predict(x, batch_size=8192))
-    return np.asarray(y, dtype=np.float64).reshape(len(x), -1)
 
 
 def targets_of(t: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from npnn.plots.style import (
     QUIET,
     SECOND,
     finish,
-    new_figure,
+    one_panel,
     rgb,
     set_title,
     shortened,
@@ -63,8 +63,7 @@ def confusion_matrix(
     size = min(9.0, max(4.5, 0.4 * 72 * side / num))
     margin = 0.085 * size / 9 * max(map(len, labels))
     slanted = margin > 0.9 * side / num
-    figure = new_figure(side + 1.9 + margin, side + 1.3 + (0.7 * margin if slanted else 0))
-    axes = figure.add_subplot()
+    figure, axes = one_panel(side + 1.9 + margin, side + 1.3 + (0.7 * margin if slanted else 0))
     support = counts.sum(axis=1)
     shares = counts / np.maximum(support, 1)[:, None]
     axes.imshow(_shade(shares), aspect="equal", interpolation="nearest")

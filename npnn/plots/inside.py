@@ -21,6 +21,7 @@ from npnn.plots.style import (
     SECOND,
     finish,
     new_figure,
+    one_panel,
     plain,
     set_title,
 )
@@ -76,8 +77,7 @@ def draw(model: Sequential, path: Path = None, *, most_units: int = 12) -> Figur
     parameters = model.parameters()  # which draws them, if that can be done
     columns = _columns(model)
     tallest = max(min(column.units, most_units) for column in columns)
-    figure = new_figure(max(4.0, 1.9 * len(columns)), max(2.6, 1.5 + 0.42 * tallest))
-    axes = figure.add_subplot()
+    figure, axes = one_panel(max(4.0, 1.9 * len(columns)), max(2.6, 1.5 + 0.42 * tallest))
     before: dict[int, float] = {}
     for number, column in enumerate(columns):
         heights = _heights(column.units, most_units)
@@ -286,8 +286,7 @@ def landscape(
     low, high = float(loss.min()), float(loss.max())
     is_wide = low > 0.0 and high / low > 20.0
     shown = np.log10(loss) if is_wide else loss
-    figure = new_figure(5.8, 4.8)
-    axes = figure.add_subplot()
+    figure, axes = one_panel(5.8, 4.8)
     filled = axes.contourf(found.b, found.a, shown, levels=24, cmap="cividis")
     axes.contour(found.b, found.a, shown, levels=24, colors="white", linewidths=0.4, alpha=0.5)
     axes.plot(0.0, 0.0, "o", color="white", markeredgecolor=INK, markersize=8)

@@ -104,24 +104,39 @@ def text_plot(history: History, epochs: int, width: int = 64, colour: bool = Fal
 
     done = history.num_epochs
     names = [name for name in ("loss", "val_loss") if history.get(name)]
-    lines = [np.asarray(history[name]) for name in names]
+    lines = [np.asarray(history[name], float) for name in names]
+    logarithmic = spans_decades(lines)
+    points = [_between(line, width, logarithmic) for line in lines]
     shown = " ".join(f"{name} {value:.4g}" for name, value in history.last().items())
     text = plot_to_string(
-        lines,
-        [np.arange(1, len(line) + 1) for line in lines],
-        lines=True,
+        [y for _, y in points],
+        [x for x, _ in points],
         width=width,
         height=HEIGHT,
         legend_labels=names,
         x_min=1,
         x_max=max(2, done),
-        y_as_log=spans_decades(lines),
+        y_as_log=logarithmic,
         y_gridlines=[],
         x_gridlines=[],
         character_set="braille",
         color=["blue", "yellow"][: len(lines)] if colour else False,
     )
     return f"epoch {done} of {epochs}: {shown}\n{text}"
+
+
+def _between(line: np.ndarray, width: int, logarithmic: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return epochs and values close enough to each other that they look like a line.
+
+    Numba, where it is installed, would compile uniplot's own lines for seconds.
+    """
+    epochs = np.arange(1.0, len(line) + 1.0)
+    each = max(1, -(-2 * width * 4 * HEIGHT // len(line)))  # a character has 2 x 4 dots
+    x = np.union1d(epochs, np.linspace(1.0, len(line), each * len(line)))
+    if not logarithmic:
+        return x, np.interp(x, epochs, line)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return x, np.exp(np.interp(x, epochs, np.log(line)))
 
 
 def in_notebook() -> bool:

@@ -17,8 +17,8 @@ import numpy as np
 
 from npnn import checked, reports
 from npnn.io import replacing
-from npnn.plots.answers import predicted_against_true
-from npnn.plots.chosen import chosen, classes_of, outputs_of, targets_of
+from npnn.plots.answers import outputs_of, predicted_against_true
+from npnn.plots.chosen import chosen, classes_of, targets_of
 from npnn.plots.confusion import confusion_matrix
 from npnn.plots.samples import images
 from npnn.plots.training import curves
@@ -165,7 +165,9 @@ def _slider(frames: Sequence[tuple[int, bytes]], history: History) -> str:
     for epoch, png in frames:
         said = "before training" if epoch == 0 else f"epoch {epoch}"
         if 0 < epoch <= history.num_epochs:
-            metrics = (f"{name} {values[epoch - 1]:.4g}" for name, values in history.items())
+            metrics = (
+                f"{_in_words(name)} {values[epoch - 1]:.4g}" for name, values in history.items()
+            )
             said = ", ".join([said, *metrics])
         parts.append({"said": said, "png": base64.b64encode(png).decode()})
     return (

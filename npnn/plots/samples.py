@@ -10,13 +10,15 @@ import numpy as np
 
 from npnn.plots.style import (
     INK,
+    PALETTE,
     QUIET,
-    colours_of,
     finish,
-    legend_above,
+    marker_of,
     new_figure,
+    one_panel,
     plain,
     set_title,
+    set_title_and_legend,
 )
 
 if TYPE_CHECKING:
@@ -126,16 +128,19 @@ def codes(
     num, wide = int(c.max()) + 1, points.shape[1] > 2
     if wide:
         points = _most_spread(points)
-    figure = new_figure(5.4, 5.2)
-    axes = figure.add_subplot()
-    for i, colour in enumerate(colours_of(num)):
+    figure, axes = one_panel(5.4, 5.2)
+    for i in range(num):
         label = str(i) if class_names is None else str(class_names[i])
         x, y = points[c == i].T
-        axes.scatter(x, y, s=14, color=colour, linewidths=0, alpha=0.8, label=label)
+        colour, marker = PALETTE[i % len(PALETTE)], marker_of(i)
+        axes.scatter(x, y, s=20, marker=marker, color=colour, linewidths=0, alpha=0.8, label=label)
     names = ("first", "second")
     plain(axes, *(f"{n} direction" if wide else f"{n} number" for n in names), grid=False)
     axes.tick_params(colors=QUIET)
-    set_title(axes, "Codes", 12 if classes is None else 15 + 13.6 * legend_above(axes, 5.0))
+    if classes is None:
+        set_title(axes, "Codes")
+    else:
+        set_title_and_legend(axes, "Codes", 5.0)
     return finish(figure, path)
 
 

@@ -28,6 +28,7 @@ PALETTE = (
     "#444444",
 )
 FIRST, SECOND = PALETTE[0], PALETTE[1]
+MARKERS = "osD^vPX*"
 INK, QUIET, RULE = "#222222", "#6B6B6B", "#E4E4E4"
 DPI = 150
 SHOWN = "\u200b"  # before a label that matplotlib would keep from the legend
@@ -55,6 +56,12 @@ def new_figure(width: float, height: float) -> Figure:
     from npnn.plots.notebook import Picture
 
     return Picture(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty picture of so many inches, and the axes that fill it."""
+    figure = new_figure(width, height)
+    return figure, figure.add_subplot()
 
 
 def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
@@ -131,6 +138,11 @@ def legend_above(axes: Axes, width: float) -> int:
     return legend_rows(labels, width)
 
 
+def set_title_and_legend(axes: Axes, text: str, width: float) -> None:
+    """Write the title, and below it the legend in rows of at most so many inches."""
+    set_title(axes, text, pad=15 + 13.6 * legend_above(axes, width))
+
+
 def in_legend(name: str) -> str:
     """Return a name as a label, which else would be none where an underscore begins it."""
     return SHOWN + name if name.startswith("_") else name
@@ -161,6 +173,11 @@ def colours_of(num: int) -> list[str]:
         parts = hls_to_rgb(i / num, (0.3, 0.45, 0.58)[i % 3], 0.75)
         found.append("#" + "".join(f"{round(255 * part):02X}" for part in parts))
     return found
+
+
+def marker_of(number: int) -> str:
+    """Return the marker of a class, of which no two with one colour of the palette are alike."""
+    return MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
 
 
 def rgb(colour: str) -> tuple[float, float, float]:

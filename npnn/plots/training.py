@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npnn.plots.style import FIRST, PALETTE, QUIET, SECOND, finish, new_figure, plain, set_title
+from npnn.plots.style import (
+    FIRST,
+    PALETTE,
+    QUIET,
+    SECOND,
+    finish,
+    new_figure,
+    one_panel,
+    plain,
+    set_title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -173,8 +183,7 @@ def profile(rows: Sequence[Row], path: str | os.PathLike[str] | None = None) -> 
     if not rows:
         raise ValueError("there are no rows to draw")
     total = sum(row.seconds for row in rows)
-    figure = new_figure(8.0, 1.6 + 0.24 * len(rows))
-    axes = figure.add_subplot()
+    figure, axes = one_panel(8.0, 1.6 + 0.24 * len(rows))
     kinds = {"matrix products": FIRST, "all else in the layers": SECOND, "optimizer": PALETTE[2]}
     seen: dict[str, float] = dict.fromkeys(kinds, 0.0)
     for position, row in enumerate(rows):
