@@ -92,7 +92,7 @@ RECIPES = {
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
 FINAL_RATE = 0.02  # of the first one
-# Epochs, dropout and the rows of a step are found out; see fitting.py.
+# Layers, dropout, epochs and the rows of a step are found out; see fitting.py.
 TABLE = Recipe("Table", "a table of one's own", (128,), 0, 2e-3, 0)
 
 

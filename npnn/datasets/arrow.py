@@ -39,6 +39,9 @@ def plain(column: Any) -> NDArray | Factors | None:
         return _numbers(column.cast("float64", safe=False), np.nan)
     if types.is_integer(kind):
         return _numbers(column, 0)
+    if types.is_duration(kind):
+        micro = column.cast(pa.duration("us"), safe=False).cast("int64")
+        return _numbers(micro.cast("float64", safe=False), np.nan) / 1e6
     if types.is_timestamp(kind) or types.is_date(kind):
         micro = column.cast(pa.timestamp("us"), safe=False).cast("int64")
         return _numbers(micro, np.iinfo(np.int64).min).view("datetime64[us]")
