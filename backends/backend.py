@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -325,6 +326,15 @@ def _is_on_host(x: Any) -> bool:
     if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack_device__"):
         return True
     return int(x.__dlpack_device__()[0]) == ON_CPU
+
+
+def warn_of_no_capture(why: str, stacklevel: int) -> None:
+    """Warn of a step that runs as it stands, though a faster function should replace it."""
+    warnings.warn(
+        f"the step is not captured, because {why}; it runs uncaptured",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def missing(library: str, backend: str, command: str) -> MissingError:

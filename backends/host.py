@@ -108,6 +108,8 @@ def _remedy(array: np.ndarray) -> str:
         return "; numbers are such as the seconds (x - x.min()) / np.timedelta64(1, 's')"
     if array.dtype.kind == "m":
         return "; numbers are such as the seconds x / np.timedelta64(1, 's')"
+    if array.dtype.kind == "S":
+        return "; they are bytes, of which np.char.decode(x) makes words"
     if array.dtype.kind == "U":
         try:
             array.astype(np.float64)

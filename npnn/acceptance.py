@@ -17,11 +17,11 @@ import numpy as np
 from npnn import known, labels
 from npnn.arrays import Array, array_namespace, fits
 from npnn.backends.backend import Backend
-from npnn.backends.host import host_array
+from npnn.datasets.schema import read_inputs
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer
 from npnn.normalization import normalize
 from npnn.targets import prepare_targets
-from npnn.trees import Path, first, leaves, mapped, place
+from npnn.trees import Path, leaves, len_of, mapped, place
 from npnn.values import (
     all_below,
     all_fractions,
@@ -31,6 +31,7 @@ from npnn.values import (
     check_exact,
     check_finite,
     quiet,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -116,9 +117,11 @@ class Acceptance:
         view, norm, own = _view(x, backend), self.model.norm, self._dtype
         if view is None or view.shape not in self._shapes or norm is not self._norm:
             return None
+        if self.model.takes_integers:
+            return None
         is_raw = norm is not None
         if view.dtype != own:
-            if view.dtype.kind not in "fiub" or self.model.takes_integers:
+            if view.dtype.kind not in "fiub":
                 return None
             if norm is not None and not _holds(own, view.dtype):
                 if view.dtype != np.float64:
@@ -193,6 +196,8 @@ class Acceptance:
             model.norm.check_fits(self.network.shape_in)
         self._norm = model.norm
         raw = raw_inputs(backend, x, model)
+        if model.takes_integers and hasattr(raw, "shape"):
+            raw = self._whole(raw, backend)
         shape = raw.shape if hasattr(raw, "shape") else _shapes(raw)
         if shape not in self._shapes:
             check_inputs(raw, model)
@@ -205,6 +210,13 @@ class Acceptance:
         }
         arrays = iter(array for array, _ in found.values())
         return mapped(raw, lambda _: next(arrays)), any(is_raw for _, is_raw in found.values())
+
+    def _whole(self, raw: Array, backend: Backend) -> Array:
+        what = f"inputs of layer 0, {type(self.model.layers[0]).__name__},"
+        if self.model.norm is not None:
+            raise ValueError(f"{what} must be integers, of which model.norm makes others")
+        with backend.current():
+            return whole(raw, what)
 
     def _input(
         self,
@@ -341,11 +353,6 @@ def _look(x: Array, raw: Array, given: Any, backend: Backend, what: str, wait: b
 # Inputs ------------------------------------------------------------------------------------------
 
 
-def len_of(x: Any) -> int:
-    """Return the number of samples of inputs."""
-    return int((x if hasattr(x, "shape") else first(x)).shape[0])
-
-
 def _shapes(x: Any) -> tuple[Any, ...]:
     return tuple((path, a.shape) for path, a in leaves(x))
 
@@ -386,7 +393,7 @@ def raw_inputs(backend: Backend, x: Any, model: Sequential) -> Any:
     if isinstance(x, (dict, tuple)) and is_tree(x, model.shape_in):
         return _of_tree(x, lambda array: unrounded(backend, array, "x"))
     if hasattr(x, "columns"):
-        x = labels.in_order(x, model.details.get("columns"))
+        x = read_inputs(x, model.details)
     return unrounded(backend, x, "x")
 
 
@@ -426,29 +433,14 @@ def unrounded(backend: Backend, value: Any, name: str) -> Array:
     try:
         return backend.unrounded(value)
     except (TypeError, ValueError) as error:
+        hole = labels.hole_among_words(value) if name == "t" else ""
+        if hole:
+            raise TypeError(f"{_ROLES[name]}: {hole}") from None
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        remedy = _remedy(value)
+        remedy = labels.strange_columns(value)
         if name == "t" and labels.is_text(value):
             remedy = "; words are classes where npnn.Softmax() or npnn.Sigmoid() is the last layer"
         raise kind(f"{_ROLES[name]}: {error}{remedy}") from None
-
-
-def _remedy(value: Any) -> str:
-    bad = []
-    for column in getattr(value, "columns", ()):
-        try:
-            # A column alone may have a number for what is missing.
-            is_bad = bool(np.isnan(host_array(value[column])).any())
-        except (TypeError, ValueError):
-            is_bad = True
-        if is_bad:
-            bad.append(f"{column!r} ({getattr(value[column], 'dtype', 'of no dtype')})")
-    if not bad:
-        return ""
-    return (
-        f"; look at column{'s' * (len(bad) > 1)} {', '.join(bad)}: fill or drop missing values, "
-        "and turn words and categories into numbers"
-    )
 
 
 def check_inputs(x: Any, model: Sequential) -> None:

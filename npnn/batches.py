@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn import backends
-from npnn.acceptance import len_of
 from npnn.arrays import Array
-from npnn.trees import first, leaves, mapped
+from npnn.trees import first, leaves, len_of, mapped
 
 if TYPE_CHECKING:
     from npnn.acceptance import Acceptance

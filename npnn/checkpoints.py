@@ -21,6 +21,7 @@ from npnn.values import check_numbers
 if TYPE_CHECKING:
     from npnn.callbacks import Callback
     from npnn.model import Sequential
+    from npnn.network import Network
     from npnn.training import Training
 
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -180,15 +181,20 @@ class Saved:
         needed = {slot.name: tuple(slot.get().shape) for slot in network.trained}
         for name in optimizer.moments:
             self._check_arrays(f"optimizer/{name}", needed)
-        slots = (*network.parameters, *network.state)
-        self._check_arrays("chain", {slot.name: tuple(slot.get().shape) for slot in slots})
-        with files.blamed(path):
-            chain = self._folder("chain")
-            for slot in slots:
-                slot.layer.check_array(slot.attribute, chain[slot.name], repr(slot.name))
+        self._check_chain("chain", network)
         scaling = state["scaling"]
         if not all(type(n) is float for n in scaling) or len(scaling) not in (0, 2):
             raise FileError(f"{path}: its scaling cannot be {scaling!r:.100}")
+
+    def _check_chain(self, folder: str, network: Network) -> None:
+        """Raise the error for arrays that cannot be those of the layers."""
+        slots = (*network.parameters, *network.state)
+        self._check_arrays(folder, {slot.name: tuple(slot.get().shape) for slot in slots})
+        with files.blamed(self.path):
+            arrays = self._folder(folder)
+            for slot in slots:
+                what = f"{folder + files.FOLDER + slot.name!r}"
+                slot.layer.check_array(slot.attribute, arrays[slot.name], what)
 
     def _check_arrays(self, folder: str, needed: dict[str, tuple[int, ...]]) -> None:
         start = f"{self.path} does not fit this model"
@@ -206,15 +212,14 @@ class Saved:
                 what = f"{folder + files.FOLDER + name!r}"
                 check_numbers(arrays[name], what, "no NaN", infinite=True)
 
-    def give_back(self, callbacks: Sequence[Callback]) -> None:
+    def give_back(self, callbacks: Sequence[Callback], model: Sequential) -> None:
         """Give callbacks what they had."""
         saved = self.state["callbacks"]
         with files.blamed(self.path):
             for callback, number in _pairs(callbacks, saved):
                 arrays = self._folder(f"callback/{number}")
                 if isinstance(callback, EarlyStopping) and arrays:
-                    chain = {name: array.shape for name, array in self._folder("chain").items()}
-                    self._check_arrays(f"callback/{number}", chain)
+                    self._check_chain(f"callback/{number}", model.runner.network)
                 callback.set_state(saved[number][2], arrays)
 
     def give_to(self, training: Training) -> None:

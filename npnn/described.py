@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from npnn import checked
+from npnn import checked, labels
 from npnn.layers.layer import Link
 from npnn.layers.row import Row
 from npnn.locks import changed
@@ -42,7 +42,14 @@ class Described(Row):
 
     @class_names.setter
     def class_names(self, names: Sequence[str] | None) -> None:
-        self._class_names = None if names is None else checked.names(names, "class_names")
+        found = None if names is None else checked.names(names, "class_names")
+        if found is not None and isinstance(self.shape_out, tuple) and self._ends_here():
+            labels.check_names(found, self.shape_out, "class_names")
+        self._class_names = found
+
+    def _ends_here(self) -> bool:
+        """Return whether no other model follows, whose outputs the classes may be of."""
+        return self._chain is None or (self._chain.is_loss and self._chain.chain is None)
 
     @property
     def norm(self) -> Normalization | None:

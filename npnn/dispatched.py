@@ -9,14 +9,14 @@ import numpy as np
 from npnn.arrays import Array, array_namespace, device
 from npnn.backends.host import host_array
 from npnn.errors import MissingError
-from npnn.normalization import Normalization
+from npnn.normalization import Normalization, mean_and_deviation, varying
 
 try:
     from sklearn.utils._array_api import _convert_to_numpy, get_namespace
 except ImportError as error:
     raise MissingError(
-        f"npnn.sklearn needs scikit-learn 1.6 or newer ({error}): pip install 'npnn-xp[sklearn]', "
-        "or pip install 'scikit-learn>=1.6'"
+        f"npnn.sklearn needs scikit-learn 1.7 or newer ({error}): pip install 'npnn-xp[sklearn]', "
+        "or pip install 'scikit-learn>=1.7'"
     ) from None
 
 
@@ -77,16 +77,11 @@ def _described(x: Array) -> str:
 
 
 def standard(x: Array, w: np.ndarray | None) -> Normalization:
-    """Return the map to mean 0 and deviation 1, of samples with weights."""
-    if w is None and isinstance(x, np.ndarray):
-        return Normalization.standard(x)
-    xp = array_namespace(x)
-    share = xp.full(x.shape[0], 1.0 / x.shape[0], dtype=x.dtype, device=device(x))
-    if w is not None:
-        share = xp.astype(as_beside(x, w / w.sum()), x.dtype)
-    first = x[:1, ...]
-    rest = x - first  # small numbers, and so exact ones
-    mean = share @ rest
-    deviation = xp.sqrt(share @ (rest - mean) ** 2)
-    mean, deviation = on_host(mean + first[0, ...]), on_host(deviation)
-    return Normalization(mean, np.where(deviation <= 1e-12 * np.abs(mean), 0.0, deviation))
+    """Return the map to mean 0 and deviation 1 of samples with weights, found where they lie."""
+    if isinstance(x, np.ndarray):
+        return Normalization.standard(x, w)
+    first = x[0, ...]  # from which others differ by small numbers, and so exact ones
+    weights = None if w is None else array_namespace(x).astype(as_beside(x, w / w.max()), x.dtype)
+    mean, deviation = mean_and_deviation(x - first, weights)
+    mean, deviation = on_host(first + mean), on_host(deviation)
+    return Normalization(mean, varying(deviation, mean))

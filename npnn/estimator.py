@@ -16,6 +16,7 @@ from npnn.arrays import Array
 from npnn.callbacks import Callback, EarlyStopping
 from npnn.dispatched import as_beside, check_same_place, floats_of, on_host, rows_of, standard
 from npnn.errors import MissingError
+from npnn.guided import guided
 from npnn.history import History
 from npnn.layers import (
     Dense,
@@ -46,8 +47,8 @@ try:
     )
 except ImportError as error:
     raise MissingError(
-        f"npnn.sklearn needs scikit-learn 1.6 or newer ({error}): pip install 'npnn-xp[sklearn]', "
-        "or pip install 'scikit-learn>=1.6'"
+        f"npnn.sklearn needs scikit-learn 1.7 or newer ({error}): pip install 'npnn-xp[sklearn]', "
+        "or pip install 'scikit-learn>=1.7'"
     ) from None
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
@@ -63,6 +64,7 @@ FEW = 2**14  # numbers: a step on them takes as long in float64
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     """What the two estimators have in common."""
 
+    @guided
     def __init__(
         self,
         hidden: int | Sequence[int] = (100,),
@@ -154,6 +156,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         y = on_host(y)
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         w = self._sample_weight(y, sample_weight)
+        if not new:
+            self._check_network()
         if new:
             self._origin = as_beside(X, np.zeros(()))  # where outputs go
             self._note_targets(y, w)
@@ -184,8 +188,35 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError("sample_weight is 0 for all samples: there is nothing to learn from")
         return w
 
+    def _check_network(self) -> None:
+        """Raise the error for arguments that the network that is there was not made with."""
+        for name, value in self._shaping().items():
+            before = self._made_with.get(name)
+            if value is not before and value != before:
+                raise ValueError(
+                    f"{name} was {before!r} when the network was made that training goes on with, "
+                    f"and cannot become {value!r}: set warm_start=False, or make a new estimator"
+                )
+        if not isinstance(self.optimizer, Optimizer) and self.optimizer != "lbfgs":
+            self._take_optimizer(self.optimizer)
+
+    def _shaping(self) -> dict[str, Any]:
+        """Return the arguments that shape the network."""
+        if self.model is not None:
+            return {"model": self.model, "standardize": self.standardize}
+        names = ("model", "activation", "dropout", "standardize", "dtype", "backend")
+        return {"hidden": self._widths(), **{name: getattr(self, name) for name in names}}
+
+    def _take_optimizer(self, name: str) -> None:
+        """Have an optimizer of the arguments of now, and of the moments that there are."""
+        kind = OPTIMIZERS[name]
+        if type(getattr(self, "optimizer_", None)) is not kind:
+            self.optimizer_ = kind()
+        self.optimizer_.alpha, self.optimizer_.weight_decay = self.alpha, self.weight_decay
+
     def _build(self, X: Array, w: np.ndarray | None, seed: int, *, in_parts: bool) -> None:
         """Make the network, and what its inputs are standardized by."""
+        self._made_with = self._shaping()
         activation, loss = self._head()
         if self.model is None:
             layers: list[Layer] = []
@@ -199,6 +230,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             self.model_ = copy.deepcopy(self.model)
         else:
             self.model_ = self.model(X.shape[1], self.n_outputs_)
+            checked.instance(self.model_, Sequential, "what model gives", "Sequential([...])")
         model = self.model_
         try:
             model.decide(X)
@@ -216,8 +248,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         if isinstance(self.optimizer, Optimizer):
             self.optimizer_ = copy.deepcopy(self.optimizer)
         elif self.optimizer != "lbfgs":
-            kind = OPTIMIZERS[self.optimizer]
-            self.optimizer_ = kind(alpha=self.alpha, weight_decay=self.weight_decay)
+            self.optimizer_ = OPTIMIZERS[self.optimizer]()
+            self._take_optimizer(self.optimizer)
 
     def _train(
         self,

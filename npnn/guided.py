@@ -116,7 +116,7 @@ def unknown_argument(who: str, name: str, names: Collection[str]) -> TypeError:
 
 
 def guided(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a method say what to write instead of an argument that it has not."""
+    """Have a method, or a constructor, say what to write instead of an argument that it has not."""
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     names = [p.name for p in parameters]
     by_place = [p.name for p in parameters if p.kind in _BY_PLACE]
@@ -126,16 +126,22 @@ def guided(function: Callable[P, R]) -> Callable[P, R]:
     def called(*args: P.args, **options: P.kwargs) -> R:
         for name in options:
             if name not in known:
-                raise unknown_argument(function.__name__, name, names)
+                raise unknown_argument(_called(function, args), name, names)
         if len(args) > most:
             raise TypeError(
-                f"{function.__name__} takes {_listed(by_place)} by place, and by name "
+                f"{_called(function, args)} takes {_listed(by_place)} by place, and by name "
                 f"{_listed([n for n in names if n not in by_place])}; it is given {len(args) - 1} "
                 "arguments by place"
             )
         return function(*args, **options)
 
     return called
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """Return the name that a method is called by: a constructor is by its class's."""
+    name = function.__name__
+    return type(args[0]).__name__ if name == "__init__" else name
 
 
 def _listed(names: Collection[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npnn.backends.host import host_array
 from npnn.losses import LossLayer
 
 
@@ -63,18 +64,56 @@ def _classes_of(loss: LossLayer) -> int:
     return 2 if outputs == 1 and loss.needs == "fractions" else 0
 
 
+def check_names(names: Sequence[str], shape_out: Sequence[int] | None, what: str) -> None:
+    """Raise the error for class names that are not as many as the classes of outputs.
+
+    One output tells two classes apart; of outputs that are not known yet any number may be right.
+    """
+    outputs = shape_out[-1] if shape_out else 0
+    count = 2 if outputs == 1 else outputs
+    if count and len(names) != count:
+        raise ValueError(
+            f"{what}: there are {len(names)} classes, {_quoted(names)}, and outputs for {count}"
+            + (": model.class_names must name all of them" if len(names) < count else "")
+        )
+
+
+def hole_among_words(t: Any) -> str:
+    """Return where a label is missing among words, as an error says it; nothing if none is."""
+    try:
+        array = np.asarray(t, object)
+    except (TypeError, ValueError, RuntimeError):
+        return ""
+    is_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    holes = [item for item in np.ndenumerate(array) if is_column and is_missing(item[1])]
+    if not holes or not any(isinstance(value, str) for value in array.flat):
+        return ""
+    place, value = holes[0]
+    return (
+        f"there is a {value!r} ({type(value).__name__}) at {place} (counted from 0) among words: "
+        "leave out the samples that have no label"
+    )
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value stands for one that is not there."""
+    # pandas' NA is equal to nothing, and says so with itself.
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and value != value)
+    )
+
+
 def as_classes(t: Any, names: Sequence[str] | None, loss: LossLayer) -> np.ndarray:
     """Return the integer classes that words stand for, or say what is wrong with them."""
-    words, count = np.asarray(t), _classes_of(loss)
+    words = np.asarray(t)
     if names is None:
         raise ValueError(
             "targets t: words are names of classes, and the model has no class_names yet: fit "
             f"finds them, or set them: model.class_names = {sorted({str(w) for w in words.flat})!r}"
         )
-    if len(names) > count:
-        raise ValueError(
-            f"targets t: there are {len(names)} classes, {_quoted(names)}, and outputs for {count}"
-        )
+    check_names(names, loss.shape_in, "targets t")
     return numbered(words, names, "targets t")
 
 
@@ -93,9 +132,28 @@ def numbered(words: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
 
 def columns_of(x: Any) -> list[str] | None:
     """Return the names of a table's columns; None if it has none, or one twice."""
-    names = list(getattr(x, "columns", ()))
+    names = list(getattr(x, "column_names", getattr(x, "columns", ())))
     named = bool(names) and all(isinstance(name, str) for name in names)
     return names if named and len(set(names)) == len(names) else None
+
+
+def strange_columns(value: Any) -> str:
+    """Return what columns of a table are no numbers, and what to do, for the end of an error."""
+    bad = []
+    for column in getattr(value, "columns", ()):
+        try:
+            # A column alone may have a number for what is missing.
+            is_bad = bool(np.isnan(host_array(value[column])).any())
+        except (TypeError, ValueError):
+            is_bad = True
+        if is_bad:
+            bad.append(f"{column!r} ({getattr(value[column], 'dtype', 'of no dtype')})")
+    if not bad:
+        return ""
+    return (
+        f"; look at column{'s' * (len(bad) > 1)} {', '.join(bad)}: fill or drop missing values, "
+        "and turn words and categories into numbers; npnn.datasets.Table(frame, target) does that"
+    )
 
 
 def in_order(x: Any, names: Sequence[str] | None) -> Any:
@@ -115,7 +173,7 @@ def in_order(x: Any, names: Sequence[str] | None) -> Any:
             f"inputs x have the columns {_quoted(extra)} beside those that the model was trained "
             "on: give x[model.details['columns']]"
         )
-    return x[list(names)]
+    return x.select(names) if hasattr(x, "column_names") else x[list(names)]
 
 
 def _quoted(names: Sequence[str], most: int = 10) -> str:

@@ -62,7 +62,9 @@ class Sequential(LookedInto):
         Applied to the inputs of `fit`, `predict` and `evaluate`, and saved with the model.
     target_norm : Normalization or None
         Applied to targets, and backwards to outputs; :meth:`fit` finds it for targets that are far
-        from unit scale. Saved with the model; layers called by hand compute at its scale.
+        from unit scale. Saved with the model; layers called by hand compute at its scale. It is one
+        for all outputs, so that they count in the loss as they do in their own units: divide each
+        by a scale of its own first where they shall count alike.
     class_names : list of str or None
         Saved with the model; words as targets stand for these classes.
     details : dict

@@ -46,14 +46,21 @@ class Normalization(Guided):
         self.scale = np.where(scale == 0.0, 1.0, scale)
 
     @classmethod
-    def standard(cls, x: Any) -> Normalization:
-        """Return the map to mean 0 and standard deviation 1 of each feature of `x`."""
+    def standard(cls, x: Any, w: Any = None) -> Normalization:
+        """Return the map to mean 0 and standard deviation 1 of each feature of `x`.
+
+        Parameters
+        ----------
+        x : array_like, shape (samples, ...)
+            Numbers.
+        w : array_like, shape (samples,), optional
+            How much each sample counts; 1 if None.
+        """
         x = _samples(x)
         first, rest = _from_first(x)
-        mean, deviation = rest.mean(axis=0), rest.std(axis=0)
+        mean, deviation = mean_and_deviation(rest, None if w is None else _weights(w, len(x)))
         if x.dtype.kind == "f":
-            # A large feature that never varies but for rounding errors has a deviation of those.
-            deviation = np.where(deviation <= 1e-12 * np.abs(first + mean), 0.0, deviation)
+            return cls(first + mean, varying(deviation, first + mean))
         return cls(first + mean, deviation)
 
     @classmethod
@@ -119,6 +126,27 @@ class Normalization(Guided):
 
     def __repr__(self) -> str:
         return f"Normalization(offset={self.offset.tolist()}, scale={self.scale.tolist()})"
+
+
+def mean_and_deviation(x: Array, w: Array = None) -> tuple[Array, Array]:
+    """Return mean and standard deviation of samples, which count by their weights if there are any.
+
+    Those of the numbers are taken in a unit in which no square is too large or too small.
+    """
+    xp = array_namespace(x)
+    largest = xp.max(xp.abs(x), axis=0)
+    unit = 2.0 ** xp.floor(xp.log2(xp.where(largest > 0.0, largest, xp.ones_like(largest))))
+    x = x / unit
+    if w is None:
+        return xp.mean(x, axis=0) * unit, xp.std(x, axis=0) * unit
+    share = xp.reshape(w / xp.sum(w), (-1, *(1 for _ in x.shape[1:])))
+    mean = xp.sum(share * x, axis=0)
+    return mean * unit, xp.sqrt(xp.sum(share * (x - mean) ** 2, axis=0)) * unit
+
+
+def varying(deviation: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return deviations, 0 where they are but rounding errors of a feature that never varies."""
+    return np.where(deviation <= 1e-12 * np.abs(mean), 0.0, deviation)
 
 
 def normalize(x: Array, offset: Array, scale: Array) -> Array:
@@ -190,6 +218,16 @@ def _samples(x: Any) -> np.ndarray:
             )
         return np.asarray(x, np.float64)
     return np.asarray(x, np.int64)
+
+
+def _weights(w: Any, count: int) -> np.ndarray:
+    w = _numbers(w, "w")
+    if w.shape != (count,) or not (np.isfinite(w) & (w >= 0.0)).all() or not w.any():
+        raise ValueError(
+            f"w must be {count} finite numbers of at least 0, one for each sample, and not all 0"
+        )
+    share: np.ndarray = w / w.max()
+    return share
 
 
 def _from_first(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

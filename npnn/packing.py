@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from npnn.arrays import Array
+from npnn.arrays import Array, array_namespace
+from npnn.backends.host import host_array
 
 if TYPE_CHECKING:
     from npnn.backends import Backend
@@ -109,6 +112,10 @@ class Packing:
             optimizer.state, optimizer.slots = [], ()  # the model computes elsewhere now
         if optimizer.slots == slots and len(optimizer.state) == len(optimizer.moments):
             return
+        if optimizer.kept is not None:
+            self._give_back(optimizer, optimizer.kept, slots)
+            if optimizer.slots == slots:
+                return
         shapes = [tuple(array.shape) for array in self.arrays]
         known = self._moments(optimizer)
         if known and all(slot in known for slot in slots):
@@ -118,6 +125,20 @@ class Packing:
             optimizer.state, known = self._new_moments(optimizer, shapes), {}
             optimizer.steps = 0
         self._resting = known
+        optimizer.slots = slots
+
+    def _give_back(
+        self, optimizer: Optimizer, kept: Kept, slots: tuple[tuple[Layer, str], ...]
+    ) -> None:
+        """Give a copy the moments of the optimizer that it was made of, if the parameters fit."""
+        optimizer.kept = None
+        if kept.marks != _marks(slots):
+            return
+        names = [slot.name for slot in self.slots]
+        optimizer.state = [
+            self.pack(dict(zip(names, _cut(moment, self._shapes), strict=True)))
+            for moment in kept.moments
+        ]
         optimizer.slots = slots
 
     def _new_moments(
@@ -143,6 +164,43 @@ class Packing:
         moments = [self.backend.unpack(moment, shapes) for moment in optimizer.state]
         now = {slot: [m[n] for m in moments] for n, slot in enumerate(optimizer.slots)}
         return {**self._resting, **now} if now else {}
+
+
+class Kept(NamedTuple):
+    """What a copy of an optimizer goes on from, where it is given the parameters of then.
+
+    Attributes
+    ----------
+    marks : list of str
+        By which each of the parameters is known.
+    moments : list of ndarray
+        Those of all parameters, of one axis.
+    """
+
+    marks: list[str]
+    moments: list[Any]
+
+
+def kept_of(optimizer: Optimizer) -> Kept | None:
+    """Return what a copy of an optimizer goes on from; None where it has trained nothing."""
+    if not optimizer.slots:
+        return optimizer.kept
+    moments = []
+    for moment in optimizer.state:
+        parts = [host_array(array).reshape(-1) for array in moment]
+        moments.append(array_namespace(parts[0]).concat(parts))
+    return Kept(_marks(optimizer.slots), moments)
+
+
+def _marks(slots: Sequence[tuple[Layer, str]]) -> list[str]:
+    arrays = [host_array(getattr(layer, name)) for layer, name in slots]
+    return [f"{a.shape} {hashlib.blake2b(a.tobytes()).hexdigest()}" for a in arrays]
+
+
+def _cut(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    ends = list(itertools.accumulate(map(math.prod, shapes)))
+    starts = [0, *ends]
+    return [flat[a:b].reshape(s) for a, b, s in zip(starts, ends, shapes, strict=False)]
 
 
 def _fit(state: list[list[Array]], shapes: list[tuple[int, ...]]) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from npnn.acceptance import len_of
 from npnn.interrupts import hold, release
 from npnn.metrics import sums_of, take_sums
 from npnn.network import arrays_in
 from npnn.step import train_step
+from npnn.trees import len_of
 
 if TYPE_CHECKING:
     import numpy as np

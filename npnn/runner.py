@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from npnn import doubts
-from npnn.acceptance import check_inputs, len_of, raw_inputs
+from npnn.acceptance import check_inputs, raw_inputs
 from npnn.arrays import Array, array_namespace
 from npnn.batches import in_parts, rows_of
 from npnn.locks import Joined, Locks, held, locks_of, trained
@@ -26,7 +26,7 @@ from npnn.ready import Ready
 from npnn.scores import Metric, Scores, scored
 from npnn.settings import changes, look_again
 from npnn.side import Side
-from npnn.trees import Path, leaves, mapped
+from npnn.trees import Path, leaves, len_of, mapped
 from npnn.values import check_finite, like
 
 if TYPE_CHECKING:

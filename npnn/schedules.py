@@ -241,6 +241,15 @@ class ReduceOnPlateau(Schedule):
     def forget(self) -> None:
         self.best, self.waited, self.current = math.inf, 0, 1.0
 
+    @classmethod
+    def _restored(cls, config: dict[str, Any], reader: Reader) -> Any:
+        schedule = super()._restored(config, reader)
+        checked.share(schedule.current, "current")
+        checked.integer(schedule.waited, "waited", 0)
+        if math.isnan(schedule.best):
+            raise FileError("the best loss that it has seen is no number")
+        return schedule
+
     def observe(self, value: float) -> None:
         if value < self.best - self.threshold * abs(self.best if math.isfinite(self.best) else 0.0):
             self.best, self.waited = value, 0

@@ -13,10 +13,12 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
+from npnn import labels
 from npnn.arrays import Array, array_namespace
 from npnn.callbacks import Callback
 from npnn.dispatched import as_beside, on_host, standard
 from npnn.estimator import NetworkEstimator
+from npnn.guided import guided
 from npnn.layers import Layer, Sigmoid, Softmax
 from npnn.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, LossLayer, RMSLoss
 from npnn.model import Sequential
@@ -59,6 +61,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         Epochs.
     early_stopping : bool, default False
         Whether to watch the loss of samples that are not trained on, and end with the best epoch.
+        L-BFGS takes all samples.
     validation_fraction : float, default 0.1
         Share of those samples.
     standardize : bool, default True
@@ -68,7 +71,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     random_state : int, RandomState or None
         Makes the initial weights and the order of batches repeatable.
     warm_start : bool, default False
-        Whether `fit` goes on with the network that is there.
+        Whether `fit` goes on with the network that is there, with the `alpha` and `weight_decay` of
+        now; what shaped the network stays as it was.
     backend : str, default "auto"
         ``npnn.backends.available()`` lists them; ``"auto"`` is that of the data: NumPy, or with
         ``sklearn.set_config(array_api_dispatch=True)`` the library and the device of `X`, which
@@ -78,7 +82,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         float64 for L-BFGS, where `fit` is given so few numbers (16384) that it takes no longer, and
         for features that are not standardized and have values that float32 does not tell apart.
     callbacks : sequence of Callback
-        Called at each epoch.
+        Called at each epoch; not by L-BFGS.
     verbose : bool, default False
         Whether to show a progress bar.
 
@@ -114,6 +118,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     enough = 5e-3
 
+    @guided
     def __init__(
         self,
         hidden: int | Sequence[int] = (100,),
@@ -241,6 +246,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
             return array_namespace(y).log(y)
 
     def _note_targets(self, y: np.ndarray, w: np.ndarray | None) -> None:
+        check_labels(y)
         check_classification_targets(y)
         kind = type_of_target(y)
         if kind == "multiclass-multioutput":
@@ -283,6 +289,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def check_labels(y: np.ndarray) -> None:
+    """Raise the error for labels that have no order, such as words and numbers among each other."""
+    kinds = {type(label).__name__ for label in y.flat} if y.dtype.kind == "O" else {"str"}
+    if len(kinds) > 1 and "str" in kinds:
+        hole = labels.hole_among_words(y)
+        raise ValueError(f"y: {hole}" if hole else f"y has labels of {' and '.join(sorted(kinds))}")
 
 
 class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npnn import batches, checked, checkpoints, doubts, interrupts, named, target_scale, words
-from npnn.acceptance import check_inputs, len_of, raw_inputs
+from npnn.acceptance import check_inputs, raw_inputs
 from npnn.arrays import Array
 from npnn.batches import Data
 from npnn.callbacks import AnyCallback, Callback, ProgressBar, TerminateOnNaN
@@ -19,12 +19,13 @@ from npnn.callbacks.asked import as_callbacks
 from npnn.errors import DivergedError, FileError
 from npnn.history import History
 from npnn.io import Place
-from npnn.labels import class_names_of, columns_of
+from npnn.labels import check_names, class_names_of, columns_of
 from npnn.layers.layer import Layer, Link
 from npnn.losses import LossLayer, default_loss
 from npnn.metrics import Measured, metric_names
 from npnn.optimizers import Adam, Optimizer
 from npnn.scores import Metric, Scores, scored
+from npnn.trees import len_of
 from npnn.values import quiet
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def fit(
                 )  # fmt: skip
             with _fitting(model.runner):
                 training.begin(saved)
-        with model.runner.lasting(data.bound) as bound, _fitting(model.runner):
+        with model.runner.lasting(data.bound) as bound:
             if bound:
                 data = Data(data.backend, bound)
             training.run(data, validation, shuffle)
@@ -103,17 +104,20 @@ def _begun(
     resume: Place | None,
 ) -> tuple[Training, Data, Data | None, checkpoints.Saved | None]:
     """Return a training that can begin, the data for it, and what it goes on from."""
+    columns = None
     if hasattr(x, "x_train_data"):
         dataset, x, t = x, x.x_train_data, x.y_train_data
+        columns = getattr(dataset, "columns", None)
         if validation_data is None:
             validation_data = (dataset.x_validation_data, dataset.y_validation_data)
-        model.norm = dataset.norm if model.norm is None else model.norm
+        if model.norm is None and not model.takes_integers:
+            model.norm = dataset.norm
         model.class_names = model.class_names or dataset.class_names
         if getattr(dataset, "schema", None) is not None:
             model.details["schema"] = dataset.schema.to_config()
     if t is None:
         raise ValueError("fit needs targets t beside the inputs x, or a dataset")
-    columns = columns_of(x)
+    columns = columns or columns_of(x)
     if columns is not None:
         model.details.setdefault("columns", columns)
     if model.shape_in is None:
@@ -123,8 +127,10 @@ def _begun(
     elif model.chain is None:
         model.chain = default_loss(model)
     last = model.runner.network.losses
-    if last and not model.class_names:
-        model.class_names = class_names_of(t, last[-1])
+    names = model.class_names or (class_names_of(t, last[-1]) if last else None)
+    if last and names:
+        check_names(names, last[-1].shape_in, "class_names" if model.class_names else "targets t")
+        model.class_names = names
 
     saved = None
     if resume is not None:
@@ -164,7 +170,7 @@ def _begun(
     scores, optimizer = Scores(metrics, model.runner.network), optimizer or Adam()
     if saved is not None:
         saved.check(model, optimizer, epochs, sizes, scores.names)
-        saved.give_back(called)
+        saved.give_back(called, model)
     training = Training(model, optimizer, called, epochs, batch_size, seed, sizes, scores)
     training.remark, training.epochs_before = data.remark, epochs_before
     return training, data, validation, saved
@@ -273,14 +279,13 @@ class Training:
         """Do the epochs that are left."""
         self._started = time.perf_counter()
         try:
-            with interrupts.noted() as interrupted:
+            with _fitting(self.runner), interrupts.noted() as interrupted:
                 while self.epoch < self.epochs and not self._stopping:
                     self._run_epoch(data, validation, shuffle, interrupted)
                     if interrupted():
                         self.history.interrupted = self._stopping = True
         finally:
             self.history.seconds += time.perf_counter() - self._started
-            self.runner.is_fitting = False
             self.call("on_train_end")
 
     def _run_epoch(

@@ -32,6 +32,11 @@ def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, tree
 
 
+def len_of(tree: Tree) -> int:
+    """Return the number of samples that arrays hold."""
+    return int(first(tree).shape[0])
+
+
 def first(tree: Tree) -> Any:
     """Return the first leaf."""
     while isinstance(tree, (dict, list, tuple)):

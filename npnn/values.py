@@ -206,6 +206,22 @@ def merges(x: np.ndarray, dtype: str = "float32") -> np.ndarray:
         return np.asarray((span > ROUNDING * largest) & (span < FEWEST_STEPS * step))
 
 
+def whole(x: Array, what: str) -> Array:
+    """Return numbers as integers that places can be counted by, or say which one is none."""
+    xp = array_namespace(x)
+    if xp.isdtype(x.dtype, "integral") and xp.iinfo(x.dtype).bits >= 32:
+        return x
+    if not xp.isdtype(x.dtype, "real floating"):
+        return xp.astype(x, xp.int32)
+    with quiet():
+        good = (xp.floor(x) == x) & (xp.abs(x) < 2.0**31)
+        if bool(xp.all(good)):
+            return xp.astype(x, xp.int32)
+    host, bad = host_array(x), ~host_array(good)
+    place = tuple(int(i) for i in np.argwhere(bad)[0])
+    raise ValueError(f"{what} must be integers, but there is a {host[place]} {_where(place)}")
+
+
 def _inexact(raw: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Return which integers became others as floats."""
     if raw.dtype.kind not in "iu" or raw.dtype.itemsize < 4:

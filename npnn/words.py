@@ -58,19 +58,35 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("reduction", "size_average"), (_WITHOUT + "it is the mean over samples",)),
     **dict.fromkeys(("restore_best_weights", "save_best_only"), ("restore_best", "best_only")),
     **dict.fromkeys(("filepath", "filename"), ("path",)),
-    **dict.fromkeys(("y", "target", "targets", "labels", "y_true", "y_train"), ("t",)),
+    **dict.fromkeys(
+        ("y", "target", "targets", "label", "labels", "y_true", "y_train"), ("t", "target")
+    ),
     **dict.fromkeys(("X", "inputs", "data", "X_train"), ("x",)),
     "verbose": ("progress=True, or leave it out", _WITHOUT + "nothing is shown"),
     **dict.fromkeys(("sample_weight", "weights", "sample_weights"), ("w",)),
     **dict.fromkeys(
         ("class_weight", "class_weights"),
-        ("loss=npnn.CrossEntropyLoss(class_weights=[...]), a weight for each class",),
+        (
+            "class_weight",
+            "class_weights",
+            "loss=npnn.CrossEntropyLoss(class_weights=[...]), a weight for each class",
+        ),
     ),
     **dict.fromkeys(("eval_set", "val_data", "validation"), ("validation_data",)),
-    **dict.fromkeys(("validation_fraction", "test_size", "val_split"), ("validation_split",)),
+    **dict.fromkeys(
+        ("validation_fraction", "test_size", "val_split"),
+        (
+            "validation_split",
+            "validation_fraction",
+            "train_fraction=0.7, the share of the samples that trains",
+        ),
+    ),
     **dict.fromkeys(("n_epochs", "num_epochs", "max_iter", "n_iter", "nb_epoch"), ("epochs",)),
     **dict.fromkeys(("criterion", "objective", "loss_fn", "loss_fun"), ("loss",)),
     **dict.fromkeys(("optim", "solver", "updater"), ("optimizer",)),
+    **dict.fromkeys(("hidden_layer_sizes", "layers", "hidden_sizes"), ("hidden",)),
+    **dict.fromkeys(("n_iter_no_change", "n_no_change"), ("patience",)),
+    "train_size": ("train_fraction",),
     **dict.fromkeys(("scoring", "metric"), ("metrics",)),
     "minibatch": ("batch_size",),
     "initial_epoch": ("resume",),

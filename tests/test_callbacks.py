@@ -288,3 +288,8 @@ def test_no_number_of_the_progress_bar_is_cut(width, epochs):
     assert not said or said[-1] in numbers
     if width >= 80:
         assert "accuracy 0.9877 val 0.2500" in line
+
+
+def test_the_path_of_a_checkpoint_holds_nothing_to_fill_in():
+    with pytest.raises(ValueError, match=r"path must be that of one file, .* not 'm\{epoch:02d\}'"):
+        npnn.Checkpoint("m{epoch:02d}")

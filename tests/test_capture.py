@@ -423,6 +423,34 @@ def test_what_cannot_be_recorded_runs_as_it_is_with_one_warning(way):
         np.testing.assert_array_equal(actual, expected)
 
 
+def by_branch(xp, x):
+    return x * 0.5 if xp.sum(x * 0.0) == 0.0 else x
+
+
+def by_place(xp, x):
+    return x * [0.0, 0.5][1 + int(xp.sum(x * 0.0))]
+
+
+@pytest.mark.parametrize("way", [by_value, by_branch, by_place, by_numpy], ids=by_name)
+def test_what_jax_cannot_trace_runs_as_it_is_with_one_warning(way):
+    if not npnn.backends.available()["jax"]["works"]:
+        pytest.skip("jax does not work here")
+
+    def trained_by(capture):
+        layers = [npnn.Dense(2, 3), Halving(way), npnn.Dense(3, 2)]
+        model = npnn.Sequential(layers, backend="jax", seed=0, capture=capture)
+        history = model.fit(np.ones((7, 2)), np.ones((7, 2)), epochs=2, batch_size=4)
+        return [*history["loss"], *np.asarray(model.predict(np.ones((3, 2)))).ravel()]
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        ours = trained_by(True)
+    told = [str(warning.message) for warning in seen if warning.category is RuntimeWarning]
+    assert len(told) == 2, told  # one for the training step, one for the prediction
+    assert all("looking at a value; it runs uncaptured" in text for text in told)
+    np.testing.assert_allclose(ours, trained_by(False), rtol=1e-6)
+
+
 def test_a_step_that_cannot_be_recorded_has_no_plan():
     captured = CapturedStep(lambda c, d, i: (c, {"y": float(i["x"])}), np.float64)
     with pytest.warns(RuntimeWarning, match="value"):

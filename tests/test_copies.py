@@ -195,6 +195,41 @@ def test_a_model_within_other_objects_is_copied_with_them(copied):
         assert found[0] is found[1]["again"] is not model
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: npnn.Adam(schedule=npnn.Cosine(40)),
+        lambda: npnn.SGD(momentum=0.9, nesterov=True),
+        lambda: npnn.GradientDescent(schedule=npnn.StepDecay(3, 0.5)),
+        npnn.Adadelta,
+    ],
+)
+def test_a_copy_of_model_and_optimizer_trains_on_as_they_do(copied, make, backend_name):
+    model, optimizer = network(backend_name), make()
+    optimizer.factor = 0.5
+    model.fit(X, T, epochs=2, batch_size=8, optimizer=optimizer)
+    found = copied(copied([model, optimizer]))
+    for each, by in (found, (model, optimizer)):
+        each.fit(X, T, epochs=1, batch_size=8, optimizer=by)
+    assert_same(found[0], model)
+    assert (found[1].steps, found[1].factor) == (9, 0.5)
+
+
+def test_a_copy_of_an_optimizer_starts_anew_with_other_parameters():
+    model, optimizer = network(), npnn.Adam()
+    model.fit(X, T, epochs=2, optimizer=optimizer)
+    late = copy.deepcopy(optimizer)
+    model.fit(X, T, epochs=1, optimizer=optimizer)
+    for by, other in ((late, model), (copy.deepcopy(optimizer), network())):
+        expected = copy.deepcopy(other)
+        other.fit(X, T, epochs=1, optimizer=by, seed=1)
+        expected.fit(X, T, epochs=1, optimizer=npnn.Adam(), seed=1)
+        assert by.steps == 1
+        for name, array in host_parameters(expected).items():
+            np.testing.assert_array_equal(host_parameters(other)[name], array)
+
+
 @WAYS
 def test_a_copy_that_cannot_be_made_is_refused(copied):
     class Local(Scaled):
@@ -275,16 +310,17 @@ OPTIMIZERS = [
 
 @WAYS
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-def test_an_optimizer_is_copied_as_one_that_has_trained_nothing(copied, optimizer):
+def test_an_optimizer_is_copied_without_its_model_and_trains_another_anew(copied, optimizer):
     optimizer.model = network()
     optimizer.step(X, T)
     other = copied(optimizer)
     assert repr(other) == repr(optimizer)
     assert other.schedule is not optimizer.schedule
-    assert (other.steps, other.state, other.model) == (0, [], None)
+    assert (other.state, other.model) == ([], None)
     models = network(), network()
     for model, each in zip(models, (other, copied(optimizer)), strict=True):
         model.fit(X, T, epochs=2, optimizer=each)
+        assert each.steps == 2
     assert_same(*models)
 
 

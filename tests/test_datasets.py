@@ -124,6 +124,61 @@ def test_bytes_are_kept_as_bytes_and_the_callers_floats_are_copied():
     assert x[0, 0] == 0
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64, np.float16])
+@pytest.mark.parametrize("num_train", [None, 2])
+def test_what_was_given_and_what_is_held_do_not_change_each_other(dtype, num_train):
+    x, t, c = (
+        np.full((4, 1), 7, dtype),
+        np.eye(2, dtype=dtype)[[0, 1, 0, 1]],
+        np.array([0, 1, 0, 1]),
+    )
+    data = nd.Dataset(x, t, c, train_fraction=0.5, num_train=num_train)
+    x[...], t[...], c[...] = 0, 0, 1
+    assert (data.x_data == 7).all()
+    assert data.y_data.sum() == 4.0
+    assert data.c_data.tolist() == [0, 1, 0, 1]
+    data.x_data[...], data.y_data[...], data.c_data[...] = 3, 3, 3
+    assert not x.any()
+    assert not t.any()
+    assert c.tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("how", "match"),
+    [
+        ({"parts": ([0, 1], [1, 2])}, "no row in common, but row 1 is in both"),
+        ({"parts": ([0, 1], [-3, 3])}, "no row in common, but row 1 is in both"),
+        ({"parts": ([0, 1], [2, 4])}, "rows from 0 to 3, not 4"),
+        ({"parts": ([0, -5], [2, 3])}, "rows from 0 to 3, not -5"),
+        ({"parts": ([0, 1, 2, 3], [])}, "some rows for validation"),
+        ({"parts": ([0.0, 1.0], [2.0])}, "some rows for training, not float64"),
+        ({"parts": ([0, 1],)}, "two, of training and of validation, not 1"),
+        ({"parts": ([0], [1]), "num_train": 2}, "num_train and parts contradict"),
+        ({"strata": [0, 1, 0, 1], "num_train": 2}, "num_train and strata contradict"),
+        ({"norm": npnn.Normalization([0, 0], [1, 1])}, "norm does not fit the inputs"),
+        ({"class_names": ["a", "a"]}, "class_names must differ, but 'a' is there twice"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_told(how, match):
+    with pytest.raises(ValueError, match=match):
+        nd.Dataset(np.zeros((4, 1)), np.eye(2)[[0, 1, 0, 1]], **how)
+
+
+def test_rows_of_parts_may_be_told_by_truth_values_and_from_the_end():
+    x, t = np.arange(4.0)[:, None], np.arange(4.0)
+    is_first = np.array([True, False, True, False])
+    data = nd.Dataset(x, t, parts=(is_first, ~is_first))
+    assert data.x_train_data.ravel().tolist() == [0.0, 2.0]
+    assert nd.Dataset(x, t, parts=([0], [-1])).x_validation_data.item() == 3.0
+
+
+def test_a_number_that_is_none_is_told_with_its_place():
+    x = np.zeros((4, 2))
+    x[2, 1] = np.nan
+    with pytest.raises(ValueError, match=r"row 2 has one that is not: nan at position \(1,\)"):
+        nd.Dataset(x, np.zeros(4))
+
+
 def test_batch_sizes_are_the_square_root_and_can_be_set():
     data = line(1000)
     assert (data.train_batch_size, data.validation_batch_size) == (26, 17)

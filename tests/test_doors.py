@@ -490,3 +490,29 @@ def test_large_numbers_and_negative_zero_are_numbers(backend_name):
     optimizer = trained_by(model)
     for x in (X, X * np.float32(1e20), X * np.float32(-0.0)):
         optimizer.step(x, np.where(C, 1.0, -0.0).astype(np.float32)[:, None])
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_arrays_that_are_written_into_again_are_taken_in_as_they_were(capture, backend_name):
+    rng = np.random.default_rng(0)
+    batches = rng.standard_normal((5, 4096, 16)).astype(np.float32)
+
+    def weights(again):
+        layers = [npnn.Dense(16, 64), npnn.Tanh(), npnn.Dense(64, 1)]
+        model = npnn.Sequential(layers, seed=0, backend=backend_name, capture=capture)
+        model.chain = npnn.RMSLoss()
+        optimizer = trained_by(model)
+        x, t = np.empty((4096, 16), np.float32), np.empty((4096, 1), np.float32)
+        function, outputs = model.function(), []
+        for batch in batches:
+            x, t = (x, t) if again else (x.copy(), t.copy())
+            x[...], t[...] = batch, batch[:, :1]
+            optimizer.step(x, t)
+            outputs += [model.predict(x), function(x)]
+            if again:
+                x[...], t[...] = 9.0, -9.0
+        found = [model.parameters()["0.w"], *outputs]
+        return [model.backend.to_numpy(array) for array in found]
+
+    for found, expected in zip(weights(True), weights(False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

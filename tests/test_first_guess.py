@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import npnn
+from npnn import datasets
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(40, 4)).astype(np.float32)
@@ -206,6 +207,10 @@ ARGUMENTS = {
     ),
     r"layer 0 must be a Layer, not a class: write ReLU\(": lambda: npnn.Sequential([npnn.ReLU]),
     "Normalization has no argument 'mean'": lambda: npnn.Normalization(mean=0.0),
+    "Dataset has no argument 'test_size': write train_fraction=0.7": lambda: datasets.Dataset(
+        [[0.0]], [[1.0]], test_size=0.3
+    ),
+    "Table has no argument 'label': write target": lambda: datasets.Table("a.csv", label="a"),
     "words are classes where npnn.Softmax": lambda: npnn.Sequential([npnn.Dense(4, 2)]).fit(
         X, np.array(["a", "b"])[C]
     ),
@@ -295,7 +300,7 @@ def test_classes_without_a_softmax_are_told_of_it():
     told(
         lambda: npnn.Sequential([npnn.Dense(4, 2)]).fit(X, C),
         ValueError,
-        r"outputs of shape \(batch, 2\): if they are classes, npnn.Softmax\(\) has to be the last",
+        r"outputs of shape \(batch, 2\): of classes, npnn.Softmax\(\) is the last layer, and",
     )
     told(lambda: npnn.Normalization().fit(X), AttributeError, r"Normalization.standard\(x\)")
     told(lambda: npnn.Dense(4, initializer="he_normal"), ValueError, "did you mean 'HeNormal'")

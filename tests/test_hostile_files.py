@@ -527,7 +527,11 @@ def rewritten(data, change):
         lambda tree: tree["callbacks"][2][2].update(seen=7),
         lambda tree: tree["callbacks"][0][2].update(waited="long"),
         lambda tree: tree["callbacks"][0][2].update(best=float("nan")),
+        lambda tree: tree["callbacks"][0][2].update(waited=-1),
         lambda tree: tree["callbacks"][1][2].update(factor=[]),
+        lambda tree: tree["callbacks"][1][2].update(current=-0.5),
+        lambda tree: tree["callbacks"][1][2].update(best=float("nan")),
+        lambda tree: tree["callbacks"][1][2].update(waited=-7),
         lambda tree: tree.update(steps=-1),
         lambda tree: tree.update(epoch=10**30),
         lambda tree: tree.update(callbacks={}),
@@ -553,6 +557,24 @@ def test_a_checkpoint_that_is_refused_changes_nothing(change, other, tmp_path):
         model.fit(X, T, optimizer=optimizer, **{**options, "epochs": 4}, resume=path)
     assert everything(model, optimizer, callbacks) == before
     model.fit(X, T, optimizer=optimizer, epochs=1)
+
+
+@pytest.mark.parametrize("name", ["chain/2.running_variance", "callback/0/2.running_variance"])
+def test_a_checkpoint_of_a_negative_variance_is_refused(name, tmp_path):
+    path = tmp_path / "checkpoint"
+    model, optimizer, callbacks = training()
+    callbacks += [npnn.Checkpoint(path)]
+    options = {"epochs": 2, "callbacks": callbacks, "validation_split": 0.25}
+    model.fit(X, T, optimizer=optimizer, **options)
+    data = bytearray(path.read_bytes())
+    size = struct.unpack("<Q", data[:8])[0]
+    start, stop = json.loads(data[8 : 8 + size])[name]["data_offsets"]
+    data[8 + size + start : 8 + size + stop] = np.full((stop - start) // 4, -0.5, "f").tobytes()
+    path.write_bytes(data)
+    before = everything(model, optimizer, callbacks)
+    with pytest.raises(npnn.FileError, match=f"{path}: '{name}' must be at least 0, .* -0.5"):
+        model.fit(X, T, optimizer=optimizer, **options, resume=path)
+    assert everything(model, optimizer, callbacks) == before
 
 
 # Data --------------------------------------------------------------------------------------------

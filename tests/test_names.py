@@ -42,6 +42,54 @@ class Frame:
         return np.stack(list(self.data.values()), axis=1)
 
 
+def by_frame(kind, columns):
+    """Return a frame of a library, or what looks like one."""
+    if kind == "any":
+        return Frame(**columns)
+    if kind == "pyarrow":
+        return pytest.importorskip(kind).table(columns)
+    return pytest.importorskip(kind).DataFrame(columns)
+
+
+FRAMES = ["any", "pandas", "polars", "pyarrow"]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_model_that_trained_on_a_dataset_or_a_table_finds_columns_by_name(kind, tmp_path):
+    columns = {"a": X[:, 0], "b": X[:, 1]}
+    frame, turned = by_frame(kind, columns), by_frame(kind, {"b": X[:, 1], "a": X[:, 0]})
+    t = X[:, 0] - X[:, 1]
+    given = {
+        "arrays": (frame, t),
+        "dataset": (nd.Dataset(frame, t, seed=0),),
+        "table": (nd.Table(by_frame(kind, {**columns, "t": t}), "t", seed=0),),
+    }
+    for data in given.values():
+        model = npnn.Sequential([npnn.Dense(2, 1)], seed=0)
+        model.fit(*data, epochs=1)
+        expected = model.predict(X)
+        np.testing.assert_allclose(model.predict(turned), expected, rtol=1e-5)
+        model.save(tmp_path / "m")
+        np.testing.assert_allclose(npnn.load(tmp_path / "m").predict(turned), expected, rtol=1e-5)
+        with pytest.raises(ValueError, match="lack"):
+            model.predict(by_frame(kind, {"b": X[:, 1], "c": X[:, 0]}))
+
+
+def test_a_model_of_a_table_makes_its_inputs_of_a_frame(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"animal": WORDS, "a": X[:, 0], "t": X[:, 1]})
+    data = nd.Table(frame, "t", seed=0)
+    model = npnn.Sequential([npnn.Dense(4, 1)], seed=0)
+    model.fit(data, epochs=1)
+    expected = model.predict(data.schema.read(frame)[0])
+    np.testing.assert_array_equal(model.predict(frame), expected)
+    np.testing.assert_array_equal(model.predict(frame[["a", "animal"]]), expected)
+    features = pandas.DataFrame(data.schema.read(frame)[0], columns=data.feature_names)
+    np.testing.assert_array_equal(model.predict(features[list(data.feature_names)[::-1]]), expected)
+    strange = frame.assign(animal="bee", a=None)
+    assert np.isfinite(model.predict(strange)).all()
+
+
 # Words as targets --------------------------------------------------------------------------------
 
 
@@ -98,6 +146,37 @@ def test_words_that_name_no_class_are_refused_and_nothing_is_changed(use, error,
     with pytest.raises(error, match=message):
         use(model)
     assert model.class_names is None
+
+
+@pytest.mark.parametrize("hole", [None, float("nan"), pytest.param("NA", id="pandas.NA")])
+def test_a_label_that_is_missing_among_words_is_named(hole):
+    hole = pytest.importorskip("pandas").NA if hole == "NA" else hole
+    words = WORDS.astype(object)
+    words[5] = hole
+    message = r"at \(5,\) \(counted from 0\) among words: leave out the samples"
+    for use in (lambda: classifier().fit(X, words), lambda: nd.Dataset(X, words)):
+        with pytest.raises(TypeError, match=message):
+            use()
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c", "d"]])
+def test_names_are_as_many_as_the_classes_that_outputs_tell_apart(names):
+    model = classifier()
+    message = rf"class_names: there are {len(names)} classes, .* and outputs for 3"
+    with pytest.raises(ValueError, match=message):
+        model.class_names = names
+    two = classifier(outputs=1)
+    with pytest.raises(ValueError, match="outputs for 2"):
+        two.class_names = names[:1]
+    later = npnn.Sequential([npnn.Dense(None, 3), npnn.Softmax()])
+    later.class_names = names  # its outputs are not known
+    with pytest.raises(ValueError, match=message):
+        later.fit(X, C)
+    with pytest.raises(ValueError, match=r"targets t: there are 2 classes, .* must name all"):
+        classifier().fit(X[C < 2], WORDS[C < 2])
+    named = classifier()
+    named.class_names = NAMES
+    named.fit(X[C < 2], WORDS[C < 2], epochs=1)
 
 
 def test_a_label_that_training_had_not_is_named(backend_name):

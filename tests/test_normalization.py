@@ -33,6 +33,26 @@ def test_min_max_gives_the_range_from_minus_one_to_one_or_zero_where_nothing_var
     np.testing.assert_array_equal(y[:, ~varies], 0.0)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-160, 1e-30, 1.0, 1e30, 1e160, 1e300])
+def test_the_unit_of_numbers_makes_no_difference_to_what_they_become(unit):
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    w = np.random.default_rng(1).random(50)
+    for weights in (None, w):
+        expected = Normalization.standard(x, weights)(x)
+        np.testing.assert_allclose(Normalization.standard(unit * x, weights)(unit * x), expected)
+
+
+def test_samples_count_by_their_weights():
+    x = 1e6 + np.random.default_rng(0).normal(size=(20, 2, 3))
+    w = np.arange(20) % 4
+    norm, expected = Normalization.standard(x, w), Normalization.standard(np.repeat(x, w, axis=0))
+    np.testing.assert_allclose(norm.offset, expected.offset, rtol=1e-14)
+    np.testing.assert_allclose(norm.scale, expected.scale, rtol=1e-9)
+    for wrong in (w[:-1], -w, 0 * w, [np.nan] * 20, "many"):
+        with pytest.raises((ValueError, TypeError), match=r"^w"):
+            Normalization.standard(x, wrong)
+
+
 @given(x=TABLES)
 def test_the_inverse_gives_the_raw_inputs_back(x):
     for norm in (Normalization.standard(x), Normalization.min_max(x), Normalization(3.0, 0.25)):

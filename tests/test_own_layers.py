@@ -202,6 +202,35 @@ def test_integers_arrive_as_they_are(backend_name):
     assert y.ravel().tolist() == [1.0, 0.0]
 
 
+def test_whole_floats_are_integers_where_a_layer_takes_those_and_others_are_named(backend_name):
+    numbers, t = np.arange(12).reshape(6, 2) % 5, np.arange(6) % 3
+
+    def embedding():
+        layers = [Embedding(5, 2), npnn.Flatten(), Dense(None, 3), Softmax()]
+        return npnn.Sequential(layers, backend=backend_name, seed=0)
+
+    losses = embedding().fit(numbers, t, epochs=2)["loss"]
+    for dtype in (np.float32, np.float64, np.uint8):
+        assert embedding().fit(numbers.astype(dtype), t, epochs=2)["loss"] == losses
+    data = npnn.datasets.Dataset(numbers, t, num_train=5)
+    from_data = embedding()
+    from_data.fit(data, epochs=1)
+    assert from_data.norm is None  # which would make other numbers of them
+    embedding().fit(numbers > 2, t, epochs=1)
+    model = embedding()
+    model.fit(numbers, t, epochs=1)
+    model.predict(numbers.astype(np.float32))
+    for strange in (0.5, np.nan, 3e9):
+        bad = numbers.astype(np.float32)
+        bad[3, 1] = strange
+        for use in (lambda: model.predict(bad), lambda: model.fit(bad, t)):  # noqa: B023
+            with pytest.raises(ValueError, match=r"layer 0, Embedding, must be integers, .*mple 3"):
+                use()
+    model.norm = npnn.Normalization(0.0, 2.0)
+    with pytest.raises(ValueError, match=r"integers, of which model\.norm makes others"):
+        model.predict(numbers)
+
+
 def test_a_layer_that_stands_twice_has_one_set_of_weights(backend_name):
     _, model = trained(shared(), list(zip(ROWS, TARGETS, strict=True)), backend_name, True)
     assert list(model.parameters()) == ["0.w", "0.b", "2.w", "2.b", "5.w", "5.b"]
@@ -369,3 +398,33 @@ def test_the_weight_of_a_penalty_can_be_changed_between_steps(captured_on):
 def test_an_attribute_that_there_is_not_is_refused(thing, name, hint):
     with pytest.raises(AttributeError, match=f"has no attribute '{name}'.*{hint}"):
         setattr(thing, name, 1)
+
+
+class Counting(Layer):
+    state_names = ("count",)
+
+    def build(self, shape_in, rng=None):
+        self.count = np.zeros((), self.dtype)
+        return super().build(shape_in, rng)
+
+    def forward(self, x):
+        self.count = self.count + 1.0
+        return x
+
+    def backward(self, grad_y):
+        return grad_y
+
+
+@pytest.mark.parametrize("layer", [Counting, npnn.BatchNorm])
+def test_a_step_that_carries_a_state_on_has_nothing_recorded_anew(layer, backend_name):
+    model = npnn.Sequential(
+        [Dense(3, 2), layer(), Dense(2, 2)], backend=backend_name, capture=False
+    )
+    model.chain = npnn.RMSLoss()
+    optimizer = npnn.Adam()
+    optimizer.model = model
+    x, t = np.ones((5, 3)), np.ones((5, 2))
+    optimizer.step(x, t)
+    seen = npnn.settings.changes[0]
+    optimizer.step(x, t)
+    assert npnn.settings.changes[0] == seen

@@ -1,5 +1,6 @@
 """Networks as scikit-learn's estimators: what scikit-learn asks of one, and what its tools do."""
 
+import pickle
 import subprocess
 import sys
 
@@ -133,6 +134,45 @@ def test_early_stopping_looks_at_samples_that_are_not_trained_on():
     assert network.n_iter_ < 300
     assert len(network.history_["val_loss"]) == network.n_iter_
     assert network.score(X, Y) > 0.9
+
+
+def test_a_warm_start_takes_the_rates_of_now_and_no_other_network():
+    network = quick(epochs=2, warm_start=True, tol=None).fit(X, Y)
+    steps = network.optimizer_.steps
+    network.set_params(alpha=1e-30, weight_decay=0.0).fit(X, Y)
+    assert (network.optimizer_.alpha, network.optimizer_.weight_decay) == (1e-30, 0.0)
+    assert network.optimizer_.steps == 2 * steps
+    assert network.loss_curve_[-1] == pytest.approx(network.loss_curve_[-2], 1e-5)
+    network.set_params(optimizer="rmsprop").fit(X, Y)
+    assert isinstance(network.optimizer_, npnn.RMSprop)
+    for name, value in {"hidden": (3,), "activation": "tanh", "dropout": 0.5}.items():
+        other = clone(network).set_params(optimizer="adam").fit(X, Y).set_params(**{name: value})
+        for goes_on in (other.fit, other.partial_fit):
+            with pytest.raises(ValueError, match=f"{name} was .* cannot become .*warm_start=False"):
+                goes_on(X, Y)
+        other.set_params(warm_start=False).fit(X, Y)
+
+
+@pytest.mark.parametrize("strange", [None, float("nan"), 3])
+def test_labels_that_have_no_order_are_told(strange):
+    y = np.array(["a", "b"] * 20, object)
+    y[5] = strange
+    with pytest.raises(ValueError, match=r"at \(5,\) .* no label|NaN|labels of int and str"):
+        quick(epochs=1).fit(np.zeros((40, 2)), y)
+
+
+def test_a_function_that_makes_no_network_is_told():
+    with pytest.raises(TypeError, match="what model gives must be a Sequential"):
+        NetworkClassifier(model=lambda features, outputs: None).fit(X, Y)
+
+
+@pytest.mark.parametrize("how", [{"warm_start": True}, {}])
+def test_a_pickled_estimator_trains_on_as_it_would_have(how):
+    network = quick(epochs=3, tol=None, **how).fit(X, Y)
+    other = pickle.loads(pickle.dumps(network))
+    for each in (network, other):
+        (each.fit if how else each.partial_fit)(X, Y)
+    np.testing.assert_array_equal(other.predict_proba(X), network.predict_proba(X))
 
 
 def test_a_warm_start_goes_on():
@@ -274,3 +314,16 @@ def test_training_ends_where_the_loss_falls_too_little_for_classes():
     loss = one.loss_curve_
     assert loss[-11] - min(loss[-10:]) <= 5e-3
     assert quick(tol=1e-5, epochs=one.n_iter_ + 5).fit(x[:600], y[:600]).n_iter_ > one.n_iter_
+
+
+@pytest.mark.parametrize("kind", [NetworkClassifier, NetworkRegressor])
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [("max_iter", "epochs"), ("hidden_layer_sizes", "hidden"), ("solver", "optimizer"),
+     ("learning_rate_init", "alpha"), ("n_iter_no_change", "patience"), ("l2", "weight_decay")],
+)  # fmt: skip
+def test_an_argument_of_scikit_learns_own_networks_is_told(kind, name, right):
+    with pytest.raises(
+        TypeError, match=f"^{kind.__name__} has no argument '{name}': write {right}$"
+    ):
+        kind(**{name: 1})

@@ -358,7 +358,7 @@ def test_files_that_are_no_tables(tmp_path, write):
         nd.Table(tmp_path)
     with pytest.raises(ValueError, match=r"must be ascii text: byte 0xc3 at position 4 is not$"):
         nd.Table(write("a,b,é\n1,2,3\n"), encoding="ascii")
-    with pytest.raises(TypeError, match=r"target must be an int, not 1.5"):
+    with pytest.raises(TypeError, match=r"target must be a column's name or index, not 1.5"):
         nd.Table(write(FLOWERS), 1.5)
 
 
@@ -675,6 +675,11 @@ Y = ["no", "yes", "yes"]
         ("1.2.3", None),
         ("", None),
         ("kg", None),
+        ("<0.5", 0.5),
+        (">= 12", 12),
+        ("\u22483.5", 3.5),
+        ("<", None),
+        ("5<6", None),
     ],
 )
 def test_numbers_as_people_write_them(text, value):
@@ -698,6 +703,7 @@ def test_numbers_with_a_decimal_comma(text, value):
         (["1st", "2nd", "3rd"], 2),
         (["1.5k", "2M", "300"], 1500),
         (["5 kg", "6 kg", "9"], 6),
+        (["<0.1", "0.5", "2"], 0.5),
         (['"1,5"', '"2,5"', '"9,75"'], 2.5),
         (['"1.234,5"', '"2.000,0"', '"3.000,1"'], 2000),
     ],
@@ -714,7 +720,13 @@ def test_columns_of_such_numbers(write, cells, fill):
 
 @pytest.mark.parametrize(
     "cells",
-    [["5 kg", "6 g", "9 lb"], ["A1", "B2", "C3"], ["1-2", "3-4", "5-9"], ["1a", "2b", "3c"]],
+    [
+        ["5 kg", "6 g", "9 lb"],
+        ["A1", "B2", "C3"],
+        ["1-2", "3-4", "5-9"],
+        ["<5", ">5", ">=9"],
+        ["1a", "2b", "3c"],
+    ],
 )
 def test_codes_are_no_numbers(write, cells):
     data = nd.Table(write(rows(cells, A, Y, names="a,b,y")))
@@ -1010,6 +1022,24 @@ def test_names_on_two_lines(write):
     assert data.schema.read(data.path)[0].shape == (20, 6)
 
 
+@pytest.mark.parametrize("second", ["1.062,87 €;-0,436;nein", "1 kg;0,5;ja", "12 %;1,5;ja"])
+def test_numbers_as_people_write_them_are_no_second_line_of_names(write, second):
+    below = "".join(f"{row + 2},5;-0,{row};ja\n" for row in range(9))
+    path = write(f"Preis;Höhe;Ergebnis\n{second}\n{below}")
+    table = nd.read_table(path)
+    assert table.columns == ("Preis", "Höhe", "Ergebnis")
+    assert table.rows[0] == second.split(";")
+
+
+@pytest.mark.parametrize("rule", ["|---|:---:|---|", "|-----|-----|----|", "| === | === | === |"])
+def test_a_line_that_is_drawn_below_the_names_is_no_row(write, rule):
+    rows = "".join(f"| {row / 4} | {row * row} | {'pq'[row % 2]} |\n" for row in range(9))
+    data = nd.Table(write(f"| a | b | y |\n{rule}\n{rows}"), "y", seed=0)
+    assert data.schema.feature_names == ("a", "b")
+    assert len(data.x_data) == 9
+    assert not data.filled
+
+
 def test_names_that_come_twice_get_a_number(write):
     data = nd.Table(write(rows(A, [1, 2], A[::-1], Y, names="a,b,a,y")))
     assert data.feature_names == ("a", "b", "a.1")
@@ -1157,6 +1187,66 @@ def test_files_that_another_library_reads(tmp_path, write):
         np.testing.assert_array_equal(nd.Table(tmp_path / name, seed=0).x_data, plain.x_data)
 
 
+def test_categories_and_durations_of_pandas_in_parquet(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    spans = [90.0, 3600.5, None, *range(7)]
+    frame = pandas.DataFrame(
+        {
+            "colour": pandas.Categorical(["red", "blue"] * 5),
+            "took": pandas.to_timedelta(spans, unit="s"),
+            "y": ["p", "q", "q", "p", "q"] * 2,
+        }
+    )
+    frame.to_parquet(tmp_path / "data.parquet")
+    for source in (tmp_path / "data.parquet", frame):
+        data = nd.Table(source, seed=0)
+        kinds = {column.name: column.kind for column in data.schema.columns}
+        assert kinds == {"colour": "category", "took": "number"}
+        took = data.x_data[:, data.feature_names.index("took")]
+        np.testing.assert_allclose(took[[0, 4, 9]], [90.0, 1.0, 6.0])
+        assert data.filled == {"took": 1}
+
+
+COLUMNS_OF_JSON = {"a": [0.5, 1.5, 2.5, 4.0], "b": [3, 1, 7, 2], "y": ["p", "q", "q", "p"]}
+RECORDS_OF_JSON = [dict(zip(COLUMNS_OF_JSON, row)) for row in zip(*COLUMNS_OF_JSON.values())]  # noqa: B905
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        COLUMNS_OF_JSON,
+        {name: {str(i): v for i, v in enumerate(each)} for name, each in COLUMNS_OF_JSON.items()},
+        {"made by": "somebody", "data": RECORDS_OF_JSON},
+        [{"a": r["a"], "": {"b": r["b"]}, "y": r["y"]} for r in RECORDS_OF_JSON],
+    ],
+    ids=["columns", "columns of rows", "records within", "records of records"],
+)
+def test_json_as_it_is_found(tmp_path, given):
+    (tmp_path / "data.json").write_text(json.dumps(given))
+    data = nd.Table(tmp_path / "data.json", seed=0)
+    expected = np.transpose([COLUMNS_OF_JSON["a"], COLUMNS_OF_JSON["b"]])
+    np.testing.assert_allclose(data.x_data, expected)
+    assert data.class_names == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("start", "what"), [(b"\x80\x04\x95", "a pickle"), (b"\x80\x05", "a pickle"),
+                        (b"\x89HDF\r\n", "an HDF5 file")]
+)  # fmt: skip
+def test_files_that_are_no_table_are_named(tmp_path, start, what):
+    (tmp_path / "data.bin").write_bytes(start + b"\0" * 50)
+    with pytest.raises(ValueError, match=f"data.bin is {what}, .* save it as Parquet or CSV"):
+        nd.Table(tmp_path / "data.bin")
+
+
+def test_a_table_beside_a_text_in_a_zip_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("README.txt", "what it is")
+        archive.writestr("data/flowers.csv", FLOWERS)
+    assert nd.Table(tmp_path / "data.zip").feature_names == ("length", "width")
+
+
 @pytest.mark.parametrize(
     ("start", "module", "package"),
     [(b"PAR1", "pyarrow.parquet", "pyarrow"), (b"ARROW1", "pyarrow.feather", "pyarrow"),
@@ -1247,3 +1337,50 @@ def test_damaged_columns(write, change):
     config["columns"][0] = {**config["columns"][0], **change}
     with pytest.raises(ValueError, match="config is not that of a table's schema"):
         nd.TableSchema.from_config(config)
+
+
+# Frames -------------------------------------------------------------------------------------------
+
+
+def test_a_column_of_a_frame_is_told_by_what_is_its_name_there():
+    pandas = pytest.importorskip("pandas")
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    for names in ([2, 1, 0], [2019, 2020, 2021], [("a", 1), ("a", 2), ("b", 1)]):
+        frame = pandas.DataFrame(values, columns=pandas.Index(names, tupleize_cols=False))
+        for place, name in enumerate(names):
+            data = nd.Table(frame, name)
+            assert data.schema.target == str(name)
+            others = [other for other in names if other != name]
+            assert data.feature_names == tuple(map(str, others))
+            data = nd.Table(frame, name, ignore=[others[0]], kinds={others[1]: "category"})
+            assert data.schema.target_position == place
+            assert [column.kind for column in data.schema.columns] == ["category"]
+    with pytest.raises(TypeError, match=r"a column's name or index, not 1\.5"):
+        nd.Table(frame, 1.5)
+
+
+def test_cells_that_are_lists_are_text():
+    pandas = pytest.importorskip("pandas")
+    cells = [[1, 2], [3]] * 15
+    data = nd.Table(pandas.DataFrame({"a": cells, "t": np.arange(30.0)}), "t")
+    assert data.feature_names == ("a=[1, 2]", "a=[3]")
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_categories_of_polars_are_text(missing):
+    polars = pytest.importorskip("polars")
+    words = ["u", "v", None if missing else "w"] * 10
+    for kind in (polars.Categorical, polars.Enum(["v", "u", "w"])):
+        frame = polars.DataFrame({"a": polars.Series(words).cast(kind), "t": np.arange(30.0)})
+        names = nd.Table(frame, "t").feature_names
+        assert set(names) >= {"a=u", "a=v"}
+        assert ("a=w" in names) is not missing
+
+
+def test_what_is_neither_file_nor_frame_is_told():
+    for given in ({"a": [1.0]}, np.zeros((3, 2)), [[1.0, 2.0]]):
+        with pytest.raises(TypeError, match=r"path of a file, .*; or a frame, such as pandas"):
+            nd.Table(given)
+    polars = pytest.importorskip("polars")
+    with pytest.raises(TypeError, match=r"a LazyFrame holds no data yet: give x\.collect"):
+        nd.Table(polars.DataFrame({"a": [1.0]}).lazy())

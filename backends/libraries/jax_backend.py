@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npnn.backends.backend import Array, Backend, Step, missing
+from npnn.backends.backend import Array, Backend, Step, Tree, missing, warn_of_no_capture
 from npnn.backends.host import host_array
 from npnn.errors import MissingError
 
@@ -73,7 +73,8 @@ class JaxBackend(Backend):
 
     def convert(self, x: Any) -> Array:
         if not isinstance(x, self.jax.Array):
-            x = self._as_jax_holds_it(host_array(x))
+            # Copied: JAX may read this memory later, when its owner has written into it again.
+            x = np.array(self._as_jax_holds_it(host_array(x)))
         return self.jax.device_put(x, self.device)
 
     def _as_jax_holds_it(self, x: np.ndarray) -> np.ndarray:
@@ -103,4 +104,35 @@ class JaxBackend(Backend):
             array.block_until_ready()
 
     def capture(self, step: Step) -> Step:
-        return self.jax.jit(step, donate_argnums=0)  # type: ignore[no-any-return]
+        return JaxStep(step, self.jax)
+
+
+class JaxStep:
+    """A step that XLA compiles at its first call for each form of its arrays.
+
+    One that JAX cannot trace, since it looks at a value, runs as it stands.
+    """
+
+    def __init__(self, step: Step, jax: Any) -> None:
+        self.step, self.recordable = step, True
+        self.compiled = jax.jit(step, donate_argnums=0)
+        found = jax.errors
+        self.of_looks = (
+            found.ConcretizationTypeError,
+            found.NonConcreteBooleanIndexError,
+            found.TracerArrayConversionError,
+            found.TracerIntegerConversionError,
+        )
+
+    def __call__(self, carry: Tree, data: Tree, inputs: Tree) -> tuple[Tree, Tree]:
+        """Return what the step gives; the arrays of `carry` may be overwritten."""
+        if not self.recordable:
+            return self.step(carry, data, inputs)
+        try:
+            return self.compiled(carry, data, inputs)  # type: ignore[no-any-return]
+        except self.of_looks:  # while it is traced: nothing was computed, or overwritten
+            pass
+        result = self.step(carry, data, inputs)
+        self.recordable = False  # unless that raises an error of its own
+        warn_of_no_capture("it uses looking at a value", stacklevel=3)
+        return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npnn.backends import tuning
-from npnn.backends.backend import Step, Tree
+from npnn.backends.backend import Step, Tree, warn_of_no_capture
 from npnn.backends.cpu import threads
 from npnn.backends.operations.kind import Call
 from npnn.backends.planning.division import seconds
@@ -204,11 +203,7 @@ class CapturedStep:
             raise
         recorded = isinstance(error, NotRecorded)
         why = f"it uses {error}" if recorded else f"{type(error).__name__} was raised: {error}"
-        warnings.warn(
-            f"the step is not captured, because {why}; it runs uncaptured",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        warn_of_no_capture(why, stacklevel=4)
         return result
 
     def _leaf(self, trace: Trace, x: Any, bound: bool) -> Recorded:

@@ -213,9 +213,11 @@ class EarlyStopping(Monitor):
         return self.best_arrays
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        best, waited = field(state, "best", float, int), field(state, "waited", int)
-        self.best_epoch = field(state, "best_epoch", int)
-        self.best, self.waited, self.best_arrays = best, waited, arrays
+        best, counts = field(state, "best", float, int), {}
+        for name in ("waited", "best_epoch"):
+            counts[name] = checked.integer(field(state, name, int), name, 0)
+        self.best, self.best_arrays = best, arrays
+        self.waited, self.best_epoch = counts["waited"], counts["best_epoch"]
 
 
 class Checkpoint(Monitor):
@@ -244,6 +246,11 @@ class Checkpoint(Monitor):
     ) -> None:
         super().__init__(monitor, mode)
         self.path, self.every = checked.path(path, "path"), checked.integer(every, "every", 1)
+        if "{" in self.path:
+            raise ValueError(
+                "path must be that of one file, which each save writes anew, without anything to "
+                f"be filled in: not {checked.shown(self.path)}"
+            )
         self.best_only = checked.flag(best_only, "best_only")
 
     def on_train_begin(self, training: Training) -> None:

@@ -24,9 +24,12 @@ HELD_OUT = 0.2  # of the rows that train
 ENOUGH = 400  # rows that are held out in all, by one network or by several
 MOST_PARTS = 8
 PATIENCE = 15, 4  # epochs, and a part of all there may be
-DROPOUTS = (0.0, 0.3)
+NETWORKS = (([128], 0.3), ([128, 64], 0.0))  # hidden layers, and their dropout
+DROPOUTS = (0.0, 0.3)  # of layers that somebody asked for
 FEWEST_ROWS = 6  # of which some can be held out
-LONGER = 1.25  # as many epochs as were best, since all rows train, and the rate falls
+# As many epochs as were best, since all rows train, the rate falls, and of classes the right one is
+# found more often long after the probabilities were best.
+LONGER = 2.0
 
 
 def batch_size_of(rows: int) -> int:
@@ -41,7 +44,7 @@ def most_epochs(rows: int, batch_size: int) -> int:
 
 
 def find(run: dict[str, Any], data: Dataset, options: argparse.Namespace, progress: bool) -> None:
-    """Set how many epochs to train for, and the dropout if nobody said it.
+    """Set how many epochs to train for, and the hidden layers and dropout if nobody said them.
 
     They are those that are best for rows that are held out. These are some of those that train;
     the validation part is not looked at.
@@ -50,13 +53,26 @@ def find(run: dict[str, Any], data: Dataset, options: argparse.Namespace, progre
     run["epochs"], run["falls"] = most, True
     if data.num_train_data < FEWEST_ROWS:
         return
-    tried = DROPOUTS if options.dropout is None and run["hidden"] else (run["dropout"],)
-    best = math.inf
-    for dropout in tried:
-        errors = _errors({**run, "dropout": dropout}, data, options, progress)
+    before, best = dict(run), math.inf
+    for tried in _tried(run, options):
+        errors = _errors({**before, **tried}, data, options, progress)
         if errors.min() < best:
-            best, run["dropout"] = float(errors.min()), dropout
-            run["epochs"] = max(3, min(most, round(LONGER * (int(errors.argmin()) + 1))))
+            best = float(errors.min())
+            epochs = round(LONGER * (int(errors.argmin()) + 1))
+            run.update(tried, epochs=max(3, min(most, epochs)))
+
+
+def _tried(run: dict[str, Any], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the settings of which one is chosen: those that nobody said."""
+    if options.hidden is None:
+        chosen = options.dropout
+        return [
+            {"hidden": list(hidden), "dropout": dropout if chosen is None else chosen}
+            for hidden, dropout in NETWORKS
+        ]
+    if options.dropout is None and run["hidden"]:
+        return [{"dropout": dropout} for dropout in DROPOUTS]
+    return [{}]
 
 
 class HeldOut(Callback):

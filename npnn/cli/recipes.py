@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import npnn
-from npnn import backends, kinks
+from npnn import backends, beginning
 from npnn.cli.arguments import (
     TABLE_OPTIONS,
     add_column_options,
@@ -92,7 +92,7 @@ RECIPES = {
     "noisy-sine": Recipe("NoisySine", "a sine with noise", (32, 32), 150, 1e-2, 16, "tanh"),
 }
 FINAL_RATE = 0.02  # of the first one
-# Epochs, dropout and the rows of a step are found out; see fitting.py.
+# Layers, dropout, epochs and the rows of a step are found out; see fitting.py.
 TABLE = Recipe("Table", "a table of one's own", (128,), 0, 2e-3, 0)
 
 
@@ -281,8 +281,8 @@ def new_model(run: dict[str, Any], data: Dataset, options: argparse.Namespace) -
     if math.prod(data.shape_in) <= 2:
         model.details["feature_names"] = list(data.feature_names or ())
     if schema is not None:
-        kinks.spread(model, data.x_train_data, run["seed"])
-        kinks.level(model)
+        beginning.spread(model, data.x_train_data, run["seed"])
+        beginning.level(model)
         model.details["schema"] = schema.to_config()
         model.details["target_name"] = schema.target
         if data.task == "regression":

@@ -124,13 +124,14 @@ def run_train(options: argparse.Namespace) -> int:
     check_writable(folder)
     earlier = earlier_outputs(folder, options.resume)
 
-    say(f"{described(data)}\n{described_model(model, run)}")
+    say(described(data))
     run["falls"] = run.get("falls", False) and options.epochs is None
-    if not run["epochs"]:
-        before = run["dropout"]
+    is_open = not run["epochs"]
+    if is_open:
         find(run, data, options, show)
-        if run["dropout"] != before:
-            model = new_model(run, data, options)
+        model = new_model(run, data, options)
+    say(described_model(model, run))
+    if is_open:
         say(
             f"{run['epochs']} epochs and a dropout of {run['dropout']:g}, found on training rows "
             "that were held out"

@@ -39,6 +39,9 @@ def plain(column: Any) -> NDArray | Factors | None:
         return _numbers(column.cast("float64", safe=False), np.nan)
     if types.is_integer(kind):
         return _numbers(column, 0)
+    if types.is_duration(kind):
+        micro = column.cast(pa.duration("us"), safe=False).cast("int64")
+        return _numbers(micro.cast("float64", safe=False), np.nan) / 1e6
     if types.is_timestamp(kind) or types.is_date(kind):
         micro = column.cast(pa.timestamp("us"), safe=False).cast("int64")
         return _numbers(micro, np.iinfo(np.int64).min).view("datetime64[us]")
@@ -69,6 +72,6 @@ def _factors(column: Any) -> Factors:
 
     column = column.unify_dictionaries()
     distinct = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-    chunks = [chunk.indices for chunk in column.chunks]
+    chunks = [chunk.indices.cast("int32") for chunk in column.chunks]
     codes = _numbers(pa.chunked_array(chunks, "int32"), len(distinct))
     return factors_of([*("" if text is None else text for text in distinct), ""], codes)

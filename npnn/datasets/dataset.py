@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npnn import checked
+from npnn import checked, labels
 from npnn.batches import Walk
 from npnn.datasets.given import (
     TASKS,
@@ -19,7 +19,9 @@ from npnn.datasets.given import (
     as_integers,
     as_targets,
     feature_names_of,
+    rows_of_parts,
 )
+from npnn.guided import guided
 from npnn.normalization import Normalization
 
 Batch = tuple[NDArray, NDArray, NDArray | None]
@@ -65,7 +67,8 @@ class Dataset:
         Groups, shape ``(n,)``, of which both parts are to hold about the same share; by default
         the classes, and none for regression.
     parts : tuple of two arrays of int, optional
-        The rows of the training part and of the validation part, in place of a random split.
+        The rows of the training part and of the validation part, in place of a random split; no
+        row is in both. At most one of `num_train`, `strata` and `parts` is given.
 
     Attributes
     ----------
@@ -74,6 +77,9 @@ class Dataset:
         ``uint8`` inputs stay so (a quarter of the memory), and that those of 64 bits stay so where
         float32 would make one number of different ones, such as times in seconds; so do targets.
         Classes are int64, and None for regression.
+    columns : list of str or None
+        The columns of the table that `x` was, in which inputs for a model that was trained on it
+        are looked for by name.
     x_train_data, y_train_data, c_train_data : ndarray
         The training part.
     x_validation_data, y_validation_data, c_validation_data : ndarray
@@ -118,6 +124,7 @@ class Dataset:
     _made_here = False
     """Whether nobody else has the arrays of inputs, so that they need not be copied."""
 
+    @guided
     def __init__(
         self,
         x: npt.ArrayLike,
@@ -142,8 +149,13 @@ class Dataset:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {checked.shown(name)}")
         if class_names is not None:
-            class_names = checked.strings(class_names, "class_names")
+            class_names = checked.names(class_names, "class_names")
+        how = {"num_train": num_train, "strata": strata, "parts": parts}
+        given = [argument for argument, value in how.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} contradict each other: give one of them")
         split_rng, train_rng, validation_rng = generators(seed)[:3]
+        seed = checked.seed(seed)
         train_seed = int(train_rng.integers(1 << 32)) if seed is None else seed
 
         self.seed = seed
@@ -154,12 +166,15 @@ class Dataset:
         self.shape_in: tuple[int, ...] = self.x_data.shape[1:]
         self.shape_out: tuple[int, ...] = self.y_data.shape[1:]
         self.class_names = as_class_names(found or class_names, self.task, self.shape_out[0])
+        self.columns = labels.columns_of(x)
+        if norm is not None:
+            norm.check_fits(self.shape_in)
         self.feature_names = feature_names_of(x, feature_names, prod(self.shape_in))
 
         train: NDArray | slice
         validation: NDArray | slice
         if parts is not None:
-            train, validation = parts
+            train, validation = rows_of_parts(parts, num)
         elif num_train is None:
             groups = self.c_data if strata is None else as_integers("strata", strata, num)
             train, validation = split(num, train_fraction, groups, split_rng)

@@ -158,11 +158,18 @@ def _records(
                     f"{where}, line {reader.line_num + skipped}: a quote ({quote}) is not closed"
                 )
             cells = [cell.strip() for cell in row]
-            # A line without anything is skipped; so is one of blanks, or of delimiters alone.
-            if any(cells):
+            # A line without anything is skipped; so is one of blanks, of delimiters alone, or one
+            # that is drawn below the names.
+            if any(cells) and not _is_rule(cells):
                 yield reader.line_num + skipped, cells
     except csv.Error as error:
         raise ValueError(f"{where}, line {reader.line_num + skipped}: {error}") from None
+
+
+def _is_rule(cells: list[str]) -> bool:
+    """Whether a row is a line that is drawn, such as ``|---|:---|`` or ``---- + ----``."""
+    drawn = [cell for cell in cells if cell]
+    return len(drawn) > 1 and all(len(c) > 2 and set(c) <= set("-=:+") for c in drawn)
 
 
 def sniffed(text: str, quote: str) -> str:

@@ -20,6 +20,8 @@ MARKS = {
     b"FEA1": "feather",
     b"SQLite format 3\0": "sqlite",
     b"\xd0\xcf\x11\xe0": "xls",
+    b"\x89HDF": "hdf5",
+    **{bytes([0x80, version]): "pickle" for version in range(2, 6)},
 }
 FREE, MOST_TIMES = 256 << 20, 200  # bytes that any packed text may become; times its size, else
 
@@ -60,8 +62,10 @@ def _only_member(path: Path, data: bytes) -> bytes:
                 for info in archive.infolist()
                 if not info.is_dir() and not info.filename.startswith(("__MACOSX/", "."))
             ]
-            tables = [name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))]
-            chosen = tables if len(tables) == 1 else names
+            chosen = names
+            for suffixes in ((".csv", ".tsv"), (".csv", ".tsv", ".txt")):
+                tables = [name for name in names if name.lower().endswith(suffixes)]
+                chosen = chosen if len(chosen) == 1 or len(tables) != 1 else tables
             if len(chosen) != 1:
                 raise FileError(f"{path} must hold one table, and it holds {quoted(names)}")
             with archive.open(chosen[0]) as file:
@@ -138,20 +142,67 @@ def _old_excel(path: Path, data: bytes) -> dict[str, Any]:
     )
 
 
+def _hdf5(path: Path, data: bytes) -> dict[str, Any]:
+    raise FileError(f"{path} is an HDF5 file, which nothing here reads: save it as Parquet or CSV")
+
+
+def _pickle(path: Path, data: bytes) -> dict[str, Any]:
+    raise FileError(
+        f"{path} is a pickle, which could run anything when it is read: save it as Parquet or CSV"
+    )
+
+
 def _json(path: Path, data: bytes) -> dict[str, Any]:
     """Read a list of objects, or an object on each line."""
     try:
         text = data.decode("utf-8-sig")
         if text.lstrip()[:1] == "[":
             records = json.loads(text)
+        elif (whole := _whole(text)) is not None:
+            records = _records_of(whole)
         else:
             records = [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
         raise FileError(f"{path} cannot be read as JSON, a record on each line: {error}") from None
     if not records or not all(isinstance(record, dict) for record in records):
         raise FileError(f"{path} must hold records: an object of names and values on each line")
+    records = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for record in records for name in record))
     return {name: [record.get(name) for record in records] for name in names}
+
+
+def _whole(text: str) -> dict[str, Any] | None:
+    """Return the object that all of a text is, if it is one alone, and not a record."""
+    try:
+        whole = json.loads(text)
+    except ValueError:  # a record on each line
+        return None
+    nested = isinstance(whole, dict) and any(isinstance(v, (list, dict)) for v in whole.values())
+    return whole if nested else None
+
+
+def _records_of(whole: dict[str, Any]) -> list[Any]:
+    """Return the records of an object: of its columns, or of the one list of records within."""
+    lists = [value for value in whole.values() if isinstance(value, list)]
+    even = len(lists) == len(whole) and len({len(each) for each in lists}) == 1
+    if even and not all(isinstance(value, dict) for each in lists for value in each):
+        return [dict(zip(whole, row, strict=True)) for row in zip(*lists, strict=True)]
+    if whole and all(isinstance(value, dict) for value in whole.values()):  # as pandas writes them
+        rows = dict.fromkeys(row for column in whole.values() for row in column)
+        return [{name: column.get(row) for name, column in whole.items()} for row in rows]
+    found = [each for each in lists if each and all(isinstance(value, dict) for value in each)]
+    return found[0] if len(found) == 1 else [whole]
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record in which those that it holds stand side by side: "place.x", "place.y"."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _sqlite(path: Path, data: bytes) -> dict[str, Any]:
@@ -190,6 +241,8 @@ READERS: dict[str, Callable[[Path, bytes], dict[str, Any]]] = {
     "feather": _feather,
     "excel": _excel,
     "xls": _old_excel,
+    "hdf5": _hdf5,
+    "pickle": _pickle,
     "json": _json,
     "sqlite": _sqlite,
 }

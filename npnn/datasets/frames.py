@@ -11,10 +11,13 @@ import numpy as np
 from npnn.datasets import arrow
 from npnn.datasets.cells import Factors, factors_of, quoted
 from npnn.datasets.given import NDArray
+from npnn.labels import is_missing
 
 
 def is_frame(data: Any) -> bool:
     """Whether data are a frame: columns that have names, and give arrays."""
+    if hasattr(data, "collect_schema") and hasattr(data, "collect"):
+        raise TypeError(f"a {type(data).__name__} holds no data yet: give x.collect()")
     return not isinstance(data, (str, bytes, os.PathLike)) and (
         hasattr(data, "columns") and hasattr(data, "__getitem__")
     )
@@ -32,11 +35,21 @@ def frame_columns(frame: Any) -> dict[str, NDArray | Factors]:
     return found
 
 
+def named(column: Any, frame: Any) -> Any:
+    """Return what a column of a frame is called, if it is given by a name that is no string."""
+    names = list(getattr(frame, "column_names", frame.columns))
+    is_name = not isinstance(column, str) and any(column == name for name in names)
+    return str(column) if is_name else column
+
+
 def _of_series(series: Any) -> NDArray | Factors:
     """Return a column in its own type: text by its different values, where that can be had."""
     found = _of_arrow(series)
     if found is None and hasattr(series, "factorize") and _may_be_text(series.dtype):
-        codes, distinct = series.factorize()
+        try:
+            codes, distinct = series.factorize()
+        except TypeError:  # of lists, say
+            codes, distinct = series.map(str).factorize()
         texts = list(distinct)
         if all(isinstance(text, str) for text in texts):
             codes = np.where(codes < 0, len(texts), codes)
@@ -72,16 +85,16 @@ def plain(values: Any) -> list[str] | Factors | NDArray:
             np.isnat(array), np.nan, array.astype("timedelta64[us]").astype(np.int64) / 1e6
         )
     given = array.tolist()
-    present = [value for value in given if not _is_none(value)]
+    present = [value for value in given if not is_missing(value)]
     kinds = {type(value) for value in present}
     if kinds and kinds <= {bool} and len(present) == len(given):
         return np.asarray(given, bool)
     if kinds and all(issubclass(kind, (int, float)) and kind is not bool for kind in kinds):
-        return np.asarray([np.nan if _is_none(v) else float(v) for v in given], np.float64)
+        return np.asarray([np.nan if is_missing(v) else float(v) for v in given], np.float64)
     if kinds and all(hasattr(value, "toordinal") for value in present):
-        times = [None if _is_none(value) else value.replace(**_local(value)) for value in given]
+        times = [None if is_missing(value) else value.replace(**_local(value)) for value in given]
         return np.asarray(times, "datetime64[us]")
-    return ["" if _is_none(value) else str(value).strip() for value in given]
+    return ["" if is_missing(value) else str(value).strip() for value in given]
 
 
 def _local(value: Any) -> dict[str, Any]:
@@ -94,12 +107,3 @@ def _object_array(values: Iterable[Any]) -> NDArray:
     array = np.empty(len(listed), object)
     array[:] = listed
     return array
-
-
-def _is_none(value: Any) -> bool:
-    # pandas' NA is equal to nothing, and says so with itself.
-    return (
-        value is None
-        or type(value).__name__ in ("NAType", "NaTType")
-        or (isinstance(value, float) and value != value)
-    )

@@ -38,7 +38,9 @@ def as_inputs(x: Any, copy: bool = True) -> NDArray:
     if values.size == 0:
         raise ValueError(f"x must hold samples and features, and its shape is {values.shape}")
     # Images stay bytes: as float32 the 70,000 of MNIST would take 220 MB in place of 55.
-    return values if values.dtype == np.uint8 else _floats("x", values, copy)
+    if values.dtype == np.uint8:
+        return values.copy() if copy else values
+    return _floats("x", values, copy)
 
 
 def as_targets(
@@ -137,6 +139,31 @@ def as_integers(argument: str, values: Any, num: int) -> NDArray:
     return array.astype(np.int64)
 
 
+def rows_of_parts(parts: Any, num: int) -> tuple[NDArray, NDArray]:
+    """Return the rows of both parts, which have none in common, and some each."""
+    found = checked.sequence(parts, "parts", "rows")
+    if len(found) != 2:
+        raise ValueError(f"parts must be two, of training and of validation, not {len(found)}")
+    rows = []
+    for name, part in zip(("training", "validation"), found, strict=True):
+        array = _array("parts", part)
+        if array.dtype == bool and array.shape == (num,):
+            array = np.flatnonzero(array)
+        if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"parts must hold the numbers of some rows for {name}, not {array.dtype} of shape "
+                f"{array.shape}"
+            )
+        strange = array[(array < -num) | (array >= num)]
+        if strange.size:
+            raise ValueError(f"parts must hold rows from 0 to {num - 1}, not {strange[0]}")
+        rows.append(array % num)
+    both = np.intersect1d(rows[0], rows[1])
+    if both.size:
+        raise ValueError(f"parts must have no row in common, but row {both[0]} is in both")
+    return rows[0], rows[1]
+
+
 def as_class_names(names: Sequence[str] | None, task: str, outputs: int) -> tuple[str, ...] | None:
     """Return the names of the classes, which are their numbers where none are given."""
     if task == "regression":
@@ -172,7 +199,11 @@ def _array(argument: str, values: Any) -> NDArray:
     try:
         return host_array(values)
     except TypeError as error:
-        raise TypeError(f"{argument} must hold real numbers: {error}") from None
+        hole = labels.hole_among_words(values) if argument == "t" else ""
+        if hole:
+            raise TypeError(f"{argument}: {hole}") from None
+        remedy = labels.strange_columns(values)
+        raise TypeError(f"{argument} must hold real numbers: {error}{remedy}") from None
     except ValueError as error:
         raise ValueError(f"{argument}: {error}") from None
 
@@ -183,9 +214,10 @@ def _floats(argument: str, values: NDArray, copy: bool = True) -> NDArray:
     with np.errstate(over="ignore"):
         floats = values.astype(np.float32, copy=copy)
     if not np.isfinite(floats).all():
-        bad = int(np.argmin(np.isfinite(floats).reshape(len(floats), -1).all(axis=1)))
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(floats))[0])
         raise ValueError(
-            f"{argument} must hold finite float32 numbers, but row {bad} has one that is not"
+            f"{argument} must hold finite float32 numbers, but row {bad[0]} has one that is not: "
+            f"{values[bad]} at position {bad[1:]} (counted from 0)"
         )
     if merges(values).any():
         return values.astype(values.dtype, copy=copy)

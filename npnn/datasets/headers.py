@@ -87,7 +87,7 @@ def _are_years(above: list[tuple[str, list[str]]]) -> bool:
 def _goes_on(rows: list[list[str]]) -> bool:
     """Whether the second row holds names too: of what the first leaves empty, or units."""
     first, second, below = rows[0], rows[1], rows[2:]
-    if not below or any(to_number(cell) is not None for cell in second):
+    if not below or any(_number(cell) is not None for cell in second):
         return False
     blanks = [index for index, cell in enumerate(first) if not cell]
     if blanks and sum(bool(second[index]) for index in blanks) > len(blanks) / 2:

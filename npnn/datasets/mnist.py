@@ -58,6 +58,7 @@ class MNIST(Dataset):
     offset: ClassVar[float] = 33.32
     scale: ClassVar[float] = 78.57
     labels: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    _made_here = True
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from npnn.datasets.cells import to_number
 SPACE = "\u00a0\u202f "
 CURRENCY = (
     r"(?:[A-Z]{0,2}[$\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9]|~|#"
+    r"|\u2248|[<>]=?|\u2264|\u2265"  # about, or beyond what could be measured
     r"|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|BRL|MXN|ZAR|PLN)(?=[ \d])"
     r"|Rs\.?|kr\.?|Fr\.?)"
 )

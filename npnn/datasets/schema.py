@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npnn import checked
+from npnn import checked, labels
 from npnn.datasets.cells import Cells, as_floats, label_of, missing_words, quoted, to_number
 from npnn.datasets.columns import Column, NumberColumn, from_config
 from npnn.datasets.columns.column import strings
@@ -352,6 +352,20 @@ class TableSchema(NamedTuple):
         if self.task == "classification" and not is_one_hot(t):
             raise FileError(f"{path}: the array {name!r} must hold one-hot rows")
         return t
+
+
+def read_inputs(x: Any, details: dict[str, Any]) -> Any:
+    """Return the inputs that a table means to a model that was trained on one."""
+    names, config = labels.columns_of(x), details.get("schema")
+    if names is None or not isinstance(config, dict):
+        return labels.in_order(x, details.get("columns"))
+    schema = TableSchema.from_config(config)
+    columns, features = [column.name for column in schema.columns], schema.feature_names
+    if not schema.has_header:  # nor have its columns names
+        return x
+    if not set(columns) <= set(names) and set(names) == set(features):  # made of them before
+        return labels.in_order(x, features)
+    return schema.read(x)[0]
 
 
 def encoded(

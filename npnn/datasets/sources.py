@@ -157,7 +157,10 @@ def existing(path: Any) -> Path:
 
     A minus is the standard input.
     """
-    where = Path(checked.path(path, "path"))
+    try:
+        where = Path(checked.path(path, "path"))
+    except TypeError as error:
+        raise TypeError(f"{error}; or a frame, such as pandas.DataFrame(data)") from None
     if str(where) == "-":
         return where
     if where.is_dir():

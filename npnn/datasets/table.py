@@ -13,13 +13,14 @@ from npnn.datasets import numerals
 from npnn.datasets.cells import missing_words, quoted
 from npnn.datasets.columns import KINDS, Column, recognised
 from npnn.datasets.dataset import Dataset, generators, split
-from npnn.datasets.frames import is_frame
+from npnn.datasets.frames import is_frame, named
 from npnn.datasets.given import TASKS, NDArray
 from npnn.datasets.labels import Labels, labels_of
 from npnn.datasets.npz import is_npz
 from npnn.datasets.npz_table import from_npz
 from npnn.datasets.schema import LeftOut, TableSchema, encoded
 from npnn.datasets.sources import Header, RawTable, existing, read_table
+from npnn.guided import guided
 from npnn.normalization import Normalization
 
 Columns = str | int | Sequence[str | int]
@@ -41,7 +42,8 @@ class Table(Dataset):
     target : str or int, optional
         The target column, by name or by index (from 0; negative ones count from the end). A
         string that is no column's name but an integer is taken as the index; without a header the
-        names are "column 0", "column 1", ... By default the last column that is not ignored. For
+        names are "column 0", "column 1", ... What is a name in a frame, such as a number or a
+        tuple, is that column. By default the last column that is not ignored. For
         an NPZ file, the name of the target array.
     ignore : str, int or sequence of them, optional
         Columns to leave out, named like the target. They decide nothing.
@@ -117,6 +119,7 @@ class Table(Dataset):
 
     _made_here = True
 
+    @guided
     def __init__(
         self,
         path: Any,
@@ -147,7 +150,13 @@ class Table(Dataset):
         self.notes: tuple[str, ...] = ()
         self.filled: dict[str, int] = {}
         parts: tuple[NDArray, NDArray] | None = None
-        where = Path("frame") if is_frame(path) else existing(path)
+        if is_frame(path):
+            where = Path("frame")
+            target = named(target, path)
+            ignored = [named(column, path) for column in ignored]
+            kinds = {named(column, path): kind for column, kind in kinds.items()}
+        else:
+            where = existing(path)
         if not is_frame(path) and is_npz(where):
             given = {
                 "ignore": bool(ignored),
@@ -162,7 +171,7 @@ class Table(Dataset):
                 raise ValueError(f"{name} is for CSV files, and {where} is an NPZ file")
             x, t, schema = from_npz(where, target, task)
         else:
-            named = [c for c in (target, *ignored, *kinds) if isinstance(c, str)]
+            names = [c for c in (target, *ignored, *kinds) if isinstance(c, str)]
             table = read_table(
                 path,
                 header=header,
@@ -170,7 +179,7 @@ class Table(Dataset):
                 decimal=decimal,
                 encoding=encoding,
                 missing=words,
-                named=named,
+                named=names,
                 texts=lambda names: [
                     _column_index("kinds", where, column, names)
                     for column, kind in kinds.items()
@@ -364,7 +373,13 @@ def _column_index(argument: str, path: Path, column: str | int, columns: tuple[s
                 f"{quoted(columns)}"
             ) from None
     else:
-        index = checked.integer(column, argument)
+        try:
+            index = checked.integer(column, argument)
+        except TypeError:
+            raise TypeError(
+                f"{argument} must be a column's name or index, not {checked.shown(column)}; the "
+                f"columns of {path} are {quoted(columns)}"
+            ) from None
     if not -len(columns) <= index < len(columns):
         raise ValueError(
             f"{argument} must be a column's index from {-len(columns)} to {len(columns) - 1} for "

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from npnn.acceptance import Acceptance, len_of
+from npnn.acceptance import Acceptance
 from npnn.arrays import Array, array_namespace
 from npnn.layers.layer import Layer
 from npnn.layers.row import Row
@@ -19,7 +19,7 @@ from npnn.locks import held
 from npnn.losses import default_loss
 from npnn.losses.loss import mean
 from npnn.network import Network, arrays_in
-from npnn.trees import mapped
+from npnn.trees import len_of, mapped
 from npnn.values import quiet
 
 if TYPE_CHECKING:

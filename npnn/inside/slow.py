@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npnn import checked
-from npnn.acceptance import len_of
 from npnn.arrays import Array
 from npnn.backends.host import host_array
 from npnn.inside.formulas import as_text, blocks_of, formulas_of
@@ -16,7 +15,7 @@ from npnn.layers.layer import Layer
 from npnn.losses import LossLayer
 from npnn.network import Slot
 from npnn.optimizers import Adam, Optimizer
-from npnn.trees import leaves, mapped, place
+from npnn.trees import leaves, len_of, mapped, place
 
 if TYPE_CHECKING:
     import numpy as np

@@ -45,7 +45,8 @@ class Layer(Named, Settings):
         on, perhaps in another shape, or nothing. It holds for the class itself, not for its
         subclasses.
     takes_integers : bool
-        Whether inputs that are integers shall stay integers.
+        Whether the inputs are integers, also those that come as whole floats; of several inputs
+        each stays what it is.
     training : bool
         True inside a training step, for layers that behave differently there.
     noise : str or None
@@ -122,6 +123,11 @@ class Layer(Named, Settings):
         if name in ("shape", "shape_in", "shape_out"):  # build sets them, too
             return None if value is None else as_shape(value, name)
         return super()._suiting(name, value)
+
+    def mark_changed(self) -> None:
+        """Have all steps that were recorded with this layer's settings recorded anew."""
+        if not self.is_twin:  # what a step makes of it is seen by nobody else
+            super().mark_changed()
 
     def _hold(self, name: str, array: Array) -> None:
         """Set a parameter or a state to an array, of whatever library, dtype and shape."""

@@ -179,11 +179,9 @@ class BatchNorm(_Normalizing):
         # One value has no variance.
         some = weight > 1.0
         known = total / xp.where(some, weight - 1.0, 1.0)
-        vars(self).update(  # also what is no number: it is not set by a person
-            running_mean=self.running_mean + count / weight * away,
-            running_variance=xp.where(some, known, self.running_variance),
-            running_weight=weight,
-        )
+        self._hold("running_mean", self.running_mean + count / weight * away)
+        self._hold("running_variance", xp.where(some, known, self.running_variance))
+        self._hold("running_weight", weight)
 
 
 class LayerNorm(_Normalizing):

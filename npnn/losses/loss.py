@@ -196,7 +196,7 @@ class LossLayer(Link, abstract=True):
         if t.ndim == len(shape) and shape[-1] == 1:
             t = t[..., None]
         if t.ndim != len(shape) + 1 or tuple(t.shape[1:]) != tuple(shape):
-            hint = ": if they are classes, npnn.Softmax() has to be the last layer"
+            hint = ": of classes, npnn.Softmax() is the last layer, and CrossEntropyLoss the loss"
             raise ValueError(
                 f"{type(self).__name__}: targets of shape {tuple(t.shape)} do not fit outputs of "
                 f"shape (batch, {', '.join(map(str, shape))})"

@@ -13,6 +13,7 @@ from npnn.arrays import Array, array_namespace
 from npnn.guided import unknown_argument
 from npnn.layers.row import Row
 from npnn.normalization import Normalization
+from npnn.packing import Kept, kept_of
 from npnn.plain import Named, Reader, Writer, again
 from npnn.schedules import FunctionSchedule, Rate, Schedule, as_schedule, factor_of
 from npnn.settings import Settings
@@ -61,6 +62,12 @@ class Optimizer(Named, Settings):
         If an argument is unknown or of the wrong kind.
     ValueError
         If a number is out of range; the message names it.
+
+    Notes
+    -----
+    A copy, or what was pickled, goes on from the moments and the steps of the optimizer where it
+    trains the same parameters: those of a copy of the model, made at the same time. Where it trains
+    others, it starts anew.
     """
 
     running = ("alpha", "schedule")
@@ -91,6 +98,7 @@ class Optimizer(Named, Settings):
         self.steps = 0
         self.state: list[list[Array]] = []
         self.slots: tuple[tuple[Layer, str], ...] = ()  # of the parameters that the moments are of
+        self.kept: Kept | None = None  # of the optimizer that this one is a copy of
         self._model: Sequential | None = None
         self._norm: Normalization | None = None
 
@@ -291,7 +299,7 @@ class Optimizer(Named, Settings):
     def twin(self) -> Optimizer:
         """Return an optimizer of the same settings, which nobody changes."""
         twin = object.__new__(type(self))
-        vars(twin).update(vars(self), state=[], slots=(), _model=None)
+        vars(twin).update(vars(self), state=[], slots=(), kept=None, _model=None)
         return twin
 
     def to_config(self) -> dict[str, Any]:
@@ -305,8 +313,8 @@ class Optimizer(Named, Settings):
         return optimizer
 
     def __reduce__(self) -> tuple[object, ...]:
-        # A copy has trained nothing: moments are of the parameters of one model.
-        return again, (type(self), "optimizer", self.to_config())
+        state = {"steps": self.steps, "factor": self.factor, "kept": kept_of(self)}
+        return again, (type(self), "optimizer", self.to_config()), state
 
     def __repr__(self) -> str:
         defaults = inspect.signature(Optimizer).parameters

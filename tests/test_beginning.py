@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import npnn
-from npnn import kinks
+from npnn import beginning
 from npnn.cli import fitting, main
 
 
@@ -18,7 +18,7 @@ def test_each_unit_bends_at_a_sample(backend_name, count):
     )
     model.norm = npnn.Normalization.standard(x)
     before = {name: np.asarray(a).copy() for name, a in _host(model).items()}
-    kinks.spread(model, x, seed=1)
+    beginning.spread(model, x, seed=1)
     after = _host(model)
     inputs = model.norm(x) @ after["0.w"] + after["0.b"]
     assert np.abs(inputs).min(axis=0).max() < 1e-5
@@ -34,7 +34,7 @@ def test_before_training_a_table_is_answered_by_its_mean(backend_name):
         backend=backend_name,
     )
     before = {name: np.asarray(a).copy() for name, a in _host(model).items()}
-    kinks.level(model)
+    beginning.level(model)
     x = np.random.default_rng(0).normal(size=(10, 2))
     np.testing.assert_allclose(model.backend.to_numpy(model.predict(x)), 1 / 3, rtol=1e-6)
     np.testing.assert_array_equal(_host(model)["0.w"], before["0.w"])
@@ -56,7 +56,7 @@ def _host(model):
 def test_what_does_not_bend_stays(layers):
     model = npnn.Sequential(layers, seed=0)
     before = {name: np.asarray(a).copy() for name, a in model.parameters().items()}
-    kinks.spread(model, np.ones((5, 2)))
+    beginning.spread(model, np.ones((5, 2)))
     for name, array in model.parameters().items():
         np.testing.assert_array_equal(array, before[name])
 
@@ -92,20 +92,41 @@ def test_what_is_found_is_kept_and_what_is_said_is_not_looked_for(sine, capsys, 
     assert "found on training rows" not in capsys.readouterr().out
 
 
-def test_dropout_can_be_said(sine, monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), [([128], 0.3), ([128, 64], 0.0)]),
+        (("--dropout", "0.1"), [([128], 0.1), ([128, 64], 0.1)]),
+        (("--hidden", "9"), [([9], 0.0), ([9], 0.3)]),
+        (("--hidden", "9", "--dropout", "0.1"), [([9], 0.1)]),
+        (("--hidden", "0"), [([], 0.0)]),
+    ],
+)
+def test_networks_are_tried_that_nobody_said(sine, capsys, monkeypatch, arguments, expected):
     tried = []
-    monkeypatch.setattr(
-        fitting,
-        "_errors",
-        lambda run, *_: tried.append(run["dropout"]) or np.array([2.0, 1.0, 3.0]),
-    )
-    assert main(["train", sine, "--no-pictures", "--dropout", "0.1", "--quiet"]) == 0
+
+    def errors(run, *_):
+        tried.append((run["hidden"], run["dropout"]))
+        return np.array([2.0, 1.0 / len(tried), 3.0])  # the last one is the best
+
+    monkeypatch.setattr(fitting, "_errors", errors)
+    assert main(["train", sine, "--no-pictures", *arguments]) == 0
+    assert tried == expected
+    hidden, dropout = expected[-1]
     model = npnn.load("npnn-output/model.safetensors")
-    assert tried == [0.1]
-    assert [layer.probability for layer in model.layers if isinstance(layer, npnn.Dropout)] == [0.1]
-    assert model.details["run"]["epochs"] == 3
-    assert main(["train", sine, "--no-pictures", "--hidden", "0", "--quiet"]) == 0
-    assert tried == [0.1, 0.0]
+    dropped = [layer.probability for layer in model.layers if isinstance(layer, npnn.Dropout)]
+    assert [layer.shape_out for layer in model.layers if isinstance(layer, npnn.Dense)] == [
+        (size,) for size in (*hidden, 1)
+    ]
+    assert dropped == ([dropout] * len(hidden) if dropout else [])
+    assert f"network {' → '.join(map(str, (1, *hidden, 1)))}" in capsys.readouterr().out
+    assert model.details["run"]["epochs"] == 4  # twice the second
+
+
+def test_all_rows_are_trained_for_twice_the_best_epochs(sine, monkeypatch):
+    monkeypatch.setattr(fitting, "_errors", lambda *_: np.r_[np.ones(7), 0.5, np.ones(90)])
+    assert main(["train", sine, "--no-pictures", "--quiet"]) == 0
+    assert npnn.load("npnn-output/model.safetensors").details["run"]["epochs"] == 16
 
 
 def test_ctrl_c_while_epochs_are_looked_for_ends_with_130(sine, capsys, monkeypatch):
