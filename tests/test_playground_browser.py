@@ -214,6 +214,17 @@ def test_units_stand_in_line_however_long_their_names_are(page, tmp_path):
     assert [len(set(column)) for column in lefts] == [1, 1]
 
 
+def test_bars_are_drawn_anew_where_a_window_becomes_narrow_while_nothing_trains(page):
+    wait(page, "document.querySelector('#bars canvas') !== null")
+    pause(page)
+    page.set_viewport_size({"width": 400, "height": 900})
+    wait(
+        page,
+        "[...document.querySelectorAll('#bars canvas')].every((canvas) => "
+        "Math.abs(canvas.width - canvas.clientWidth * devicePixelRatio) < 2)",
+    )
+
+
 @pytest.mark.later
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 900, 1500])

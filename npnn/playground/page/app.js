@@ -245,7 +245,7 @@ function wire() {
   $("sample").addEventListener("change", () => slowly());
   document.addEventListener("keydown", key);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", retheme);
-  addEventListener("resize", () => { state.isNew = true; });
+  addEventListener("resize", () => { state.isNew = true; state.hasMore = Boolean(state.frame.distributions); });
 }
 
 function chooseColumns(at) {
