@@ -44,7 +44,7 @@ def draw(training: npnn.training.Training) -> Figure:
     """Draw the codes of the icons, and the icons of a grid of codes."""
     codes = encoder.backend.to_numpy(encoder.predict(dataset.x_validation_data))
     painted = decoder.backend.to_numpy(decoder.predict(grid))
-    figure = Figure(figsize=(7.4, 3.9), layout="constrained")
+    figure = Figure(figsize=(7.4, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for label, (name, marker) in enumerate(zip(dataset.class_names, "osD^", strict=True)):
         points = codes[dataset.c_validation_data == label, :2]
