@@ -96,7 +96,9 @@ LOOK = """() => {
 FIT = """() => [
     [...(document.querySelector('article') || document.body).querySelectorAll('math')].filter(
         m => !m.getBoundingClientRect().width && !m.closest('details')).length,
-    document.documentElement.scrollWidth - window.innerWidth]"""
+    document.documentElement.scrollWidth - window.innerWidth,
+    [...document.querySelectorAll('.prev-next-area a')].filter(
+        a => a.scrollWidth > a.clientWidth + 1).length]"""
 
 
 @pytest.mark.parametrize("share", range(SHARES))
@@ -116,9 +118,10 @@ def test_each_page_opens_without_a_fault(browser, share):
         for width in WIDTHS[:: -1 if number % 2 else 1]:  # a page is brought to the other once
             if width != tab.viewport_size["width"]:
                 tab.set_viewport_size({"width": width, "height": 900})
-            unseen, over = tab.evaluate(FIT)
+            unseen, over, cut = tab.evaluate(FIT)
             faults += [f"{current}: {unseen} formulas are not drawn, {width} wide"] * bool(unseen)
             faults += [f"{current}: {over} pixels wider than a window of {width}"] * (over > 1)
+            faults += [f"{current}: {cut} names of pages are cut, {width} wide"] * bool(cut)
     assert not faults, "\n".join(faults)
 
 
