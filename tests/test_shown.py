@@ -67,7 +67,7 @@ def test_a_report_holds_all_that_it_needs(tmp_path):
     said = [frame["said"] for frame in json.loads(frames)]
     assert said[0] == "before training"
     assert said[-1].startswith("epoch 2, loss ")
-    assert f"val_accuracy {history['val_accuracy'][-1]:.4g}" in said[-1]
+    assert f"validation accuracy {history['val_accuracy'][-1]:.4g}" in said[-1]
     assert [file.name for file in tmp_path.iterdir()] == ["digits.html"]
 
 
