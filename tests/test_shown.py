@@ -211,3 +211,8 @@ def test_a_window_that_cannot_be_opened_is_said(monkeypatch):
 def test_a_place_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="where must be one of terminal, notebook, window"):
         LivePlot("screen")
+
+
+def test_a_report_is_a_page():
+    with pytest.raises(ValueError, match=r"path must end in \.html or \.htm, not 'a\.pdf'"):
+        Report("a.pdf", [[0.0]], [[1.0]])

@@ -53,10 +53,8 @@ class Film(Frames):
         seconds: float = 6.0,
     ) -> None:
         super().__init__(x, t, draw=draw, frames=frames)
-        self.path, self.seconds = checked.path(path, "path"), checked.positive(seconds, "seconds")
-        kind = os.path.splitext(self.path)[1].lower()
-        if kind not in (".gif", ".mp4"):
-            raise ValueError(f"path must end in .gif or .mp4, not {self.path!r}")
+        self.path = _path_in(path, ".gif", ".mp4")
+        self.seconds = checked.positive(seconds, "seconds")
 
     def on_train_begin(self, training: Training) -> None:
         from npnn.plots.film import check_writer
@@ -115,7 +113,7 @@ class Report(Frames):
     ) -> None:
         super().__init__(x, t, frames=frames)
         self.draw = draw if draw is None else checked.function(draw, "draw", ("training",))
-        self.path, self.title = checked.path(path, "path"), title
+        self.path, self.title = _path_in(path, ".html", ".htm"), title
         self.image_shape = None if image_shape is None else checked.pair(image_shape, "image_shape")
         names = getattr(x, "feature_names", None) if feature_names is None else feature_names
         self.feature_names = None if names is None else list(names)
@@ -147,3 +145,11 @@ class Report(Frames):
             image_shape=self.image_shape,
             feature_names=self.feature_names,
         )
+
+
+def _path_in(path: str | os.PathLike[str], *endings: str) -> str:
+    """Return a path, if its ending says what will be written."""
+    found = checked.path(path, "path")
+    if not found.lower().endswith(endings):
+        raise ValueError(f"path must end in {' or '.join(endings)}, not {found!r}")
+    return found
