@@ -103,13 +103,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="(5)")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.only == "written":
+        written(Path(options.file))
+        return
     if options.only:
         print(json.dumps(measured(options.only, options.file)))
         return
     with tempfile.TemporaryDirectory() as folder:
         path = options.file or f"{folder}/rows.csv"
         if not options.file:
-            written(Path(path))
+            # By another process: those that are measured begin with the peak of this one.
+            subprocess.check_call([sys.executable, __file__, path, "--only", "written"])
         found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
         for _ in range(options.rounds):
             for name, each in found.items():
