@@ -158,9 +158,11 @@ def rows_of_parts(parts: Any, num: int) -> tuple[NDArray, NDArray]:
         if strange.size:
             raise ValueError(f"parts must hold rows from 0 to {num - 1}, not {strange[0]}")
         rows.append(array % num)
-    both = np.intersect1d(rows[0], rows[1])
+    trains = np.zeros(num, bool)
+    trains[rows[0]] = True
+    both = rows[1][trains[rows[1]]]
     if both.size:
-        raise ValueError(f"parts must have no row in common, but row {both[0]} is in both")
+        raise ValueError(f"parts must have no row in common, but row {both.min()} is in both")
     return rows[0], rows[1]
 
 
