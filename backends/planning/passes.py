@@ -37,13 +37,12 @@ def _in_parts(node: Node, axis: int, parts: int) -> Node:
     """Return a matrix as a stack of parts of it, cut along one of its axes; a view."""
 
     def view(array: np.ndarray) -> np.ndarray:
-        rows, columns = array.shape[-2:]
-        split = (rows, parts, -1) if axis == -1 else (parts, -1, columns)
-        return np.moveaxis(array.reshape(split), 1, 0) if axis == -1 else array.reshape(split)
+        first: np.ndarray = np.moveaxis(array.reshape(array.shape[-2:]), axis, 0)
+        return np.moveaxis(first.reshape(parts, -1, first.shape[1]), 1, axis)
 
-    rows, columns = node.shape[-2:]
-    shape = (parts, rows, columns // parts) if axis == -1 else (parts, rows // parts, columns)
-    return Node("parts", (node,), (axis, parts), shape, node.dtype, view=view)
+    shape = [parts, *node.shape[-2:]]
+    shape[axis] //= parts
+    return Node("parts", (node,), (axis, parts), tuple(shape), node.dtype, view=view)
 
 
 def save_old_values(draft: Draft, target: Target) -> None:

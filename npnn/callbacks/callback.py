@@ -213,11 +213,11 @@ class EarlyStopping(Monitor):
         return self.best_arrays
 
     def set_state(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        best, counts = field(state, "best", float, int), {}
-        for name in ("waited", "best_epoch"):
-            counts[name] = checked.integer(field(state, name, int), name, 0)
-        self.best, self.best_arrays = best, arrays
-        self.waited, self.best_epoch = counts["waited"], counts["best_epoch"]
+        best = field(state, "best", float, int)
+        waited = checked.integer(field(state, "waited", int), "waited", 0)
+        best_epoch = checked.integer(field(state, "best_epoch", int), "best_epoch", 0)
+        self.best, self.waited, self.best_epoch = best, waited, best_epoch
+        self.best_arrays = arrays
 
 
 class Checkpoint(Monitor):
